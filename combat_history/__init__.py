@@ -1,0 +1,1 @@
+"""Combat history, characters, inventory and ledger: tables, admin, reconciliation."""

@@ -1,0 +1,33 @@
+"""The tables of the contract (3.4). The database enforces the rules named here."""
+
+from __future__ import annotations
+
+from combat_history.models.history import (
+    CombatHistory,
+    CombatParticipant,
+    CombatReplay,
+    SettlementAttempt,
+    Status,
+)
+from combat_history.models.ledger import (
+    AppliedOperation,
+    LedgerLine,
+    RejectedPayload,
+    SettlementDiscrepancy,
+)
+from combat_history.models.world import Character, InventoryItem, ItemTemplate
+
+__all__ = [
+    "AppliedOperation",
+    "Character",
+    "CombatHistory",
+    "CombatParticipant",
+    "CombatReplay",
+    "InventoryItem",
+    "ItemTemplate",
+    "LedgerLine",
+    "RejectedPayload",
+    "SettlementAttempt",
+    "SettlementDiscrepancy",
+    "Status",
+]

@@ -1,0 +1,143 @@
+"""Append-only records: what every combat moved, and what could not be applied."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+
+class LedgerLine(models.Model):
+    """Deltas of one combat for one character, and the balances after them.
+
+    One line per player participant, zeros included. Lines of a character are ordered by
+    id: they are written under its row lock. `items` holds the inventory movements:
+    {inventory_id, item_template_id, kind, delta, after, durability_after?, image?},
+    the image being the full row where it was removed.
+
+    No foreign keys: `reconcile` proves both sides, and a check per line would cost a
+    tenth of the settlement.
+    """
+
+    class Kind(models.TextChoices):
+        OPENING = "opening", _("opening balance")
+        SETTLEMENT = "settlement", _("settlement")
+
+    id = models.BigAutoField(primary_key=True)
+    session_id = models.UUIDField(null=True)
+    revision = models.SmallIntegerField(db_default=Value(1))
+    character_id = models.BigIntegerField()
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    xp_delta = models.BigIntegerField()
+    gold_delta = models.BigIntegerField()
+    xp_after = models.BigIntegerField()
+    gold_after = models.BigIntegerField()
+    items = models.JSONField(db_default=Value([], output_field=models.JSONField()))
+    recorded_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "settlement_ledger"
+        verbose_name = _("ledger line")
+        verbose_name_plural = _("ledger")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["session_id", "revision", "character_id", "kind"],
+                name="settlement_ledger_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["opening", "settlement"]),
+                name="settlement_ledger_known_kind",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="opening", session_id__isnull=True)
+                | (~Q(kind="opening") & Q(session_id__isnull=False)),
+                name="settlement_ledger_session_unless_opening",
+            ),
+            models.CheckConstraint(
+                condition=Q(gold_after__gte=0) & Q(xp_after__gte=0),
+                name="settlement_ledger_balances_not_negative",
+            ),
+        ]
+        indexes = [
+            # A player's lines in the order they were applied.
+            models.Index(F("character_id"), F("id"), name="settlement_ledger_character"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.character_id} {self.session_id or ''}"
+
+
+class AppliedOperation(models.Model):
+    """Idempotency key of a Saver other than the combat's, written with its effects."""
+
+    key = models.CharField(primary_key=True, max_length=200)
+    scope = models.CharField(max_length=40)
+    applied_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "applied_operations"
+        verbose_name = _("applied operation")
+        verbose_name_plural = _("applied operations")
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class RejectedPayload(models.Model):
+    """What could not become a history row, conflicts, and lost payloads.
+
+    The same bytes for the same session are one row; `times_seen` counts them.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    session_id = models.UUIDField(null=True)
+    payload_sha256 = models.CharField(max_length=64, null=True)  # noqa: DJ001 -- NULL: the payload is gone
+    code = models.CharField(max_length=40, db_index=True)
+    errors = models.JSONField(db_default=Value([], output_field=models.JSONField()))
+    raw = models.BinaryField(null=True)
+    times_seen = models.IntegerField(db_default=Value(1))
+    received_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "rejected_payloads"
+        verbose_name = _("rejected payload")
+        verbose_name_plural = _("rejected payloads")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["session_id", "payload_sha256"],
+                nulls_distinct=False,
+                name="rejected_payloads_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.session_id or ''}"
+
+
+class SettlementDiscrepancy(models.Model):
+    """What a settled combat asked for and the tables could not give."""
+
+    id = models.BigAutoField(primary_key=True)
+    session_id = models.UUIDField(db_index=True)
+    revision = models.SmallIntegerField(db_default=Value(1))
+    character_id = models.BigIntegerField()
+    code = models.CharField(max_length=40)
+    inventory_id = models.BigIntegerField(null=True)
+    item_template_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 -- NULL: gold, not an item
+    wanted = models.BigIntegerField()
+    applied = models.BigIntegerField()
+    recorded_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "settlement_discrepancies"
+        verbose_name = _("discrepancy")
+        verbose_name_plural = _("discrepancies")
+        indexes = [
+            models.Index(F("recorded_at"), name="discrepancies_recorded"),
+            models.Index(F("character_id"), name="discrepancies_character"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.character_id} {self.session_id}"

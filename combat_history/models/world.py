@@ -1,0 +1,122 @@
+"""Characters, their inventory and the item catalogue: what a combat changes."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q, Value
+from django.utils.translation import gettext_lazy as _
+
+
+class ItemTemplate(models.Model):
+    """A kind of item. Loot that names no template id is found by either name."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    name = models.CharField(_("name (Russian)"), max_length=200, unique=True)
+    name_en = models.CharField(
+        _("name (English)"), max_length=200, blank=True, db_default=Value("")
+    )
+    stackable = models.BooleanField(
+        db_default=Value(True),
+        help_text=_("Loot joins the character's unequipped stack of this template."),
+    )
+    max_durability = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        db_table = "item_templates"
+        verbose_name = _("item template")
+        verbose_name_plural = _("item templates")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name_en"],
+                condition=~Q(name_en=""),
+                name="item_templates_name_en_unique",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Character(models.Model):
+    """A player's character. Its row lock guards all of its inventory rows.
+
+    hp, energy and location belong to whoever wrote the newest `vitals_at`; ties are
+    broken by session id. A database trigger writes the opening ledger line.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(_("name"), max_length=200)
+    xp = models.BigIntegerField(db_default=Value(0))
+    gold = models.BigIntegerField(db_default=Value(0))
+    hp = models.BigIntegerField(db_default=Value(100))
+    energy = models.BigIntegerField(db_default=Value(100))
+    location = models.CharField(max_length=100, blank=True, db_default=Value(""))
+    state = models.CharField(max_length=40, blank=True, db_default=Value(""))
+    vitals_at = models.DateTimeField(null=True, blank=True)
+    vitals_session_id = models.UUIDField(null=True, blank=True)
+
+    class Meta:
+        db_table = "characters"
+        verbose_name = _("character")
+        verbose_name_plural = _("characters")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(gold__gte=0), name="characters_gold_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(xp__gte=0), name="characters_xp_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(hp__gte=0) & Q(energy__gte=0),
+                name="characters_vitals_not_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class InventoryItem(models.Model):
+    """A stack or a piece that a character owns. Lock the character row first.
+
+    `opening_quantity` is what the row came with from outside a settlement (a trigger
+    sets it); with the movements in the ledger it adds up to `quantity`.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    character = models.ForeignKey(
+        Character, on_delete=models.PROTECT, related_name="inventory", db_index=False
+    )
+    item_template = models.ForeignKey(
+        ItemTemplate, on_delete=models.PROTECT, db_index=False
+    )
+    quantity = models.IntegerField(db_default=Value(1))
+    is_equipped = models.BooleanField(db_default=Value(False))
+    slot = models.CharField(max_length=40, null=True, blank=True)  # noqa: DJ001 -- the game writes NULL for "in the bag"
+    durability = models.IntegerField(null=True, blank=True)
+    max_durability = models.IntegerField(null=True, blank=True)
+    origin_session_id = models.UUIDField(null=True, blank=True, editable=False)
+    opening_quantity = models.IntegerField(db_default=Value(0), editable=False)
+
+    class Meta:
+        db_table = "inventory"
+        verbose_name = _("inventory item")
+        verbose_name_plural = _("inventory")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(quantity__gte=0), name="inventory_quantity_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(durability__isnull=True) | Q(durability__gte=0),
+                name="inventory_durability_not_negative",
+            ),
+        ]
+        indexes = [
+            # Read when loot looks for its stack and when wear looks for the piece.
+            models.Index(
+                F("character_id"), F("item_template_id"), name="inventory_owner_template"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.item_template_id} x{self.quantity}"

@@ -1,0 +1,131 @@
+"""Every error this package lets out, and every code a failed combat can carry.
+
+    PersistenceError
+    |- PayloadInvalid        the document breaks the contract; nothing was recorded
+    |- PayloadConflict       the session already has another document
+    |- HandoffFailed         Redis did not answer OK: not accepted, send again
+    `- SettlementError       inside the worker only
+       |- DomainFailure      permanent: the combat becomes `failed` with this code
+       `- ReceiptRaced       another worker recorded the session first: run again
+
+Constructor arguments equal `args`, so that the types survive pickling by Celery.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FailureCode(StrEnum):
+    """Why a combat is `failed`, or why a payload is in `rejected_payloads`."""
+
+    INVALID_PAYLOAD = "invalid_payload"
+    OUT_OF_RANGE = "out_of_range"
+    UNKNOWN_CHARACTER = "unknown_character"
+    UNKNOWN_ITEM = "unknown_item"
+    SHORTAGE = "shortage"
+    POISON = "poison"
+    UNEXPECTED = "unexpected"
+    BAD_SESSION_ID = "bad_session_id"
+    NOT_AN_OBJECT = "not_an_object"
+    TOO_LARGE = "too_large"
+    PAYLOAD_CONFLICT = "payload_conflict"
+    PAYLOAD_LOST = "payload_lost"
+
+
+class DiscrepancyCode(StrEnum):
+    """What a settled combat asked for and the tables could not give."""
+
+    ITEM_GONE = "item_gone"
+    ITEM_NOT_OWNED = "item_not_owned"
+    ITEM_MISMATCH = "item_mismatch"
+    ITEM_SHORTAGE = "item_shortage"
+    GOLD_SHORTAGE = "gold_shortage"
+    NOT_EQUIPPED = "not_equipped"
+    NO_DURABILITY = "no_durability"
+
+
+class PersistenceError(Exception):
+    """Base of all errors of this package; `code` is stable."""
+
+    code = "persistence_error"
+
+
+class PayloadInvalid(PersistenceError):
+    """The document breaks the contract. `errors` is a list of {path, message}."""
+
+    code = str(FailureCode.INVALID_PAYLOAD)
+
+    def __init__(self, code: str, errors: list[dict[str, str]]) -> None:
+        super().__init__(code, errors)
+        self.code = code
+        self.errors = errors
+
+    def __str__(self) -> str:
+        lines = "; ".join(f"{e['path'] or 'payload'}: {e['message']}" for e in self.errors)
+        return f"[{self.code}] {lines}"
+
+
+class PayloadConflict(PersistenceError):
+    """The session was already handed over with another document, which stands."""
+
+    code = str(FailureCode.PAYLOAD_CONFLICT)
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
+
+    def __str__(self) -> str:
+        return (
+            f"[{self.code}] combat {self.session_id}: another document was accepted "
+            "before; this one is kept for review and will not be applied"
+        )
+
+
+class HandoffFailed(PersistenceError):
+    """Redis did not confirm: the result is still the engine's. Send it again."""
+
+    code = "handoff_failed"
+
+    def __init__(self, session_id: str, detail: str) -> None:
+        super().__init__(session_id, detail)
+        self.session_id = session_id
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return (
+            f"[{self.code}] combat {self.session_id} was not accepted: {self.detail}; "
+            "submit the same document again"
+        )
+
+
+class SettlementError(PersistenceError):
+    """Base of what ends one settlement attempt."""
+
+    code = "settlement_error"
+
+
+class DomainFailure(SettlementError):
+    """This combat can never be applied as it stands; nothing of it was."""
+
+    def __init__(self, session_id: str, code: str, detail: str) -> None:
+        super().__init__(session_id, code, detail)
+        self.session_id = session_id
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"[{self.code}] combat {self.session_id}: {self.detail}"
+
+
+class ReceiptRaced(SettlementError):
+    """Another transaction recorded a session of this batch first; run it again."""
+
+    code = "receipt_raced"
+
+    def __init__(self, session_ids: list[str]) -> None:
+        super().__init__(session_ids)
+        self.session_ids = session_ids
+
+    def __str__(self) -> str:
+        return f"[{self.code}] recorded meanwhile: {', '.join(self.session_ids)}"

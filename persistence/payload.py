@@ -1,0 +1,436 @@
+"""The result payload: what the engine sends when a fight ends (contract 3.2).
+
+Unknown keys are kept in the stored document, except inside `changes`, where they are
+refused: a misspelt reward must never be dropped in silence. Amounts are whole pieces,
+points or coins; `end_timestamp` is Unix seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    InstanceOf,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, from_json
+
+from persistence.errors import FailureCode, PayloadInvalid
+from persistence.ids import parse_session_id
+
+MAX_DOCUMENT_BYTES = 1024 * 1024
+MAX_FUTURE_SECONDS = 5 * 60
+"""Clocks of game servers differ by seconds; a result from tomorrow is a bug."""
+
+MAX_BIGINT = 2**63 - 1
+MAX_AMOUNT = 1_000_000_000
+"""Bound of one combat's XP, gold, vitals: far above any reward, far below bigint."""
+
+MAX_QUANTITY = 1_000_000
+MAX_PARTICIPANTS = 1000
+MAX_ENTRIES = 500
+MAX_NAME = 200
+
+Document = dict[str, Any]
+"""A combat result as parsed JSON, exactly as received."""
+
+PLAYER_KEY = re.compile(r"[1-9][0-9]{0,18}")
+_SLOPPY_NUMBER = re.compile(r"\s*\+?[0-9]+\s*")
+_DURABILITY_TARGET = r"^(item:[^\x00]{1,64}|inventory:[1-9][0-9]{0,18})$"
+_UNION_TAGS = frozenset({"player", "ai"})
+
+
+class FinishReason(StrEnum):
+    VICTORY = "victory"
+    DEFEAT = "defeat"
+    FLEE = "flee"
+    DRAW = "draw"
+    ABANDONED = "abandoned"
+    """Written by the sweep alone, for a session whose heartbeat stopped."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+TemplateId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
+RowId = Annotated[int, Field(ge=1, le=MAX_BIGINT)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+Vital = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
+
+
+class ConsumedItem(_Closed):
+    """Pieces used up from one inventory row; several entries of a row are summed."""
+
+    inventory_id: RowId = Field(
+        validation_alias=AliasChoices("inventory_id", "inv_id"),
+    )
+    item_template_id: TemplateId | None = None
+    qty: Quantity
+
+
+class GainedItem(_Closed):
+    item_template_id: TemplateId
+    qty: Quantity
+
+
+class LootEntry(_Strict):
+    """Loot as shown to the player; resolved by template id, else by catalogue name."""
+
+    item_template_id: TemplateId | None = None
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME)] | None = None
+    qty: Quantity = 1
+
+    @model_validator(mode="after")
+    def _names_an_item(self) -> LootEntry:
+        if self.item_template_id is None and self.name is None:
+            raise PydanticCustomError(
+                "loot_unnamed", "loot needs item_template_id or name"
+            )
+        return self
+
+
+class UiReport(_Strict):
+    loot_obtained: Annotated[list[LootEntry], Field(max_length=MAX_ENTRIES)] = []
+
+
+class Changes(_Closed):
+    xp_gained: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] = 0
+    gold_gained: Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] = 0
+    items_consumed: Annotated[list[ConsumedItem], Field(max_length=MAX_ENTRIES)] = []
+    durability_loss: dict[
+        Annotated[str, Field(pattern=_DURABILITY_TARGET)],
+        Annotated[int, Field(ge=0, le=MAX_AMOUNT)],
+    ] = {}
+    items_gained: (
+        Annotated[list[GainedItem], Field(max_length=MAX_ENTRIES)] | None
+    ) = None
+
+
+class StateSnapshot(_Strict):
+    hp: Vital
+    energy: Vital
+
+
+class ParticipantResult(_Strict):
+    """What the fight did to one player."""
+
+    is_winner: bool
+    state_snapshot: StateSnapshot | None = None
+    changes: Changes
+    ui_report: UiReport = UiReport()
+    team: Annotated[str, Field(max_length=MAX_NAME)] | None = None
+    name: Annotated[str, Field(max_length=MAX_NAME)] | None = None
+
+    def loot(self) -> list[LootEntry]:
+        """Loot to grant: `items_gained`, or where that is absent the shown loot."""
+        gained = self.changes.items_gained
+        if gained is None:
+            return self.ui_report.loot_obtained
+        return [
+            LootEntry.model_construct(item_template_id=g.item_template_id, qty=g.qty)
+            for g in gained
+        ]
+
+
+class AiParticipant(BaseModel):
+    """A monster or a shadow: any object, kept in the document, never applied."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+def _split_participants(value: object) -> object:
+    """Tell players from AI by their key, before either model sees the value."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _mark_ai(key, entry) for key, entry in value.items()}
+
+
+def _mark_ai(key: object, entry: object) -> object:
+    if not isinstance(key, str) or PLAYER_KEY.fullmatch(key):
+        return entry
+    if _SLOPPY_NUMBER.fullmatch(key):
+        raise PydanticCustomError(
+            "participant_key",
+            "participant {key} is no canonical character id: write it in plain "
+            "digits, without sign, space or leading zero",
+            {"key": repr(key)},
+        )
+    if isinstance(entry, AiParticipant):
+        return entry
+    if not isinstance(entry, dict):
+        raise PydanticCustomError(
+            "participant", "participant {key} must be an object", {"key": repr(key)}
+        )
+    return AiParticipant.model_construct(_fields_set=set(entry), **entry)
+
+
+def _participant_tag(value: object) -> str:
+    return "ai" if isinstance(value, AiParticipant) else "player"
+
+
+Participant = Annotated[
+    Annotated[ParticipantResult, Tag("player")]
+    | Annotated[InstanceOf[AiParticipant], Tag("ai"), WithJsonSchema({"type": "object"})],
+    Discriminator(_participant_tag),
+]
+
+
+def _check_replay_log(value: object) -> object:
+    if value is None or isinstance(value, list | str):
+        return value
+    raise PydanticCustomError(
+        "replay_log", "replay_log must be a list or a base64 string"
+    )
+
+
+class CombatMeta(_Strict):
+    end_timestamp: Annotated[int, Field(ge=1)]
+    winner_team: Annotated[str, Field(max_length=MAX_NAME)] | None = None
+    # Strict mode wants an enum member; JSON brings its text.
+    finish_reason: Annotated[FinishReason, Field(strict=False)]
+
+    @model_validator(mode="after")
+    def _not_in_the_future(self) -> CombatMeta:
+        if self.end_timestamp > time.time() + MAX_FUTURE_SECONDS:
+            raise PydanticCustomError(
+                "end_timestamp",
+                "end_timestamp is more than 5 minutes in the future "
+                "(expected Unix seconds, not milliseconds)",
+            )
+        return self
+
+
+class CombatResultPayload(_Strict):
+    """One finished fight. Shape and names are the seed's."""
+
+    session_id: Annotated[
+        UUID,
+        BeforeValidator(parse_session_id),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "description": "UUID (canonical), 32 hex digits or 22 base64url",
+            }
+        ),
+    ]
+    meta: CombatMeta
+    participants: Annotated[
+        dict[str, Participant],
+        BeforeValidator(_split_participants),
+        Field(min_length=1, max_length=MAX_PARTICIPANTS),
+    ]
+    # Not looked into: validating every turn would double the cost of a document.
+    replay_log: Annotated[Any, BeforeValidator(_check_replay_log)] = None
+
+    def players(self) -> dict[int, ParticipantResult]:
+        """Player participants by character id, ascending."""
+        return {
+            int(key): entry
+            for key, entry in sorted(
+                self.participants.items(), key=lambda item: (len(item[0]), item[0])
+            )
+            if isinstance(entry, ParticipantResult)
+        }
+
+    @property
+    def finished_at(self) -> datetime:
+        return datetime.fromtimestamp(self.meta.end_timestamp, UTC)
+
+    def document(self) -> Document:
+        """The JSON document of a payload that was built in Python."""
+        return self.model_dump(mode="json", exclude_unset=True, by_alias=False)
+
+
+class BeltItem(_Strict):
+    inventory_id: RowId
+    item_template_id: TemplateId
+    slot: str
+    quantity: Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
+
+
+class CombatSessionContainerDTO(_Strict):
+    """One actor of a live session, as kept in `cs:{session_id}` `actor:{char_id}`."""
+
+    team: str | None = None
+    hp: Vital
+    energy: Vital
+    belt_items: list[BeltItem] = []
+    consumed: list[ConsumedItem] = []
+
+
+def parse_document(raw: bytes) -> Document:
+    """Parse a document as received.
+
+    Raises PayloadInvalid `invalid_payload` for what is no JSON and `not_an_object` for
+    JSON that is no object.
+    """
+    try:
+        document = from_json(raw)
+    except ValueError:
+        document = _parse_tolerantly(raw)
+    if not isinstance(document, dict):
+        raise _invalid(
+            FailureCode.NOT_AN_OBJECT,
+            "",
+            f"expected a JSON object, got {type(document).__name__}",
+        )
+    return cast("Document", document)
+
+
+def _parse_tolerantly(raw: bytes) -> object:
+    """Lone surrogates and deep nesting: readable, so that the row can say why not."""
+    try:
+        return json.loads(raw.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or "nested too deeply"
+        raise _invalid(
+            FailureCode.INVALID_PAYLOAD, "", f"not readable as JSON: {reason}"
+        ) from error
+
+
+def canonical_json(document: Document) -> bytes:
+    """Sorted keys, no spaces, UTF-8: the bytes whose SHA-256 identifies a document.
+
+    Raises PayloadInvalid for a value JSON has no form for.
+    """
+    try:
+        text = json.dumps(
+            document, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _invalid(
+            FailureCode.INVALID_PAYLOAD, "", f"not writable as JSON: {error}"
+        ) from error
+    return text.encode("utf-8", "surrogatepass")
+
+
+def digest(canonical: bytes) -> str:
+    """SHA-256, hexadecimal, of `canonical_json`."""
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def unstorable(text: bytes, document: Document) -> str | None:
+    """Why jsonb would refuse this document, or None. `text` is its JSON."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return "a string holds a lone surrogate"
+    if b"\\u0000" in text and _holds_nul(document):
+        return "a string holds the NUL character"
+    if (b"NaN" in text or b"Infinity" in text) and _holds_non_finite(document):
+        return "a number is NaN, infinite or too large for a float"
+    return None
+
+
+def _holds_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\x00" in value
+        case dict():
+            return any(_holds_nul(k) or _holds_nul(v) for k, v in value.items())
+        case list():
+            return any(map(_holds_nul, value))
+    return False
+
+
+def _holds_non_finite(value: object) -> bool:
+    match value:
+        case float():
+            return value != value or value in (float("inf"), float("-inf"))
+        case dict():
+            return any(map(_holds_non_finite, value.values()))
+        case list():
+            return any(map(_holds_non_finite, value))
+    return False
+
+
+def validate(document: Document) -> CombatResultPayload:
+    """The document as a model. Raises PayloadInvalid with one entry per fault."""
+    try:
+        return CombatResultPayload.model_validate(document)
+    except ValidationError as error:
+        raise _from_validation(error) from None
+
+
+def session_id_of(document: Document) -> UUID:
+    """The session a document names. Raises PayloadInvalid `bad_session_id`."""
+    try:
+        return parse_session_id(document.get("session_id"))
+    except ValueError as error:
+        raise _invalid(FailureCode.BAD_SESSION_ID, "session_id", str(error)) from None
+
+
+def player_ids(document: Document) -> list[int]:
+    """Player keys of a document that may be invalid otherwise, ascending."""
+    participants = document.get("participants")
+    if not isinstance(participants, dict):
+        return []
+    keys = (key for key in participants if PLAYER_KEY.fullmatch(key))
+    return sorted(number for number in map(int, keys) if number <= MAX_BIGINT)
+
+
+def payload_schema() -> dict[str, Any]:
+    """JSON Schema of the payload; player keys are told from AI keys by pattern."""
+    schema = CombatResultPayload.model_json_schema()
+    participants = schema["properties"]["participants"]
+    participants["patternProperties"] = {
+        f"^{PLAYER_KEY.pattern}$": {"$ref": "#/$defs/ParticipantResult"}
+    }
+    participants["additionalProperties"] = {"type": "object"}
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return schema
+
+
+def _invalid(code: FailureCode, path: str, message: str) -> PayloadInvalid:
+    return PayloadInvalid(str(code), [{"path": path, "message": message}])
+
+
+_RANGE_ERRORS = frozenset(
+    {
+        "greater_than",
+        "greater_than_equal",
+        "less_than",
+        "less_than_equal",
+        "too_long",
+        "int_parsing_size",
+    }
+)
+
+
+def _from_validation(error: ValidationError) -> PayloadInvalid:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    only_range = all(fault["type"] in _RANGE_ERRORS for fault in faults)
+    code = FailureCode.OUT_OF_RANGE if only_range else FailureCode.INVALID_PAYLOAD
+    if any(fault["loc"][:1] == ("session_id",) for fault in faults):
+        code = FailureCode.BAD_SESSION_ID
+    return PayloadInvalid(
+        str(code),
+        [
+            {
+                "path": ".".join(str(p) for p in fault["loc"] if p not in _UNION_TAGS),
+                "message": fault["msg"],
+            }
+            for fault in faults
+        ],
+    )

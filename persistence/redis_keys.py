@@ -1,0 +1,58 @@
+"""Every Redis key of the contract, its type and its life. No other module spells one.
+
+The Lua scripts receive these names through KEYS and ARGV.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+INBOX = "combat:inbox"
+"""Sorted set: session id -> due time (ms). Removed after commit and effects."""
+
+DOORBELL = "combat:doorbell"
+"""String, NX, DOORBELL_TTL_MS: at most one ring outstanding."""
+
+ACTIVE = "combat:active"
+"""Sorted set: session id -> last heartbeat (ms). Removed at finish."""
+
+SESSION_PREFIX = "cs:"
+ACCOUNT_PREFIX = "ac:"
+RESULT_PREFIX = "combat:result:"
+TOMBSTONE_PREFIX = "combat:result_cache:"
+
+CONFLICT_FIELD_PREFIX = "conflict:"
+"""Field of the result hash: SHA-256 of another document for the same session."""
+
+DAY_SECONDS = 24 * 60 * 60
+FINISHED_SESSION_TTL_SECONDS = 300
+"""A player may be waiting for the answer to a last blow: the seed's five minutes."""
+
+DOORBELL_TTL_MS = 1000
+"""A ring whose message was lost silences the others no longer than this."""
+
+MAX_CONFLICTS_HELD = 5
+"""Conflicting documents kept per session until a drain has recorded them."""
+
+
+def session(session_id: UUID) -> str:
+    """Hash of the live combat session; 300 s after finish, deleted once settled."""
+    return f"{SESSION_PREFIX}{session_id}"
+
+
+def account(char_id: int) -> str:
+    """Hash (or RedisJSON) of the account cache; no TTL."""
+    return f"{ACCOUNT_PREFIX}{char_id}"
+
+
+def result(session_id: UUID) -> str:
+    """Hash raw, sha256, claims, conflict:<sha>; 24 h after settlement."""
+    return f"{RESULT_PREFIX}{session_id}"
+
+
+def tombstone(session_id: UUID) -> str:
+    """String: brief JSON of a processed combat; 24 h."""
+    return f"{TOMBSTONE_PREFIX}{session_id}"

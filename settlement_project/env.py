@@ -1,0 +1,82 @@
+"""Typed environment variables. Every problem is reported, all in one message."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+class Environment:
+    """Reads variables and collects what is wrong; `raise_if_invalid` says it all."""
+
+    def __init__(self) -> None:
+        self._problems: list[str] = []
+
+    def text(self, name: str, default: str) -> str:
+        return os.environ.get(name) or default
+
+    def secret(self, name: str, default: str | None) -> str:
+        """`NAME`, or the contents of the file named by `NAME_FILE`."""
+        file_name = os.environ.get(f"{name}_FILE")
+        if file_name:
+            return self._file_text(f"{name}_FILE", file_name)
+        value = os.environ.get(name) or default
+        if value is None:
+            self._problems.append(f"{name} (or {name}_FILE) must be set unless DEBUG is on")
+            return ""
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = os.environ.get(name, "").lower()
+        if not value:
+            return default
+        if value in _TRUE | _FALSE:
+            return value in _TRUE
+        self._problems.append(f"{name}={value!r} is not a flag: use true or false")
+        return default
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        value = os.environ.get(name, "")
+        if not value:
+            return default
+        try:
+            number = int(value)
+        except ValueError:
+            self._problems.append(f"{name}={value!r} is not a whole number")
+            return default
+        if not low <= number <= high:
+            self._problems.append(f"{name}={number} is not between {low} and {high}")
+        return number
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = os.environ.get(name) or default
+        if value not in allowed:
+            self._problems.append(f"{name}={value!r} is not one of {', '.join(allowed)}")
+        return value
+
+    def names(self, name: str, default: list[str]) -> list[str]:
+        """A comma-separated list."""
+        value = os.environ.get(name)
+        if value is None:
+            return default
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+    def problem(self, message: str) -> None:
+        self._problems.append(message)
+
+    def raise_if_invalid(self) -> None:
+        if self._problems:
+            lines = "\n".join(f"  - {problem}" for problem in self._problems)
+            raise ImproperlyConfigured(f"The environment is not usable:\n{lines}")
+
+    def _file_text(self, name: str, file_name: str) -> str:
+        try:
+            return Path(file_name).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            self._problems.append(f"{name}={file_name!r} cannot be read: {error.strerror}")
+            return ""

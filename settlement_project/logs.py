@@ -1,0 +1,25 @@
+"""One log line: time, level, message, then every `extra` field as key=value."""
+
+from __future__ import annotations
+
+import logging
+
+_STANDARD = frozenset(
+    vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys() | {"message", "asctime"}
+)
+# Celery's own extra holds the task's whole context.
+_NOISE = frozenset({"data", "taskName"})
+
+
+class KeyValueFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        line = super().formatMessage(record)
+        extra = (
+            f"{key}={value}"
+            for key, value in vars(record).items()
+            if key not in _STANDARD and key not in _NOISE
+        )
+        return " ".join((line, *extra))

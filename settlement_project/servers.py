@@ -1,0 +1,66 @@
+"""Where PostgreSQL, Redis and the broker are: from the environment, else embedded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
+
+_LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
+
+
+def resolve(base_dir: Path) -> tuple[str, str, str]:
+    """DATABASE_URL, REDIS_URL and CELERY_BROKER_URL.
+
+    Without DATABASE_URL or REDIS_URL the embedded pair over `.data/` is attached to,
+    or started; its addresses are put into the environment for child processes.
+    """
+    database = os.environ.get("DATABASE_URL")
+    redis = os.environ.get("REDIS_URL")
+    if not database or not redis:
+        from settlement_project import embedded
+
+        data_dir = Path(os.environ.get("SETTLEMENT_DATA_DIR") or base_dir / ".data")
+        servers = embedded.ensure(data_dir)
+        database = database or servers.database_url
+        redis = redis or servers.redis_url
+    return database, redis, os.environ.get("CELERY_BROKER_URL") or redis
+
+
+def are_local(*urls: str) -> bool:
+    """Whether every server is reached over loopback or a unix socket."""
+    return all((urlsplit(url).hostname or "") in _LOOPBACK for url in urls)
+
+
+def django_database(url: str, session_options: str) -> dict[str, Any]:
+    """A Django DATABASES entry for a libpq URL, sockets and query options included."""
+    parts = conninfo_to_dict(url)
+    options: dict[str, Any] = {
+        key: value
+        for key, value in parts.items()
+        if key not in {"dbname", "user", "password", "host", "port", "options"}
+    }
+    given = parts.get("options") or ""
+    options["options"] = f"{session_options} {given}".strip()
+    options.setdefault("connect_timeout", 5)
+    # A cut network without FIN must not hold row locks: reliability of the lock order.
+    options.setdefault("keepalives_idle", 30)
+    options.setdefault("keepalives_interval", 10)
+    options.setdefault("keepalives_count", 3)
+    options.setdefault("tcp_user_timeout", 15000)
+    # The set-based statements repeat; Django turns preparing off by default.
+    options.setdefault("prepare_threshold", 5)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.get("dbname", ""),
+        "USER": parts.get("user", ""),
+        "PASSWORD": parts.get("password", ""),
+        "HOST": parts.get("host", ""),
+        "PORT": str(parts.get("port", "") or ""),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options,
+    }

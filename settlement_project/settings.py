@@ -1,0 +1,191 @@
+"""Settings from the environment; the README's table lists every variable.
+
+No variable at all is the demo: embedded servers, DEBUG on, a throw-away secret.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from kombu import Queue
+
+from settlement_project import servers
+from settlement_project.env import Environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment()
+
+DATABASE_URL, REDIS_URL, BROKER_URL = servers.resolve(BASE_DIR)
+
+# Local servers mean a developer's machine or the demo; production says DEBUG=false.
+DEBUG = env.flag("DEBUG", default=servers.are_local(DATABASE_URL, REDIS_URL, BROKER_URL))
+SECRET_KEY = env.secret("SECRET_KEY", "demo-only-secret" if DEBUG else None)
+ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
+if not DEBUG and not ALLOWED_HOSTS:
+    env.problem("ALLOWED_HOSTS must name the hosts that may be served unless DEBUG is on")
+CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "settlement_project",
+    "combat_history",
+    "persistence",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+ROOT_URLCONF = "settlement_project.urls"
+ASGI_APPLICATION = "settlement_project.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# A worker waits for a lock or a statement no longer than its task may live.
+LOCK_TIMEOUT_MS = env.integer("SETTLEMENT_LOCK_TIMEOUT_MS", 5_000, 10, 60_000)
+DATABASES = {
+    "default": servers.django_database(
+        DATABASE_URL,
+        f"-c lock_timeout={LOCK_TIMEOUT_MS}ms -c statement_timeout=10s "
+        "-c idle_in_transaction_session_timeout=15s -c synchronous_commit=on",
+    )
+}
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("ru", "Русский"), ("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = env.text("TIME_ZONE", "UTC")
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+
+if not DEBUG:
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=True)
+    SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000, 0, 10**9)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# Settlement. Times are settings so that tests need not wait for them.
+SETTLEMENT_SHORTAGES = env.choice("SETTLEMENT_SHORTAGES", "record", ("record", "fail"))
+SETTLEMENT_BATCH_SIZE = env.integer("SETTLEMENT_BATCH_SIZE", 100, 1, 500)
+SETTLEMENT_MAX_DOCUMENT_BYTES = env.integer(
+    "SETTLEMENT_MAX_DOCUMENT_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024
+)
+SETTLEMENT_MAX_ATTEMPTS = env.integer("SETTLEMENT_MAX_ATTEMPTS", 5, 1, 100)
+SETTLEMENT_RAW_RETENTION_SECONDS = env.integer(
+    "SETTLEMENT_RAW_RETENTION_SECONDS", 0, 0, 30 * 24 * 3600
+)
+SETTLEMENT_HARD_LIMIT_SECONDS = env.integer("SETTLEMENT_HARD_LIMIT_SECONDS", 30, 3, 600)
+SETTLEMENT_LEASE_MS = env.integer(
+    "SETTLEMENT_LEASE_MS", (SETTLEMENT_HARD_LIMIT_SECONDS + 5) * 1000, 100, 3_600_000
+)
+SETTLEMENT_DRAIN_SECONDS = env.integer("SETTLEMENT_DRAIN_SECONDS", 8, 1, 60)
+SETTLEMENT_BEAT_SECONDS = env.integer("SETTLEMENT_BEAT_SECONDS", 5, 1, 300)
+SETTLEMENT_SWEEP_SECONDS = env.integer("SETTLEMENT_SWEEP_SECONDS", 15, 1, 3600)
+
+# Celery: where a message gets lost, and what each line closes, is in the README.
+CELERY_BROKER_URL = BROKER_URL
+CELERY_TASK_DEFAULT_QUEUE = "celery"
+CELERY_TASK_QUEUES = [Queue("celery"), Queue("sweep")]
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_ROUTES = {"sweep": {"queue": "sweep"}}
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_ACCEPT_CONTENT = ["json"]
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_RETRY_ON_WORKER_LOST = True
+CELERY_TASK_ACKS_ON_FAILURE = True
+CELERY_TASK_ACKS_ON_TIMEOUT = True
+CELERY_TASK_TIME_LIMIT = SETTLEMENT_HARD_LIMIT_SECONDS
+CELERY_TASK_SOFT_TIME_LIMIT = SETTLEMENT_HARD_LIMIT_SECONDS * 2 // 3
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = SETTLEMENT_HARD_LIMIT_SECONDS
+CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = True
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = 30
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_TASK_SEND_SENT_EVENT = True
+CELERY_TASK_TRACK_STARTED = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": SETTLEMENT_HARD_LIMIT_SECONDS * 4,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "unacked_mutex_expire": 30,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+CELERY_TASK_PUBLISH_RETRY_POLICY = {
+    "max_retries": 2,
+    "interval_start": 0,
+    "interval_step": 0.2,
+    "interval_max": 0.2,
+}
+# Connections live across tasks; a drain checks its own before the first claim.
+CELERY_DB_REUSE_MAX = 10_000
+CELERY_BEAT_SCHEDULE_FILENAME = env.text(
+    "CELERY_BEAT_SCHEDULE_FILENAME", str(BASE_DIR / ".data" / "celerybeat-schedule")
+)
+CELERY_BEAT_SCHEDULE = {
+    "drain-inbox": {
+        "task": "settle_inbox",
+        "schedule": timedelta(seconds=SETTLEMENT_BEAT_SECONDS),
+        "options": {"expires": SETTLEMENT_BEAT_SECONDS},
+    },
+    "sweep": {
+        "task": "sweep",
+        "schedule": timedelta(seconds=SETTLEMENT_SWEEP_SECONDS),
+        "options": {"expires": SETTLEMENT_SWEEP_SECONDS, "queue": "sweep"},
+    },
+}
+
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"kv": {"()": "settlement_project.logs.KeyValueFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "kv"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+}
+
+env.raise_if_invalid()
