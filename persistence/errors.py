@@ -62,7 +62,9 @@ class PayloadInvalid(PersistenceError):
         self.errors = errors
 
     def __str__(self) -> str:
-        lines = "; ".join(f"{e['path'] or 'payload'}: {e['message']}" for e in self.errors)
+        lines = "; ".join(
+            f"{e['path'] or 'payload'}: {e['message']}" for e in self.errors
+        )
         return f"[{self.code}] {lines}"
 
 

@@ -122,9 +122,9 @@ class Changes(_Closed):
         Annotated[str, Field(pattern=_DURABILITY_TARGET)],
         Annotated[int, Field(ge=0, le=MAX_AMOUNT)],
     ] = {}
-    items_gained: (
-        Annotated[list[GainedItem], Field(max_length=MAX_ENTRIES)] | None
-    ) = None
+    items_gained: Annotated[list[GainedItem], Field(max_length=MAX_ENTRIES)] | None = (
+        None
+    )
 
 
 class StateSnapshot(_Strict):
@@ -191,7 +191,9 @@ def _participant_tag(value: object) -> str:
 
 Participant = Annotated[
     Annotated[ParticipantResult, Tag("player")]
-    | Annotated[InstanceOf[AiParticipant], Tag("ai"), WithJsonSchema({"type": "object"})],
+    | Annotated[
+        InstanceOf[AiParticipant], Tag("ai"), WithJsonSchema({"type": "object"})
+    ],
     Discriminator(_participant_tag),
 ]
 

@@ -1,31 +1,12 @@
-"""What the task layer asks of a Saver, and what passes between the two."""
+"""What passes between the task layer and a Saver."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
 from uuid import UUID
-
-
-class SyncScope(StrEnum):
-    """Domains that can be saved; the value travels as task argument."""
-
-    COMBAT_RESULT = "combat_result"
-    COMBAT = "combat_result"
-    INVENTORY = "inventory"
-    VITALS = "vitals"
-    SCENARIO = "scenario"
-    CLEANUP = "cleanup"
-
-
-class Saver(Protocol):
-    """Extract from Redis, transform, load into PostgreSQL.
-
-    Runs inside the caller's open transaction; never opens, commits, retries or splits.
-    """
-
-    def save(self, char_id: int) -> None: ...
 
 
 class Outcome(StrEnum):
@@ -40,19 +21,22 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One document to settle. `raw` is None where only the row holds the document."""
+    """One document to settle.
+
+    `raw` is None where only the row holds the document (a replay, a swept row).
+    `conflicts`: other documents that were sent for the session, by SHA-256.
+    """
 
     session_id: UUID
-    raw: bytes | None
-    sha256: str | None
+    raw: bytes | None = None
+    sha256: str | None = None
+    accepted_at: datetime | None = None
+    conflicts: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one delivery, and what its Redis effects need.
-
-    `tombstone` is the brief outcome of a processed combat, None for any other.
-    """
+    """What became of one delivery. `tombstone` only for a processed combat."""
 
     session_id: UUID
     outcome: Outcome

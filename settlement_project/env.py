@@ -27,7 +27,9 @@ class Environment:
             return self._file_text(f"{name}_FILE", file_name)
         value = os.environ.get(name) or default
         if value is None:
-            self._problems.append(f"{name} (or {name}_FILE) must be set unless DEBUG is on")
+            self._problems.append(
+                f"{name} (or {name}_FILE) must be set unless DEBUG is on"
+            )
             return ""
         return value
 
@@ -56,7 +58,9 @@ class Environment:
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
         value = os.environ.get(name) or default
         if value not in allowed:
-            self._problems.append(f"{name}={value!r} is not one of {', '.join(allowed)}")
+            self._problems.append(
+                f"{name}={value!r} is not one of {', '.join(allowed)}"
+            )
         return value
 
     def names(self, name: str, default: list[str]) -> list[str]:
@@ -78,5 +82,7 @@ class Environment:
         try:
             return Path(file_name).read_text(encoding="utf-8").strip()
         except OSError as error:
-            self._problems.append(f"{name}={file_name!r} cannot be read: {error.strerror}")
+            self._problems.append(
+                f"{name}={file_name!r} cannot be read: {error.strerror}"
+            )
             return ""

@@ -19,11 +19,15 @@ env = Environment()
 DATABASE_URL, REDIS_URL, BROKER_URL = servers.resolve(BASE_DIR)
 
 # Local servers mean a developer's machine or the demo; production says DEBUG=false.
-DEBUG = env.flag("DEBUG", default=servers.are_local(DATABASE_URL, REDIS_URL, BROKER_URL))
+DEBUG = env.flag(
+    "DEBUG", default=servers.are_local(DATABASE_URL, REDIS_URL, BROKER_URL)
+)
 SECRET_KEY = env.secret("SECRET_KEY", "demo-only-secret" if DEBUG else None)
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
 if not DEBUG and not ALLOWED_HOSTS:
-    env.problem("ALLOWED_HOSTS must name the hosts that may be served unless DEBUG is on")
+    env.problem(
+        "ALLOWED_HOSTS must name the hosts that may be served unless DEBUG is on"
+    )
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
 
 INSTALLED_APPS = [
@@ -111,6 +115,7 @@ SETTLEMENT_HARD_LIMIT_SECONDS = env.integer("SETTLEMENT_HARD_LIMIT_SECONDS", 30,
 SETTLEMENT_LEASE_MS = env.integer(
     "SETTLEMENT_LEASE_MS", (SETTLEMENT_HARD_LIMIT_SECONDS + 5) * 1000, 100, 3_600_000
 )
+SETTLEMENT_BACKOFF_MS = env.integer("SETTLEMENT_BACKOFF_MS", 1000, 10, 60_000)
 SETTLEMENT_DRAIN_SECONDS = env.integer("SETTLEMENT_DRAIN_SECONDS", 8, 1, 60)
 SETTLEMENT_BEAT_SECONDS = env.integer("SETTLEMENT_BEAT_SECONDS", 5, 1, 300)
 SETTLEMENT_SWEEP_SECONDS = env.integer("SETTLEMENT_SWEEP_SECONDS", 15, 1, 3600)

@@ -74,6 +74,11 @@ CREATE TRIGGER inventory_opening_quantity BEFORE INSERT ON inventory
 # The replay log is compressed already: compressing it again would only cost.
 REPLAY_STORAGE = "ALTER TABLE combat_replay ALTER COLUMN data SET STORAGE EXTERNAL;"
 
+# Rows the game imports with ids of its own must never meet the sequence.
+ITEM_IDS = """
+ALTER TABLE inventory ALTER COLUMN id SET START WITH 1000000000 RESTART;
+"""
+
 FULL_VIEW = """
 CREATE VIEW combat_history_full AS
     SELECT history.*, replay.data AS replay_log_zstd
@@ -106,5 +111,6 @@ class Migration(migrations.Migration):
             REPLAY_STORAGE,
             "ALTER TABLE combat_replay ALTER COLUMN data SET STORAGE EXTENDED;",
         ),
+        migrations.RunSQL(ITEM_IDS, migrations.RunSQL.noop),
         migrations.RunSQL(FULL_VIEW, "DROP VIEW combat_history_full;"),
     ]

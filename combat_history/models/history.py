@@ -71,9 +71,7 @@ class CombatHistory(models.Model):
                 name="combat_history_known_status",
             ),
             models.CheckConstraint(
-                condition=Q(
-                    settlement_status="processed", settled_at__isnull=False
-                )
+                condition=Q(settlement_status="processed", settled_at__isnull=False)
                 | (~Q(settlement_status="processed") & Q(settled_at__isnull=True)),
                 name="combat_history_settled_iff_processed",
             ),

@@ -61,7 +61,9 @@ class LedgerLine(models.Model):
         ]
         indexes = [
             # A player's lines in the order they were applied.
-            models.Index(F("character_id"), F("id"), name="settlement_ledger_character"),
+            models.Index(
+                F("character_id"), F("id"), name="settlement_ledger_character"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -114,7 +114,9 @@ class InventoryItem(models.Model):
         indexes = [
             # Read when loot looks for its stack and when wear looks for the piece.
             models.Index(
-                F("character_id"), F("item_template_id"), name="inventory_owner_template"
+                F("character_id"),
+                F("item_template_id"),
+                name="inventory_owner_template",
             ),
         ]
 

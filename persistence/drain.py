@@ -1,0 +1,272 @@
+"""Settle leased inbox entries: together when first delivered, alone after that.
+
+This layer owns transactions, retries, splitting and effects; the Saver owns the rules.
+Every way out leaves an entry finished, released, or leased until its lease runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import psycopg
+import redis
+from billiard.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from persistence import inbox
+from persistence.errors import FailureCode
+from persistence.inbox import Entry
+from persistence.protocols import Delivery, Outcome, Verdict
+from persistence.savers import combat_attempts as attempts
+from persistence.savers.combat_saver import CombatStateSaver
+from persistence.savers.combat_sql import Row
+from persistence.transience import Transience, transience
+
+logger = logging.getLogger(__name__)
+
+BATCH_RETRY_WITHIN_SECONDS = 5
+"""A batch that already waited this long is not tried again before the soft limit."""
+
+ISOLATE_WITHIN_SECONDS = 15
+"""Combats settled alone after this would meet the soft limit; the rest go back."""
+
+MAX_BACKOFF_STEPS = 5
+
+_uncounted: list[Verdict] = []
+"""Tries that ended in order while PostgreSQL was away: taken back when it returns."""
+
+
+@contextmanager
+def open_saver() -> Iterator[tuple[CombatStateSaver, psycopg.Cursor[Row]]]:
+    """One durable transaction on the task's connection, and a Saver inside it."""
+    with transaction.atomic(durable=True):
+        connection.ensure_connection()
+        with psycopg.Cursor[Row](connection.connection) as cursor:
+            yield (
+                CombatStateSaver(
+                    cursor, fail_on_shortage=settings.SETTLEMENT_SHORTAGES == "fail"
+                ),
+                cursor,
+            )
+
+
+def settle_entries(entries: Sequence[Entry], started: float) -> None:
+    """Settle what one claim returned. `started`: monotonic start of the task."""
+    first = [entry for entry in entries if entry.claims <= 1]
+    if first:
+        _settle_together(first, started)
+    for entry in entries:
+        if entry.claims > 1:
+            _finish([(entry, verdict)] if (verdict := _settle_alone(entry)) else [])
+
+
+def check_connection() -> None:
+    """Start on a connection that works; take back the tries still owed to it."""
+    connection.close_if_unusable_or_obsolete()
+    while _uncounted:
+        with open_saver() as (_, cursor):
+            cursor.execute(attempts.UNCOUNT_TRY, [_uncounted[-1].session_id])
+        _uncounted.pop()
+
+
+def _settle_together(entries: Sequence[Entry], started: float) -> None:
+    batch_started = time.monotonic()
+    for retry_left in (True, False):
+        try:
+            with open_saver() as (saver, _):
+                verdicts = saver.settle([_delivery(entry) for entry in entries])
+        except SoftTimeLimitExceeded:
+            # Mid-statement: what the connection has done is not known.
+            connection.close()
+            raise
+        except Exception as error:  # noqa: BLE001 -- each kind has its own way on
+            kind = transience(error)
+            _log_batch_error(error, kind, len(entries))
+            used = time.monotonic() - batch_started
+            if kind and retry_left and used < BATCH_RETRY_WITHIN_SECONDS:
+                _after(kind)
+                continue
+            if kind is Transience.CONNECTION:
+                connection.close()
+                inbox.release(entries, _backoff_ms(1), uncount=True)
+            else:
+                _isolate(entries, started)
+            return
+        else:
+            _finish(_pair(entries, verdicts), batch_started)
+            return
+
+
+def _isolate(entries: Sequence[Entry], started: float) -> None:
+    """Settle each alone, so that the one at fault takes nothing else down."""
+    for position, entry in enumerate(entries):
+        if time.monotonic() - started > ISOLATE_WITHIN_SECONDS:
+            inbox.release(entries[position:], 0, uncount=False)
+            return
+        verdict = _settle_alone(entry)
+        _finish([(entry, verdict)] if verdict else [])
+
+
+def _settle_alone(entry: Entry) -> Verdict | None:
+    """One combat behind its own committed receipt; None where it has to wait."""
+    delivery = _delivery(entry)
+    try_id = None
+    try:
+        with open_saver() as (saver, cursor):
+            saver.receive([delivery])
+            begun = attempts.begin(
+                cursor, entry.session_id, _worker(), settings.SETTLEMENT_LEASE_MS
+            )
+            if begun is not None and begun[1] > settings.SETTLEMENT_MAX_ATTEMPTS:
+                return _fail_poison(cursor, entry, begun[0])
+        try_id = begun[0] if begun else None
+        with open_saver() as (saver, cursor):
+            (verdict,) = saver.settle([delivery])
+            if try_id is not None:
+                attempts.end(cursor, try_id, verdict)
+        return verdict
+    except SoftTimeLimitExceeded:
+        connection.close()
+        raise
+    except Exception as error:  # noqa: BLE001 -- transient waits, the rest is recorded
+        return _ended_in_error(entry, delivery, try_id, error)
+
+
+def _ended_in_error(
+    entry: Entry, delivery: Delivery, try_id: int | None, error: Exception
+) -> Verdict | None:
+    kind = transience(error)
+    code = str(FailureCode.UNEXPECTED) if kind is None else "transient"
+    verdict = Verdict(
+        entry.session_id, Outcome.FAILED, code, f"{type(error).__name__}: {error}"
+    )
+    if kind is not None:
+        _log(verdict, entry, outcome="retry")
+        _after(kind)
+        _take_back(try_id, verdict)
+        inbox.release([entry], _backoff_ms(entry.claims), uncount=False)
+        return None
+    text = "".join(traceback.format_exception(error))
+    with open_saver() as (saver, cursor):
+        failed = attempts.fail(
+            cursor, entry.session_id, verdict.code, verdict.detail, text
+        )
+        if try_id is not None:
+            attempts.end(cursor, try_id, verdict)
+        # No row could be written at all: the bytes are kept where any can be.
+        return (
+            verdict if failed else saver.reject(delivery, verdict.code, verdict.detail)
+        )
+
+
+def _take_back(try_id: int | None, verdict: Verdict) -> None:
+    if try_id is None:
+        return
+    try:
+        with open_saver() as (_, cursor):
+            attempts.end(cursor, try_id, verdict)
+    except (DatabaseError, InterfaceError, psycopg.Error):
+        logger.warning("try not taken back yet", exc_info=True)
+        connection.close()
+        _uncounted.append(verdict)
+
+
+def _fail_poison(cursor: psycopg.Cursor[Row], entry: Entry, try_id: int) -> Verdict:
+    verdict = Verdict(
+        entry.session_id,
+        Outcome.FAILED,
+        str(FailureCode.POISON),
+        f"{settings.SETTLEMENT_MAX_ATTEMPTS} tries killed their worker",
+    )
+    attempts.fail(cursor, entry.session_id, verdict.code, verdict.detail, None)
+    attempts.end(cursor, try_id, verdict)
+    return verdict
+
+
+def _finish(
+    settled: Sequence[tuple[Entry, Verdict]], started: float | None = None
+) -> None:
+    """Effects after commit. If Redis fails here the leases run out and repeat them."""
+    if not settled:
+        return
+    try:
+        inbox.finish((entry, verdict.tombstone) for entry, verdict in settled)
+    except redis.RedisError:
+        logger.exception("effects not confirmed", extra={"combats": len(settled)})
+    duration = None if started is None else time.monotonic() - started
+    for entry, verdict in settled:
+        _log(verdict, entry, duration=duration)
+
+
+def _after(kind: Transience) -> None:
+    if kind is Transience.CONNECTION:
+        connection.close()
+
+
+def _backoff_ms(claims: int) -> int:
+    base: int = settings.SETTLEMENT_BACKOFF_MS
+    return base << min(claims, MAX_BACKOFF_STEPS)
+
+
+def _delivery(entry: Entry) -> Delivery:
+    accepted = entry.accepted_at_ms
+    return Delivery(
+        session_id=entry.session_id,
+        raw=entry.raw,
+        sha256=entry.sha256,
+        accepted_at=datetime.fromtimestamp(accepted / 1000, UTC) if accepted else None,
+        conflicts=entry.conflicts,
+    )
+
+
+def _pair(
+    entries: Sequence[Entry], verdicts: Sequence[Verdict]
+) -> list[tuple[Entry, Verdict]]:
+    by_session = {verdict.session_id: verdict for verdict in verdicts}
+    return [(entry, by_session[entry.session_id]) for entry in entries]
+
+
+def _worker() -> str:
+    return f"{os.uname().nodename}:{os.getpid()}"
+
+
+def _log_batch_error(error: Exception, kind: Transience | None, combats: int) -> None:
+    logger.warning(
+        "batch rolled back",
+        exc_info=kind is None,
+        extra={
+            "error": f"{type(error).__name__}: {error}".strip(),
+            "transient": kind.name.lower() if kind else "no",
+            "combats": combats,
+        },
+    )
+
+
+def _log(
+    verdict: Verdict,
+    entry: Entry,
+    *,
+    outcome: str | None = None,
+    duration: float | None = None,
+) -> None:
+    level = logging.ERROR if verdict.outcome is Outcome.FAILED else logging.INFO
+    if outcome == "retry":
+        level = logging.WARNING
+    logger.log(
+        level,
+        "combat",
+        extra={
+            "session_id": verdict.session_id,
+            "outcome": outcome or verdict.outcome,
+            "code": verdict.code,
+            "attempt": entry.claims,
+            "duration_ms": "" if duration is None else round(duration * 1000, 1),
+        },
+    )

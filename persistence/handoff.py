@@ -1,0 +1,170 @@
+"""What the hand-off script is given, for every door: engine, task, HTTP.
+
+Imports without Django. A hand-off is idempotent: the same document may be recorded
+again at any time, by anyone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from persistence import redis_keys
+from persistence.errors import FailureCode, PayloadInvalid
+from persistence.payload import (
+    MAX_DOCUMENT_BYTES,
+    CombatResultPayload,
+    Document,
+    canonical_json,
+    digest,
+    parse_document,
+    session_id_of,
+    unstorable,
+    validate,
+)
+
+
+class Receipt(StrEnum):
+    """The arbiter's answer."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    """Accepted before with the same document; harmless."""
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """One document and everything the script needs to record it."""
+
+    session_id: UUID
+    raw: bytes
+    sha256: str
+    keys: list[str]
+    args: list[Any]
+
+
+def read(
+    payload: CombatResultPayload | Document | str | bytes,
+) -> tuple[Document, bytes]:
+    """A payload in any form an engine may hold, as (document, bytes to keep).
+
+    Raises PayloadInvalid for what is no JSON object.
+    """
+    if isinstance(payload, CombatResultPayload):
+        payload = payload.document()
+    if isinstance(payload, dict):
+        return payload, canonical_json(payload)
+    if isinstance(payload, str):
+        payload = payload.encode("utf-8", "surrogatepass")
+    if isinstance(payload, bytes):
+        return parse_document(payload), payload
+    raise PayloadInvalid(
+        str(FailureCode.NOT_AN_OBJECT),
+        [
+            {
+                "path": "",
+                "message": "expected a JSON object or its text, "
+                f"got {type(payload).__name__}",
+            }
+        ],
+    )
+
+
+def checked(
+    payload: CombatResultPayload | Document | str | bytes,
+    max_bytes: int = MAX_DOCUMENT_BYTES,
+) -> Handoff:
+    """A hand-off of a document that keeps the contract.
+
+    Raises PayloadInvalid with every fault; nothing is recorded then.
+    """
+    document, raw = read(payload)
+    refuse_too_large(raw, max_bytes)
+    return _validated(document, raw)
+
+
+def unchecked(document: Document, raw: bytes, max_bytes: int) -> Handoff:
+    """A hand-off of a document that may break the contract: its row will say so.
+
+    Raises PayloadInvalid only where no row can be: no session id, or too large.
+    """
+    refuse_too_large(raw, max_bytes)
+    session_id = session_id_of(document)
+    try:
+        return _validated(document, raw)
+    except PayloadInvalid:
+        return _handoff(document, raw, session_id, int(time.time()), {})
+
+
+def refuse_too_large(raw: bytes, max_bytes: int) -> None:
+    if len(raw) > max_bytes:
+        raise PayloadInvalid(
+            str(FailureCode.TOO_LARGE),
+            [{"path": "", "message": f"{len(raw)} bytes; at most {max_bytes}"}],
+        )
+
+
+def _validated(document: Document, raw: bytes) -> Handoff:
+    model = validate(document)
+    reason = unstorable(raw, document)
+    if reason is not None:
+        raise PayloadInvalid(
+            str(FailureCode.INVALID_PAYLOAD), [{"path": "", "message": reason}]
+        )
+    snapshots = {
+        char_id: result.state_snapshot for char_id, result in model.players().items()
+    }
+    return _handoff(
+        document,
+        raw,
+        model.session_id,
+        model.meta.end_timestamp,
+        {
+            char_id: (snapshot.hp, snapshot.energy) if snapshot else ("", "")
+            for char_id, snapshot in snapshots.items()
+        },
+    )
+
+
+def _handoff(
+    document: Document,
+    raw: bytes,
+    session_id: UUID,
+    finished_at: int,
+    snapshots: dict[int, tuple[int | str, int | str]],
+) -> Handoff:
+    sha256 = digest(canonical_json(document))
+    return Handoff(
+        session_id=session_id,
+        raw=raw,
+        sha256=sha256,
+        keys=[
+            redis_keys.result(session_id),
+            redis_keys.INBOX,
+            redis_keys.session(session_id),
+            redis_keys.ACTIVE,
+            redis_keys.DOORBELL,
+            *(redis_keys.account(char_id) for char_id in snapshots),
+        ],
+        args=[
+            str(session_id),
+            raw,
+            sha256,
+            finished_at,
+            redis_keys.FINISHED_SESSION_TTL_SECONDS,
+            redis_keys.DOORBELL_TTL_MS,
+            redis_keys.MAX_CONFLICTS_HELD,
+            *(value for pair in snapshots.values() for value in pair),
+        ],
+    )
+
+
+def answer(reply: Sequence[Any]) -> tuple[Receipt, bool]:
+    """The script's reply as (receipt, whether the caller is to ring)."""
+    word = reply[0]
+    return Receipt(word.decode() if isinstance(word, bytes) else word), bool(reply[1])

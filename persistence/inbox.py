@@ -1,0 +1,152 @@
+"""The worker's side of the inbox: lease, finish, release. Entries are never popped.
+
+Every write happens only while the entry's score still equals our lease, so that a
+replay put in meanwhile survives, and so does the work of whoever holds it now.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+import redis
+from django.conf import settings
+
+from persistence import redis_keys, scripts
+from persistence.handoff import Handoff, Receipt, answer
+
+if TYPE_CHECKING:
+    from redis.commands.core import Script
+
+logger = logging.getLogger(__name__)
+
+MAX_CLAIM_BYTES = 8 * 1024 * 1024
+"""Documents of one claim: a hundred of a megabyte each would outlive the time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A leased inbox entry. `claims` counts this delivery too."""
+
+    session_id: UUID
+    lease: bytes
+    claims: int
+    raw: bytes | None
+    sha256: str | None
+    accepted_at_ms: int | None
+    conflicts: dict[str, bytes]
+
+
+@cache
+def client() -> redis.Redis:
+    """The process's own client: made lazily, after the pool has forked."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2
+    )
+
+
+@cache
+def _script(name: str) -> Script:
+    return client().register_script(scripts.source(name))
+
+
+def record(handoff: Handoff) -> tuple[Receipt, bool]:
+    """Run the hand-off script; see `dispatcher` for the engine's bounded call."""
+    return answer(_script("handoff")(keys=handoff.keys, args=handoff.args))
+
+
+def claim(limit: int) -> tuple[list[Entry], bool]:
+    """Lease due entries; the flag says that more may be due."""
+    reply: list[Any] = _script("claim")(
+        keys=[redis_keys.INBOX],
+        args=[
+            limit,
+            settings.SETTLEMENT_LEASE_MS,
+            MAX_CLAIM_BYTES,
+            redis_keys.RESULT_PREFIX,
+        ],
+    )
+    return [_entry(f) for f in reply[1:] if _is_session(f[0])], bool(reply[0])
+
+
+def finish(settled: Iterable[tuple[Entry, bytes | None]]) -> int:
+    """Apply the effects of (entry, tombstone or None) and remove the entries."""
+    args: list[Any] = [
+        redis_keys.RESULT_PREFIX,
+        redis_keys.TOMBSTONE_PREFIX,
+        redis_keys.SESSION_PREFIX,
+        redis_keys.DAY_SECONDS,
+        settings.SETTLEMENT_RAW_RETENTION_SECONDS,
+    ]
+    for entry, tombstone in settled:
+        args += [str(entry.session_id), entry.lease, tombstone or b""]
+        args += [len(entry.conflicts), *map(_conflict_field, entry.conflicts)]
+    removed: int = _script("finish")(keys=[redis_keys.INBOX], args=args)
+    return removed
+
+
+def release(entries: Iterable[Entry], delay_ms: int, *, uncount: bool) -> None:
+    """Put entries back, due after `delay_ms`. `uncount`: a first delivery again."""
+    args: list[Any] = [redis_keys.RESULT_PREFIX, delay_ms, int(uncount)]
+    for entry in entries:
+        args += [str(entry.session_id), entry.lease]
+    _script("release")(keys=[redis_keys.INBOX], args=args)
+
+
+def put(session_ids: Sequence[UUID], *, override: bool = False) -> int:
+    """Make sessions due now. `override` breaks a lease that is held (a replay)."""
+    if not session_ids:
+        return 0
+    seconds, microseconds = client().time()
+    now = seconds * 1000 + microseconds // 1000
+    entries = {str(session_id): now for session_id in session_ids}
+    changed = client().zadd(redis_keys.INBOX, entries, nx=not override)
+    return len(entries) if override else cast("int", changed)
+
+
+def silence_doorbell() -> None:
+    client().delete(redis_keys.DOORBELL)
+
+
+def press_doorbell() -> bool:
+    """Whether this caller is the one that is to send the ring."""
+    return bool(
+        client().set(redis_keys.DOORBELL, "1", nx=True, px=redis_keys.DOORBELL_TTL_MS)
+    )
+
+
+def _is_session(member: bytes) -> bool:
+    """Foreign members are taken out, or they would come due for ever."""
+    try:
+        if str(UUID(member.decode())) == member.decode():
+            return True
+    except ValueError:
+        pass
+    client().zrem(redis_keys.INBOX, member)
+    logger.error("inbox member is no session id", extra={"member": member[:100]})
+    return False
+
+
+def _conflict_field(sha256: str) -> str:
+    return redis_keys.CONFLICT_FIELD_PREFIX + sha256
+
+
+def _entry(fields: Sequence[Any]) -> Entry:
+    session_id, lease, claims, raw, sha256, accepted_at, *conflicts = fields
+    prefix = len(redis_keys.CONFLICT_FIELD_PREFIX)
+    return Entry(
+        session_id=UUID(session_id.decode()),
+        lease=lease,
+        claims=claims,
+        raw=raw,
+        sha256=sha256.decode() if sha256 else None,
+        accepted_at_ms=int(accepted_at) if accepted_at else None,
+        conflicts={
+            name.decode()[prefix:]: document
+            for name, document in zip(conflicts[::2], conflicts[1::2], strict=True)
+        },
+    )

@@ -1,0 +1,46 @@
+-- Lease due entries: up to `limit` first deliveries, and at most one delivered before,
+-- which is settled alone. Nothing is popped: a dead worker's leases come due again.
+-- KEYS: inbox   ARGV: limit, lease (ms), bytes at most, result key prefix
+-- Returns {1 if more may be due, {session id, lease, claims, raw, sha256, accepted_at,
+--          conflict field, conflict raw, ...}, ...}.
+local limit, lease_ms, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local lease = string.format('%d', now + lease_ms)
+
+local function conflicts(key, entry)
+    local fields = redis.call('HGETALL', key)
+    for i = 1, #fields, 2 do
+        if string.sub(fields[i], 1, 9) == 'conflict:' then
+            entry[#entry + 1] = fields[i]
+            entry[#entry + 1] = fields[i + 1]
+        end
+    end
+end
+
+local function take(sid, key)
+    redis.call('ZADD', KEYS[1], 'XX', lease, sid)
+    local claims = redis.call('HINCRBY', key, 'claims', 1)
+    local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at')
+    local entry = {sid, lease, claims, known[1], known[2], known[3]}
+    local plain = 1 + (known[1] and 1 or 0) + (known[2] and 1 or 0) + (known[3] and 1 or 0)
+    if redis.call('HLEN', key) > plain then conflicts(key, entry) end
+    return entry
+end
+
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, limit)
+local reply = {#due == limit and 1 or 0}
+local bytes, again = 0, nil
+for _, sid in ipairs(due) do
+    local key = ARGV[4] .. sid
+    if tonumber(redis.call('HGET', key, 'claims') or '0') > 0 then
+        again = again or sid
+    elseif bytes <= max_bytes then
+        bytes = bytes + redis.call('HSTRLEN', key, 'raw')
+        reply[#reply + 1] = take(sid, key)
+    else
+        reply[1] = 1
+    end
+end
+if again then reply[#reply + 1] = take(again, ARGV[4] .. again) end
+return reply

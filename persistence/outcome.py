@@ -1,0 +1,49 @@
+"""The brief outcome of a processed combat: the tombstone's value.
+
+Made from the document alone, so that it can be made again from PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import to_json
+
+from persistence.payload import PLAYER_KEY, Document
+
+
+def brief(document: Document) -> bytes:
+    """Compact JSON: the winner, the reason, and the reward of every player."""
+    meta = document["meta"]
+    return to_json(
+        {
+            "winner_team": meta.get("winner_team"),
+            "finish_reason": meta["finish_reason"],
+            "end_timestamp": meta["end_timestamp"],
+            "participants": {
+                key: _participant(result)
+                for key, result in document["participants"].items()
+                if PLAYER_KEY.fullmatch(key)
+            },
+        }
+    )
+
+
+def _participant(result: Document) -> dict[str, Any]:
+    changes = result["changes"]
+    loot = changes.get("items_gained")
+    if loot is None:
+        loot = result.get("ui_report", {}).get("loot_obtained", [])
+    return {
+        "is_winner": result["is_winner"],
+        "team": result.get("team"),
+        "xp": changes.get("xp_gained", 0),
+        "gold": changes.get("gold_gained", 0),
+        "loot": [
+            {
+                "name": entry.get("name") or entry.get("item_template_id"),
+                "qty": entry.get("qty", 1),
+            }
+            for entry in loot
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Savers: the rules by which Redis state becomes rows."""

@@ -1,0 +1,77 @@
+"""CleanupStateSaver: what was lost or stuck goes back through the same doors."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from uuid import UUID
+
+from django.utils import timezone
+
+from combat_history.models import CombatHistory, Status
+from persistence import inbox, redis_keys
+from persistence.errors import PayloadInvalid
+from persistence.handoff import unchecked
+from persistence.payload import MAX_DOCUMENT_BYTES, parse_document
+
+logger = logging.getLogger(__name__)
+
+SWEEP_LIMIT = 1000
+"""Rows put back by one sweep: the next one takes the next."""
+
+PENDING_GRACE = timedelta(seconds=5)
+"""A receipt just committed may be on its way into the inbox."""
+
+
+class CleanupStateSaver:
+    """Finds lost work; settles nothing itself. Harmless to run twice at once."""
+
+    def sweep(self) -> dict[str, int]:
+        """One pass; how many of each kind were put back."""
+        return {
+            "pending_returned": self._return_pending(),
+            "results_handed_off": self._hand_off_unsent(),
+        }
+
+    def _return_pending(self) -> int:
+        """Pending rows past their due time that the inbox does not hold."""
+        stuck = CombatHistory.objects.filter(
+            settlement_status=Status.PENDING, due_at__lt=timezone.now() - PENDING_GRACE
+        ).order_by("due_at")
+        return inbox.put(list(stuck.values_list("session_id", flat=True)[:SWEEP_LIMIT]))
+
+    def _hand_off_unsent(self) -> int:
+        """Finished sessions whose `result` net was never handed off."""
+        client = inbox.client()
+        handed = 0
+        for key in client.scan_iter(
+            match=f"{redis_keys.SESSION_PREFIX}*", count=1000, _type="hash"
+        ):
+            status, raw = client.hmget(key, ["status", "result"])
+            if (
+                status == b"finished"
+                and isinstance(raw, bytes)
+                and self._is_unsent(key)
+            ):
+                handed += self._hand_off(key, raw)
+        return handed
+
+    def _is_unsent(self, key: bytes) -> bool:
+        try:
+            session_id = UUID(key.decode().removeprefix(redis_keys.SESSION_PREFIX))
+        except ValueError:
+            return False
+        known = inbox.client().hexists(redis_keys.result(session_id), "sha256")
+        return not known and not CombatHistory.objects.filter(pk=session_id).exists()
+
+    def _hand_off(self, key: bytes, raw: bytes) -> int:
+        try:
+            handoff = unchecked(parse_document(raw), raw, MAX_DOCUMENT_BYTES)
+        except PayloadInvalid as error:
+            logger.error(
+                "unsent result is not usable",
+                extra={"key": key.decode(), "error": str(error)},
+            )
+            return 0
+        inbox.record(handoff)
+        return 1

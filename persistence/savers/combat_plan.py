@@ -1,0 +1,514 @@
+"""The pure half of settling combats: (combats, locked rows) -> changes.
+
+No I/O, no clock, no globals: the worker, a dry run and the tests call the same
+function. Combats see each other's effects in (finished_at, session_id) order; a combat
+that fails leaves no trace in the plan. Consumption comes before wear, wear before loot.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from persistence.errors import DiscrepancyCode, DomainFailure, FailureCode
+from persistence.payload import (
+    MAX_BIGINT,
+    CombatResultPayload,
+    LootEntry,
+    ParticipantResult,
+)
+
+MAX_INT = 2**31 - 1
+MAX_PIECES = 100
+"""Unstackable pieces of one loot entry: each becomes a row of its own."""
+
+_NO_SESSION = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    id: str
+    name: str
+    name_en: str
+    stackable: bool
+    max_durability: int | None
+
+
+@dataclass(slots=True)
+class CharacterRow:
+    id: int
+    xp: int
+    gold: int
+    hp: int
+    energy: int
+    vitals_at: datetime | None
+    vitals_session_id: UUID | None
+
+
+@dataclass(slots=True)
+class ItemRow:
+    id: int
+    character_id: int
+    item_template_id: str
+    quantity: int
+    is_equipped: bool
+    slot: str | None
+    durability: int | None
+    max_durability: int | None
+    origin_session_id: UUID | None
+    opening_quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Combat:
+    session_id: UUID
+    finished_at: datetime
+    payload: CombatResultPayload
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    session_id: UUID
+    revision: int
+    character_id: int
+    xp_delta: int
+    gold_delta: int
+    xp_after: int
+    gold_after: int
+    items: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    session_id: UUID
+    revision: int
+    character_id: int
+    code: DiscrepancyCode
+    inventory_id: int | None
+    item_template_id: str | None
+    wanted: int
+    applied: int
+
+
+class Catalogue:
+    """Item templates by id and by either name."""
+
+    def __init__(self, templates: Iterable[Template]) -> None:
+        self.by_id: dict[str, Template] = {}
+        self.by_name: dict[str, Template] = {}
+        for template in templates:
+            self.by_id[template.id] = template
+            self.by_name.setdefault(template.name, template)
+            if template.name_en:
+                self.by_name.setdefault(template.name_en, template)
+
+    def find(self, loot: LootEntry) -> Template | None:
+        if loot.item_template_id is not None:
+            return self.by_id.get(loot.item_template_id)
+        return self.by_name.get(loot.name or "")
+
+
+class World:
+    """The locked rows a plan starts from, and where it leaves them."""
+
+    def __init__(
+        self, characters: Iterable[CharacterRow], items: Iterable[ItemRow]
+    ) -> None:
+        self.characters = {row.id: row for row in characters}
+        self.items: dict[int, ItemRow] = {}
+        self.owned: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+        for row in sorted(items, key=lambda item: item.id):
+            self.add(row)
+
+    def add(self, row: ItemRow) -> None:
+        if row.id not in self.items:
+            self.owned[row.character_id, row.item_template_id].append(row.id)
+        self.items[row.id] = row
+
+    def remove(self, row_id: int) -> None:
+        row = self.items.pop(row_id)
+        self.owned[row.character_id, row.item_template_id].remove(row_id)
+
+
+@dataclass(slots=True)
+class Plan:
+    """Net changes of a batch: at most one per row, whatever the combats did to it."""
+
+    characters: dict[int, CharacterRow] = field(default_factory=dict)
+    updated: dict[int, ItemRow] = field(default_factory=dict)
+    inserted: dict[int, ItemRow] = field(default_factory=dict)
+    removed: set[int] = field(default_factory=set)
+    ledger: list[LedgerEntry] = field(default_factory=list)
+    discrepancies: list[Discrepancy] = field(default_factory=list)
+    failures: dict[UUID, DomainFailure] = field(default_factory=dict)
+
+
+def plan_batch(
+    combats: Iterable[Combat],
+    world: World,
+    catalogue: Catalogue,
+    new_ids: Iterator[int],
+    *,
+    fail_on_shortage: bool = False,
+) -> Plan:
+    """Plan what `combats` do to `world`, which is brought forward in place.
+
+    `new_ids` yields an inventory id for every row the plan inserts.
+    """
+    plan = Plan()
+    for combat in sorted(combats, key=lambda c: (c.finished_at, c.session_id)):
+        draft = _Draft(combat, world, catalogue, new_ids)
+        try:
+            draft.apply()
+            if fail_on_shortage and draft.discrepancies:
+                raise draft.shortage()
+        except DomainFailure as failure:
+            plan.failures[combat.session_id] = failure
+        else:
+            draft.merge_into(plan)
+    return plan
+
+
+class _Draft:
+    """One combat over copies of the rows it touches; merged only if it succeeds."""
+
+    def __init__(
+        self,
+        combat: Combat,
+        world: World,
+        catalogue: Catalogue,
+        new_ids: Iterator[int],
+    ) -> None:
+        self.combat = combat
+        self.world = world
+        self.catalogue = catalogue
+        self.new_ids = new_ids
+        self.characters: dict[int, CharacterRow] = {}
+        self.items: dict[int, ItemRow] = {}
+        self.inserted: dict[int, ItemRow] = {}
+        self.removed: set[int] = set()
+        self.ledger: list[LedgerEntry] = []
+        self.discrepancies: list[Discrepancy] = []
+
+    def apply(self) -> None:
+        players = self.combat.payload.players()
+        unknown = [str(i) for i in players if i not in self.world.characters]
+        if unknown:
+            raise self._failure(
+                FailureCode.UNKNOWN_CHARACTER,
+                f"no such character: {', '.join(unknown)}",
+            )
+        for char_id, result in players.items():
+            self._apply_player(char_id, result)
+
+    def shortage(self) -> DomainFailure:
+        lines = (
+            f"{d.code} of character {d.character_id}: "
+            f"{d.item_template_id or d.inventory_id or 'gold'} "
+            f"{d.applied} of {d.wanted}"
+            for d in self.discrepancies
+        )
+        return self._failure(FailureCode.SHORTAGE, "; ".join(lines))
+
+    def merge_into(self, plan: Plan) -> None:
+        for char in self.characters.values():
+            self.world.characters[char.id] = plan.characters[char.id] = char
+        for row in self.inserted.values():
+            self.world.add(row)
+            plan.inserted[row.id] = row
+        for row in self.items.values():
+            if row.id not in self.removed:
+                self.world.add(row)
+                target = plan.inserted if row.id in plan.inserted else plan.updated
+                target[row.id] = row
+        for row_id in self.removed:
+            self.world.remove(row_id)
+            plan.updated.pop(row_id, None)
+            # A row that came and went within the batch never meets the table.
+            if plan.inserted.pop(row_id, None) is None:
+                plan.removed.add(row_id)
+        plan.ledger += self.ledger
+        plan.discrepancies += self.discrepancies
+
+    def _apply_player(self, char_id: int, result: ParticipantResult) -> None:
+        before = self.world.characters[char_id]
+        char = replace(before)
+        self.characters[char_id] = char
+        changes = result.changes
+        char.xp = self._bounded(char.xp + changes.xp_gained, MAX_BIGINT, "xp")
+        self._apply_gold(char, changes.gold_gained)
+        self._apply_snapshot(char, result)
+        movements = [
+            *self._consume(char_id, result),
+            *self._wear(char_id, result),
+            *self._grant(char_id, result),
+        ]
+        self.ledger.append(
+            LedgerEntry(
+                session_id=self.combat.session_id,
+                revision=self.combat.revision,
+                character_id=char_id,
+                xp_delta=char.xp - before.xp,
+                gold_delta=char.gold - before.gold,
+                xp_after=char.xp,
+                gold_after=char.gold,
+                items=movements,
+            )
+        )
+
+    def _apply_gold(self, char: CharacterRow, gained: int) -> None:
+        wanted = self._bounded(char.gold + gained, MAX_BIGINT, "gold")
+        if wanted < 0:
+            self._discrepancy(
+                char.id, DiscrepancyCode.GOLD_SHORTAGE, -gained, char.gold
+            )
+            wanted = 0
+        char.gold = wanted
+
+    def _apply_snapshot(self, char: CharacterRow, result: ParticipantResult) -> None:
+        snapshot = result.state_snapshot
+        if snapshot is None:
+            return
+        this = (self.combat.finished_at, self.combat.session_id)
+        if char.vitals_at is not None and this <= (
+            char.vitals_at,
+            char.vitals_session_id or _NO_SESSION,
+        ):
+            return
+        char.hp, char.energy = snapshot.hp, snapshot.energy
+        char.vitals_at, char.vitals_session_id = this
+
+    def _consume(
+        self, char_id: int, result: ParticipantResult
+    ) -> Iterator[dict[str, Any]]:
+        wanted: dict[tuple[int, str | None], int] = {}
+        for entry in result.changes.items_consumed:
+            key = (entry.inventory_id, entry.item_template_id)
+            wanted[key] = wanted.get(key, 0) + entry.qty
+        for (row_id, template_id), qty in wanted.items():
+            row = self._owned_row(char_id, row_id, template_id, qty)
+            if row is not None:
+                yield from self._take(row, qty)
+
+    def _owned_row(
+        self, char_id: int, row_id: int, template_id: str | None, wanted: int
+    ) -> ItemRow | None:
+        """The character's row as it stands; None after noting why there is none."""
+        row = self._current(row_id)
+        if row is None:
+            code = DiscrepancyCode.ITEM_GONE
+        elif row.character_id != char_id:
+            code = DiscrepancyCode.ITEM_NOT_OWNED
+        elif template_id is not None and row.item_template_id != template_id:
+            code = DiscrepancyCode.ITEM_MISMATCH
+        else:
+            return row
+        self._discrepancy(char_id, code, wanted, 0, row_id, template_id)
+        return None
+
+    def _take(self, row: ItemRow, qty: int) -> Iterator[dict[str, Any]]:
+        taken = min(qty, row.quantity)
+        if taken < qty:
+            self._discrepancy(
+                row.character_id,
+                DiscrepancyCode.ITEM_SHORTAGE,
+                qty,
+                taken,
+                row.id,
+                row.item_template_id,
+            )
+        if not taken:
+            return
+        image = _image(row)
+        row = self._writable(row)
+        row.quantity -= taken
+        movement = _movement(row, "consumed", -taken)
+        if row.quantity == 0:
+            self.removed.add(row.id)
+            movement["image"] = image
+        yield movement
+
+    def _wear(
+        self, char_id: int, result: ParticipantResult
+    ) -> Iterator[dict[str, Any]]:
+        for target, points in result.changes.durability_loss.items():
+            kind, _, name = target.partition(":")
+            if kind == "item":
+                row = self._equipped(char_id, name, points)
+            else:
+                row = self._owned_row(char_id, int(name), None, points)
+            if row is not None:
+                yield from self._wear_row(row, points)
+
+    def _wear_row(self, row: ItemRow, points: int) -> Iterator[dict[str, Any]]:
+        if row.durability is None:
+            self._discrepancy(
+                row.character_id,
+                DiscrepancyCode.NO_DURABILITY,
+                points,
+                0,
+                row.id,
+                row.item_template_id,
+            )
+            return
+        before = row.durability
+        row = self._writable(row)
+        row.durability = max(0, before - points)
+        movement = _movement(row, "worn", 0)
+        movement["durability_delta"] = row.durability - before
+        movement["durability_after"] = row.durability
+        yield movement
+
+    def _equipped(self, char_id: int, template_id: str, wanted: int) -> ItemRow | None:
+        for row_id in self.world.owned.get((char_id, template_id), ()):
+            row = self._current(row_id)
+            if row is not None and row.is_equipped:
+                return row
+        self._discrepancy(
+            char_id, DiscrepancyCode.NOT_EQUIPPED, wanted, 0, None, template_id
+        )
+        return None
+
+    def _grant(
+        self, char_id: int, result: ParticipantResult
+    ) -> Iterator[dict[str, Any]]:
+        for loot in result.loot():
+            template = self.catalogue.find(loot)
+            if template is None:
+                name = loot.item_template_id or loot.name
+                raise self._failure(
+                    FailureCode.UNKNOWN_ITEM,
+                    f"loot {name!r} of character {char_id} is not in the catalogue",
+                )
+            if template.stackable:
+                yield self._stack(char_id, template, loot.qty)
+            else:
+                yield from self._pieces(char_id, template, loot.qty)
+
+    def _stack(self, char_id: int, template: Template, qty: int) -> dict[str, Any]:
+        row = self._bag_stack(char_id, template.id)
+        if row is None:
+            row = self._insert(char_id, template, qty)
+        else:
+            row = self._writable(row)
+            row.quantity = self._bounded(row.quantity + qty, MAX_INT, template.id)
+        return _movement(row, "gained", qty)
+
+    def _pieces(
+        self, char_id: int, template: Template, qty: int
+    ) -> Iterator[dict[str, Any]]:
+        self._bounded(qty, MAX_PIECES, template.id)
+        for _ in range(qty):
+            yield _movement(self._insert(char_id, template, 1), "gained", 1)
+
+    def _bag_stack(self, char_id: int, template_id: str) -> ItemRow | None:
+        """The unequipped stack of the lowest id."""
+        owned = self.world.owned.get((char_id, template_id), ())
+        for row_id in (*owned, *self.inserted):
+            row = self._current(row_id)
+            if (
+                row is not None
+                and row.character_id == char_id
+                and row.item_template_id == template_id
+                and not row.is_equipped
+                and row.slot is None
+            ):
+                return row
+        return None
+
+    def _insert(self, char_id: int, template: Template, qty: int) -> ItemRow:
+        row = ItemRow(
+            id=next(self.new_ids),
+            character_id=char_id,
+            item_template_id=template.id,
+            quantity=qty,
+            is_equipped=False,
+            slot=None,
+            durability=template.max_durability,
+            max_durability=template.max_durability,
+            origin_session_id=self.combat.session_id,
+            opening_quantity=0,
+        )
+        self.inserted[row.id] = row
+        return row
+
+    def _current(self, row_id: int) -> ItemRow | None:
+        """The row as this combat sees it, to read only; None where it is gone."""
+        if row_id in self.removed:
+            return None
+        return (
+            self.inserted.get(row_id)
+            or self.items.get(row_id)
+            or self.world.items.get(row_id)
+        )
+
+    def _writable(self, row: ItemRow) -> ItemRow:
+        """The draft's own copy of a row; writing it stays invisible until merged."""
+        if row.id in self.inserted:
+            return row
+        return self.items.setdefault(row.id, replace(row))
+
+    def _bounded(self, value: int, limit: int, what: str) -> int:
+        if value > limit:
+            raise self._failure(
+                FailureCode.OUT_OF_RANGE, f"{what} would exceed {limit}"
+            )
+        return value
+
+    def _failure(self, code: FailureCode, detail: str) -> DomainFailure:
+        return DomainFailure(str(self.combat.session_id), str(code), detail)
+
+    def _discrepancy(
+        self,
+        char_id: int,
+        code: DiscrepancyCode,
+        wanted: int,
+        applied: int,
+        inventory_id: int | None = None,
+        item_template_id: str | None = None,
+    ) -> None:
+        self.discrepancies.append(
+            Discrepancy(
+                session_id=self.combat.session_id,
+                revision=self.combat.revision,
+                character_id=char_id,
+                code=code,
+                inventory_id=inventory_id,
+                item_template_id=item_template_id,
+                wanted=wanted,
+                applied=applied,
+            )
+        )
+
+
+def _movement(row: ItemRow, kind: str, delta: int) -> dict[str, Any]:
+    return {
+        "inventory_id": row.id,
+        "item_template_id": row.item_template_id,
+        "kind": kind,
+        "delta": delta,
+        "after": row.quantity,
+    }
+
+
+def _image(row: ItemRow) -> dict[str, Any]:
+    """The full row before it was removed: what an undo would put back."""
+    return {
+        "id": row.id,
+        "character_id": row.character_id,
+        "item_template_id": row.item_template_id,
+        "quantity": row.quantity,
+        "is_equipped": row.is_equipped,
+        "slot": row.slot,
+        "durability": row.durability,
+        "max_durability": row.max_durability,
+        "origin_session_id": str(row.origin_session_id)
+        if row.origin_session_id
+        else None,
+        "opening_quantity": row.opening_quantity,
+    }

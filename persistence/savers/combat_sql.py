@@ -1,0 +1,191 @@
+"""The set-based statements of one batch: as many for 500 combats as for one.
+
+Numbers, ids and times travel as array literals in one text parameter each: the type of
+a parameter then never changes with its values, so a statement is prepared once, and
+building the text costs a tenth of dumping a list item by item. Texts and bytes travel
+as binary arrays (`%b`): in text format their quoting costs a hundred times more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psycopg import Cursor
+
+Row = tuple[Any, ...]
+
+LOCK_HISTORY = """
+SELECT session_id, settlement_status, payload_sha256, raw_payload, revision,
+       result_payload::text, finished_at
+FROM combat_history
+WHERE session_id = ANY (%s::uuid[])
+ORDER BY session_id
+FOR NO KEY UPDATE
+"""
+
+LOAD_TEMPLATES = """
+SELECT id, name, name_en, stackable, max_durability
+FROM item_templates
+WHERE id = ANY (%b::text[]) OR name = ANY (%b::text[]) OR name_en = ANY (%b::text[])
+"""
+
+LOCK_CHARACTERS = """
+SELECT id, xp, gold, hp, energy, vitals_at, vitals_session_id
+FROM characters
+WHERE id = ANY (%s::bigint[])
+ORDER BY id
+FOR NO KEY UPDATE
+"""
+
+LOAD_ITEMS = """
+SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
+       max_durability, origin_session_id, opening_quantity
+FROM inventory
+WHERE id = ANY (%s::bigint[])
+UNION ALL
+SELECT i.id, i.character_id, i.item_template_id, i.quantity, i.is_equipped, i.slot,
+       i.durability, i.max_durability, i.origin_session_id, i.opening_quantity
+FROM inventory i
+JOIN unnest(%s::bigint[], %b::text[]) AS wanted (character_id, item_template_id)
+  ON i.character_id = wanted.character_id
+ AND i.item_template_id = wanted.item_template_id
+"""
+
+RESERVE_ITEM_IDS = """
+SELECT nextval('inventory_id_seq') FROM generate_series(1, %s::int)
+"""
+
+# An id that another transaction recorded since the look-up is not returned.
+INSERT_HISTORY = """
+INSERT INTO combat_history
+    (session_id, participant_ids, finished_at, settlement_status, result_payload,
+     payload_sha256, raw_payload, received_at, settled_at, failure_code, failure_detail)
+SELECT session_id, participants::bigint[], finished_at, status, document::jsonb, sha256,
+       raw, received_at, CASE status WHEN 'processed' THEN clock_timestamp() END,
+       failure_code, failure_detail
+FROM unnest(%s::uuid[], %b::text[], %s::timestamptz[], %s::text[], %b::text[],
+            %s::text[], %b::bytea[], %s::timestamptz[], %s::text[], %b::text[])
+     AS n (session_id, participants, finished_at, status, document, sha256, raw,
+           received_at, failure_code, failure_detail)
+ORDER BY session_id
+ON CONFLICT (session_id) DO NOTHING
+RETURNING session_id
+"""
+
+FINISH_PENDING = """
+UPDATE combat_history h
+SET settlement_status = n.status,
+    settled_at = CASE n.status WHEN 'processed' THEN clock_timestamp() END,
+    payload_sha256 = COALESCE(h.payload_sha256, n.sha256),
+    failure_code = n.failure_code,
+    failure_detail = n.failure_detail,
+    failure_traceback = NULL
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %b::text[])
+     AS n (session_id, status, sha256, failure_code, failure_detail)
+WHERE h.session_id = n.session_id AND h.settlement_status = 'pending'
+"""
+
+INSERT_PARTICIPANTS = """
+INSERT INTO combat_participants (character_id, finished_at, session_id)
+SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::uuid[])
+ON CONFLICT DO NOTHING
+"""
+
+INSERT_REPLAYS = """
+INSERT INTO combat_replay (session_id, data)
+SELECT * FROM unnest(%s::uuid[], %b::bytea[])
+ON CONFLICT DO NOTHING
+"""
+
+UPDATE_CHARACTERS = """
+UPDATE characters c
+SET xp = n.xp, gold = n.gold, hp = n.hp, energy = n.energy,
+    vitals_at = n.vitals_at, vitals_session_id = n.vitals_session_id
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+            %s::timestamptz[], %s::uuid[])
+     AS n (id, xp, gold, hp, energy, vitals_at, vitals_session_id)
+WHERE c.id = n.id
+"""
+
+UPDATE_ITEMS = """
+UPDATE inventory i
+SET quantity = n.quantity, durability = n.durability
+FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS n (id, quantity, durability)
+WHERE i.id = n.id
+"""
+
+DELETE_ITEMS = """
+DELETE FROM inventory WHERE id = ANY (%s::bigint[])
+"""
+
+INSERT_ITEMS = """
+INSERT INTO inventory
+    (id, character_id, item_template_id, quantity, durability, max_durability,
+     origin_session_id)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::int[],
+                     %s::int[], %s::uuid[])
+"""
+
+# In plan order: a character's lines are read in the order of their ids.
+INSERT_LEDGER = """
+INSERT INTO settlement_ledger
+    (session_id, revision, character_id, kind, xp_delta, gold_delta, xp_after,
+     gold_after, items)
+SELECT session_id, revision, character_id, 'settlement', xp_delta, gold_delta, xp_after,
+       gold_after, items::jsonb
+FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[],
+            %s::bigint[], %s::bigint[], %b::text[]) WITH ORDINALITY
+     AS n (session_id, revision, character_id, xp_delta, gold_delta, xp_after,
+           gold_after, items, position)
+ORDER BY position
+"""
+
+INSERT_DISCREPANCIES = """
+INSERT INTO settlement_discrepancies
+    (session_id, revision, character_id, code, inventory_id, item_template_id, wanted,
+     applied)
+SELECT * FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::text[], %s::bigint[],
+                     %b::text[], %s::bigint[], %s::bigint[])
+"""
+
+RECORD_REJECTED = """
+INSERT INTO rejected_payloads (session_id, payload_sha256, code, errors, raw)
+SELECT session_id, sha256, code, errors::jsonb, raw
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %b::text[], %b::bytea[])
+     AS n (session_id, sha256, code, errors, raw)
+ON CONFLICT (session_id, payload_sha256) DO UPDATE
+SET times_seen = rejected_payloads.times_seen + 1, last_seen_at = now()
+"""
+
+
+def array(values: Iterable[object]) -> str:
+    """An array literal of values whose text needs no quoting; None becomes NULL."""
+    return "{" + ",".join("NULL" if v is None else str(v) for v in values) + "}"
+
+
+def columns(rows: Sequence[Sequence[Any]], binary: frozenset[int]) -> list[Any]:
+    """Turn rows into one parameter per column; `binary` columns stay lists."""
+    return [
+        list(column) if index in binary else array(column)
+        for index, column in enumerate(zip(*rows, strict=True))
+    ]
+
+
+def fetch(cursor: Cursor[Row], statement: str, parameters: Sequence[Any]) -> list[Row]:
+    cursor.execute(statement, parameters, binary=True)
+    return cursor.fetchall()
+
+
+def write(
+    cursor: Cursor[Row],
+    statement: str,
+    rows: Sequence[Sequence[Any]],
+    binary: frozenset[int] = frozenset(),
+) -> int:
+    """Run a set-based write and return its row count; no rows, no statement."""
+    if not rows:
+        return 0
+    cursor.execute(statement, columns(rows, binary))
+    return cursor.rowcount

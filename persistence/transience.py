@@ -1,0 +1,44 @@
+"""Which database errors another attempt may cure: a closed list."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+import psycopg
+from django.db.utils import InterfaceError, OperationalError
+
+from persistence.errors import ReceiptRaced
+
+_CONNECTION_CLASSES = ("08", "53", "57P", "25P")
+"""Lost connections, exhausted resources, shutdown, idle-in-transaction timeout."""
+
+_CONTENTION_CLASSES = ("40", "55P03", "57014")
+"""Serialization, deadlock, lock timeout, statement timeout."""
+
+
+class Transience(Enum):
+    CONNECTION = auto()
+    """PostgreSQL is not to be had: the whole batch waits."""
+    CONTENTION = auto()
+    """Somebody holds a row: others of the batch may be settled."""
+
+
+def transience(error: BaseException) -> Transience | None:
+    """How `error` may pass, or None where another attempt cannot help."""
+    if isinstance(error, ReceiptRaced):
+        return Transience.CONTENTION
+    cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
+    sqlstate = getattr(cause, "sqlstate", None)
+    if sqlstate is None:
+        lost = (
+            OperationalError,
+            InterfaceError,
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+        )
+        return Transience.CONNECTION if isinstance(error, lost) else None
+    if sqlstate.startswith(_CONNECTION_CLASSES):
+        return Transience.CONNECTION
+    if sqlstate.startswith(_CONTENTION_CLASSES):
+        return Transience.CONTENTION
+    return None
