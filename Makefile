@@ -1,0 +1,46 @@
+# Every target sets itself up: virtual environment, pinned packages, servers, tables.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+COMBATS ?= 500
+SEED ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint bench clean
+
+help:  ## Say what can be done here
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: $(VENV)/installed  ## Settle COMBATS=500 simulated fights and prove every one
+	@$(BIN)/python manage.py demo --combats $(COMBATS) $(if $(SEED),--seed $(SEED))
+
+run: $(VENV)/installed  ## The same stack, endless, with admin and Flower
+	@$(BIN)/python manage.py run
+
+test: $(VENV)/installed  ## The whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-dev  ## ruff, mypy --strict, missing migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy .
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## Remove the virtual environment and the embedded servers' data
+	rm -rf $(VENV) .data
+
+$(VENV)/installed: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is too old: Python 3.11 or newer is needed."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
