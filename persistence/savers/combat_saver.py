@@ -32,7 +32,8 @@ from persistence.savers.combat_cases import (
     read_delivery,
     read_row,
 )
-from persistence.savers.combat_plan import (
+from persistence.savers.combat_plan import plan_batch
+from persistence.savers.combat_rows import (
     Catalogue,
     CharacterRow,
     Combat,
@@ -40,7 +41,6 @@ from persistence.savers.combat_plan import (
     Plan,
     Template,
     World,
-    plan_batch,
 )
 
 if TYPE_CHECKING:

@@ -161,8 +161,11 @@ SET times_seen = rejected_payloads.times_seen + 1, last_seen_at = now()
 
 
 def array(values: Iterable[object]) -> str:
-    """An array literal of values whose text needs no quoting; None becomes NULL."""
-    return "{" + ",".join("NULL" if v is None else str(v) for v in values) + "}"
+    """An array literal of numbers, ids, times and codes; None becomes NULL.
+
+    None of these needs quoting, nor holds the text "None".
+    """
+    return "{" + ",".join(map(str, values)).replace("None", "NULL") + "}"
 
 
 def columns(rows: Sequence[Sequence[Any]], binary: frozenset[int]) -> list[Any]:

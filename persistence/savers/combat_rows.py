@@ -1,0 +1,158 @@
+"""The rows a plan starts from and what it comes to: plain data, no rules."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from persistence.errors import DiscrepancyCode, DomainFailure
+from persistence.payload import CombatResultPayload, LootEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    id: str
+    name: str
+    name_en: str
+    stackable: bool
+    max_durability: int | None
+
+
+@dataclass(slots=True)
+class CharacterRow:
+    id: int
+    xp: int
+    gold: int
+    hp: int
+    energy: int
+    vitals_at: datetime | None
+    vitals_session_id: UUID | None
+
+    def copy(self) -> CharacterRow:
+        # Spelt out: dataclasses.replace costs six times as much, seven times a combat.
+        return CharacterRow(
+            self.id,
+            self.xp,
+            self.gold,
+            self.hp,
+            self.energy,
+            self.vitals_at,
+            self.vitals_session_id,
+        )
+
+
+@dataclass(slots=True)
+class ItemRow:
+    id: int
+    character_id: int
+    item_template_id: str
+    quantity: int
+    is_equipped: bool
+    slot: str | None
+    durability: int | None
+    max_durability: int | None
+    origin_session_id: UUID | None
+    opening_quantity: int
+
+    def copy(self) -> ItemRow:
+        return ItemRow(
+            self.id,
+            self.character_id,
+            self.item_template_id,
+            self.quantity,
+            self.is_equipped,
+            self.slot,
+            self.durability,
+            self.max_durability,
+            self.origin_session_id,
+            self.opening_quantity,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Combat:
+    session_id: UUID
+    finished_at: datetime
+    payload: CombatResultPayload
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    session_id: UUID
+    revision: int
+    character_id: int
+    xp_delta: int
+    gold_delta: int
+    xp_after: int
+    gold_after: int
+    items: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    session_id: UUID
+    revision: int
+    character_id: int
+    code: DiscrepancyCode
+    inventory_id: int | None
+    item_template_id: str | None
+    wanted: int
+    applied: int
+
+
+class Catalogue:
+    """Item templates by id and by either name."""
+
+    def __init__(self, templates: Iterable[Template]) -> None:
+        self.by_id: dict[str, Template] = {}
+        self.by_name: dict[str, Template] = {}
+        for template in templates:
+            self.by_id[template.id] = template
+            self.by_name.setdefault(template.name, template)
+            if template.name_en:
+                self.by_name.setdefault(template.name_en, template)
+
+    def find(self, loot: LootEntry) -> Template | None:
+        if loot.item_template_id is not None:
+            return self.by_id.get(loot.item_template_id)
+        return self.by_name.get(loot.name or "")
+
+
+class World:
+    """The locked rows a plan starts from, and where it leaves them."""
+
+    def __init__(
+        self, characters: Iterable[CharacterRow], items: Iterable[ItemRow]
+    ) -> None:
+        self.characters = {row.id: row for row in characters}
+        self.items: dict[int, ItemRow] = {}
+        self.owned: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+        for row in sorted(items, key=lambda item: item.id):
+            self.add(row)
+
+    def add(self, row: ItemRow) -> None:
+        if row.id not in self.items:
+            self.owned[row.character_id, row.item_template_id].append(row.id)
+        self.items[row.id] = row
+
+    def remove(self, row_id: int) -> None:
+        row = self.items.pop(row_id)
+        self.owned[row.character_id, row.item_template_id].remove(row_id)
+
+
+@dataclass(slots=True)
+class Plan:
+    """Net changes of a batch: at most one per row, whatever the combats did to it."""
+
+    characters: dict[int, CharacterRow] = field(default_factory=dict)
+    updated: dict[int, ItemRow] = field(default_factory=dict)
+    inserted: dict[int, ItemRow] = field(default_factory=dict)
+    removed: set[int] = field(default_factory=set)
+    ledger: list[LedgerEntry] = field(default_factory=list)
+    discrepancies: list[Discrepancy] = field(default_factory=list)
+    failures: dict[UUID, DomainFailure] = field(default_factory=dict)
