@@ -13,6 +13,7 @@ import re
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -247,13 +248,16 @@ class CombatResultPayload(_Strict):
 
     def players(self) -> dict[int, ParticipantResult]:
         """Player participants by character id, ascending."""
-        return {
+        return self._players
+
+    @cached_property
+    def _players(self) -> dict[int, ParticipantResult]:
+        players = {
             int(key): entry
-            for key, entry in sorted(
-                self.participants.items(), key=lambda item: (len(item[0]), item[0])
-            )
+            for key, entry in self.participants.items()
             if isinstance(entry, ParticipantResult)
         }
+        return dict(sorted(players.items()))
 
     @property
     def finished_at(self) -> datetime:

@@ -24,6 +24,7 @@ from persistence.handoff import Receipt
 from persistence.outcome import brief
 from persistence.payload import canonical_json, digest, parse_document
 from persistence.protocols import Delivery, Outcome, Verdict
+from persistence.savers import combat_load as load
 from persistence.savers import combat_sql as sql
 from persistence.savers.combat_cases import (
     Case,
@@ -33,15 +34,7 @@ from persistence.savers.combat_cases import (
     read_row,
 )
 from persistence.savers.combat_plan import plan_batch
-from persistence.savers.combat_rows import (
-    Catalogue,
-    CharacterRow,
-    Combat,
-    ItemRow,
-    Plan,
-    Template,
-    World,
-)
+from persistence.savers.combat_rows import Combat, Plan
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -155,80 +148,14 @@ class CombatStateSaver:
         combats = [_combat(case) for case in cases if case.payload is not None]
         if not combats:
             return Plan()
-        catalogue = self._load_catalogue(combats)
-        world = self._lock_world(combats, catalogue)
+        catalogue = load.catalogue(self._cursor, combats)
+        world = load.locked_world(self._cursor, combats, catalogue)
         return plan_batch(
             combats,
             world,
             catalogue,
-            self._reserve_ids(combats, catalogue),
+            load.reserved_ids(self._cursor, combats, catalogue),
             fail_on_shortage=self._fail_on_shortage,
-        )
-
-    def _load_catalogue(self, combats: Iterable[Combat]) -> Catalogue:
-        ids: set[str] = set()
-        names: set[str] = set()
-        for _, loot in _all_loot(combats):
-            if loot.item_template_id is not None:
-                ids.add(loot.item_template_id)
-            elif loot.name is not None:
-                names.add(loot.name)
-        if not ids and not names:
-            return Catalogue([])
-        named = sorted(names)
-        rows = sql.fetch(self._cursor, sql.LOAD_TEMPLATES, [sorted(ids), named, named])
-        return Catalogue(Template(*row) for row in rows)
-
-    def _lock_world(self, combats: Iterable[Combat], catalogue: Catalogue) -> World:
-        char_ids: set[int] = set()
-        row_ids: set[int] = set()
-        stacks: set[tuple[int, str]] = set()
-        for combat in combats:
-            for char_id, result in combat.payload.players().items():
-                char_ids.add(char_id)
-                row_ids.update(e.inventory_id for e in result.changes.items_consumed)
-                for target in result.changes.durability_loss:
-                    kind, _, name = target.partition(":")
-                    if kind == "item":
-                        stacks.add((char_id, name))
-                    else:
-                        row_ids.add(int(name))
-        for char_id, loot in _all_loot(combats):
-            template = catalogue.find(loot)
-            if template is not None:
-                stacks.add((char_id, template.id))
-        characters = sql.fetch(
-            self._cursor, sql.LOCK_CHARACTERS, [sql.array(sorted(char_ids))]
-        )
-        items = self._load_items(row_ids, sorted(stacks))
-        return World((CharacterRow(*row) for row in characters), items)
-
-    def _load_items(
-        self, row_ids: set[int], stacks: list[tuple[int, str]]
-    ) -> Iterable[ItemRow]:
-        if not row_ids and not stacks:
-            return []
-        parameters = [
-            sql.array(sorted(row_ids)),
-            sql.array(char_id for char_id, _ in stacks),
-            [template_id for _, template_id in stacks],
-        ]
-        rows = sql.fetch(self._cursor, sql.LOAD_ITEMS, parameters)
-        return [ItemRow(*row) for row in rows]
-
-    def _reserve_ids(
-        self, combats: Iterable[Combat], catalogue: Catalogue
-    ) -> Iterator[int]:
-        """Ids for as many rows as loot can insert at most; gaps are harmless."""
-        count = 0
-        for _, loot in _all_loot(combats):
-            template = catalogue.find(loot)
-            if template is not None:
-                count += 1 if template.stackable else min(loot.qty, 100)
-        if not count:
-            return iter(())
-        return iter(
-            [row[0] for row in sql.fetch(self._cursor, sql.RESERVE_ITEM_IDS, [count])]
         )
 
     def _write_history(self, intake: _Intake, plan: Plan) -> None:
@@ -382,13 +309,6 @@ def _hash_of(row: Sequence[Any]) -> str:
 def _combat(case: Case) -> Combat:
     assert case.payload is not None
     return Combat(case.session_id, case.finished_at, case.payload, case.revision)
-
-
-def _all_loot(combats: Iterable[Combat]) -> Iterator[tuple[int, Any]]:
-    for combat in combats:
-        for char_id, result in combat.payload.players().items():
-            for loot in result.loot():
-                yield char_id, loot
 
 
 def _ending(case: Case, plan: Plan) -> tuple[str, DomainFailure | None]:
