@@ -110,12 +110,13 @@ def ring() -> None:
 
 
 @worker_ready.connect
-def sweep_at_start(**_: object) -> None:
-    """What a crash left behind is looked for before the first beat."""
+def look_for_leftovers(**_: object) -> None:
+    """What was left while no worker ran is taken up before the first beat."""
     try:
         sweep.apply_async()
+        settle_inbox.apply_async()
     except BrokerError:
-        logger.warning("first sweep not sent; beat sends the next", exc_info=True)
+        logger.warning("not sent; beat sends the next", exc_info=True)
 
 
 def _handoff(payload: Document | str) -> Handoff:
