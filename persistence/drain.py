@@ -120,7 +120,7 @@ def _settle_alone(entry: Entry) -> Verdict | None:
     try_id = None
     try:
         with open_saver() as (saver, cursor):
-            saver.receive([delivery])
+            saver.insert_pending([delivery])
             begun = attempts.begin(
                 cursor, entry.session_id, _worker(), settings.SETTLEMENT_LEASE_MS
             )

@@ -137,7 +137,7 @@ def _receive_without_redis(handoff: Handoff, error: redis.RedisError) -> None:
     delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
     try:
         with drain.open_saver() as (saver, _):
-            saver.receive([delivery])
+            saver.receive(delivery)
     except (DatabaseError, InterfaceError) as failure:
         raise Reject(failure, requeue=True) from failure
 

@@ -17,15 +17,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from pydantic_core import to_json
-
-from persistence.errors import DomainFailure, FailureCode, ReceiptRaced
+from persistence.errors import FailureCode, ReceiptRaced
 from persistence.handoff import Receipt
 from persistence.outcome import brief
 from persistence.payload import canonical_json, digest, parse_document
 from persistence.protocols import Delivery, Outcome, Verdict
 from persistence.savers import combat_load as load
 from persistence.savers import combat_sql as sql
+from persistence.savers import combat_write as write
 from persistence.savers.combat_cases import (
     Case,
     Rejected,
@@ -35,6 +34,7 @@ from persistence.savers.combat_cases import (
 )
 from persistence.savers.combat_plan import plan_batch
 from persistence.savers.combat_rows import Combat, Plan
+from persistence.savers.combat_write import Ending
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -57,39 +57,39 @@ class CombatStateSaver:
     def settle(self, batch: Sequence[Delivery]) -> list[Verdict]:
         """Settle deliveries of distinct sessions; one verdict each, in any order."""
         intake = self._receive(batch)
-        plan = self._plan([*intake.fresh, *intake.waiting])
-        self._write_history(intake, plan)
-        self._write_effects(plan)
-        self._reject(intake.rejected)
+        plan = self._plan(intake.cases())
+        self._write(intake, plan)
         return [*intake.verdicts, *_verdicts(intake, plan)]
 
-    def receive(self, deliveries: Sequence[Delivery]) -> dict[UUID, Receipt]:
-        """Write `pending` receipts without effects; the answer is PostgreSQL's own.
+    def insert_pending(self, deliveries: Iterable[Delivery]) -> set[UUID]:
+        """Write receipts without effects; known sessions stay as they are.
 
-        A known session keeps its document; another one is recorded as a conflict.
-        What cannot become a row is rejected and has no receipt.
+        What cannot become a row is left to `settle`, which rejects it.
         """
         now = datetime.now(UTC)
-        read = [read_delivery(delivery, now) for delivery in deliveries]
+        read = (read_delivery(delivery, now) for delivery in deliveries)
         cases = [case for case in read if isinstance(case, Case)]
         recorded = self._insert_history(
-            [_history_row(case, PENDING, None) for case in cases], cases
+            write.history_row(case, (PENDING, None)) for case in cases
         )
-        known = self._hashes(
-            [c.session_id for c in cases if c.session_id not in recorded]
-        )
-        rejected = [case for case in read if isinstance(case, Rejected)]
-        receipts = dict.fromkeys(recorded, Receipt.ACCEPTED)
-        for delivery in deliveries:
-            if delivery.session_id not in known:
-                continue
-            if _differs(delivery, known[delivery.session_id]):
-                receipts[delivery.session_id] = Receipt.CONFLICT
-                rejected.append(_as_conflict(delivery))
-            else:
-                receipts[delivery.session_id] = Receipt.DUPLICATE
-        self._reject(rejected)
-        return receipts
+        # Only of those: another document's participants are not this session's.
+        new = [case for case in cases if case.session_id in recorded]
+        sql.run(self._cursor.connection, write.participants(new))
+        return recorded
+
+    def receive(self, delivery: Delivery) -> Receipt:
+        """A durable receipt where Redis cannot give one: PostgreSQL is the arbiter.
+
+        A known session keeps its document; another one is recorded as a conflict.
+        """
+        if self.insert_pending([delivery]):
+            return Receipt.ACCEPTED
+        ids = sql.array([delivery.session_id])
+        (row,) = sql.fetch(self._cursor, sql.LOCK_HISTORY, [ids])
+        if not _differs(delivery, row[2] or _hash_of(row)):
+            return Receipt.DUPLICATE
+        self._reject([_as_conflict(delivery)])
+        return Receipt.CONFLICT
 
     def reject(self, delivery: Delivery, code: str, message: str) -> Verdict:
         """Keep the bytes of a document that no row can hold."""
@@ -109,21 +109,8 @@ class CombatStateSaver:
         """Keep what names no session; the same bytes are one row."""
         self._reject([Rejected(None, sha256, code, errors, raw)])
 
-    def _hashes(self, session_ids: Sequence[UUID]) -> dict[UUID, str]:
-        if not session_ids:
-            return {}
-        ids = sql.array(session_ids)
-        rows = sql.fetch(self._cursor, sql.LOCK_HISTORY, [ids])
-        return {row[0]: row[2] or _hash_of(row) for row in rows}
-
     def _reject(self, rejected: Iterable[Rejected]) -> None:
-        # Once per key: ON CONFLICT cannot meet the same row twice in one statement.
-        unique = {(r.session_id, r.sha256): r for r in rejected}
-        rows = [
-            (r.session_id, r.sha256, r.code, to_json(r.errors).decode(), r.raw)
-            for r in unique.values()
-        ]
-        sql.write(self._cursor, sql.RECORD_REJECTED, rows, frozenset({3, 4}))
+        sql.run(self._cursor.connection, [write.rejected(rejected)])
 
     def _receive(self, batch: Sequence[Delivery]) -> _Intake:
         now = datetime.now(UTC)
@@ -158,98 +145,30 @@ class CombatStateSaver:
             fail_on_shortage=self._fail_on_shortage,
         )
 
-    def _write_history(self, intake: _Intake, plan: Plan) -> None:
-        rows = [_history_row(case, *_ending(case, plan)) for case in intake.fresh]
-        recorded = self._insert_history(rows, intake.fresh)
-        if len(recorded) != len(rows):
-            raise ReceiptRaced(
-                [
-                    str(c.session_id)
-                    for c in intake.fresh
-                    if c.session_id not in recorded
-                ]
-            )
-        finished = [_finish_row(case, *_ending(case, plan)) for case in intake.waiting]
-        updated = sql.write(self._cursor, sql.FINISH_PENDING, finished, _FINISH_BINARY)
-        _expect(updated, finished, "combat_history")
-        self._write_participants(intake.waiting)
-
-    def _insert_history(
-        self, rows: Sequence[Sequence[Any]], cases: Sequence[Case]
-    ) -> set[UUID]:
-        if not rows:
-            return set()
-        recorded = sql.fetch(
-            self._cursor, sql.INSERT_HISTORY, sql.columns(rows, _HISTORY_BINARY)
+    def _write(self, intake: _Intake, plan: Plan) -> None:
+        endings = {case.session_id: _ending(case, plan) for case in intake.cases()}
+        recorded = self._insert_history(
+            write.history_row(case, endings[case.session_id]) for case in intake.fresh
         )
-        self._write_participants(cases)
+        if len(recorded) != len(intake.fresh):
+            ids = {case.session_id for case in intake.fresh} - recorded
+            raise ReceiptRaced(sorted(map(str, ids)))
+        sql.run(
+            self._cursor.connection,
+            [
+                *write.participants(intake.cases()),
+                write.finish_pending(intake.waiting, endings),
+                *write.effects(plan),
+                write.rejected(intake.rejected),
+            ],
+        )
+
+    def _insert_history(self, rows: Iterable[Sequence[Any]]) -> set[UUID]:
+        parameters = sql.columns(list(rows), write.HISTORY_BINARY)
+        if not parameters:
+            return set()
+        recorded = sql.fetch(self._cursor, sql.INSERT_HISTORY, parameters)
         return {row[0] for row in recorded}
-
-    def _write_participants(self, cases: Sequence[Case]) -> None:
-        participants = [
-            (char_id, case.finished_at, case.session_id)
-            for case in cases
-            for char_id in case.participants
-        ]
-        sql.write(self._cursor, sql.INSERT_PARTICIPANTS, participants)
-        replays = [
-            (case.session_id, case.replay) for case in cases if case.replay is not None
-        ]
-        sql.write(self._cursor, sql.INSERT_REPLAYS, replays, frozenset({1}))
-
-    def _write_effects(self, plan: Plan) -> None:
-        characters = [
-            (c.id, c.xp, c.gold, c.hp, c.energy, c.vitals_at, c.vitals_session_id)
-            for c in plan.characters.values()
-        ]
-        updated = sql.write(self._cursor, sql.UPDATE_CHARACTERS, characters)
-        _expect(updated, characters, "characters")
-        items = [(i.id, i.quantity, i.durability) for i in plan.updated.values()]
-        _expect(sql.write(self._cursor, sql.UPDATE_ITEMS, items), items, "inventory")
-        if plan.removed:
-            self._cursor.execute(sql.DELETE_ITEMS, [sql.array(sorted(plan.removed))])
-            _expect(self._cursor.rowcount, plan.removed, "inventory")
-        inserted = [
-            (
-                i.id,
-                i.character_id,
-                i.item_template_id,
-                i.quantity,
-                i.durability,
-                i.max_durability,
-                i.origin_session_id,
-            )
-            for i in plan.inserted.values()
-        ]
-        sql.write(self._cursor, sql.INSERT_ITEMS, inserted, frozenset({2}))
-        ledger = [
-            (
-                line.session_id,
-                line.revision,
-                line.character_id,
-                line.xp_delta,
-                line.gold_delta,
-                line.xp_after,
-                line.gold_after,
-                to_json(line.items).decode(),
-            )
-            for line in plan.ledger
-        ]
-        sql.write(self._cursor, sql.INSERT_LEDGER, ledger, frozenset({7}))
-        discrepancies = [
-            (
-                d.session_id,
-                d.revision,
-                d.character_id,
-                d.code,
-                d.inventory_id,
-                d.item_template_id,
-                d.wanted,
-                d.applied,
-            )
-            for d in plan.discrepancies
-        ]
-        sql.write(self._cursor, sql.INSERT_DISCREPANCIES, discrepancies, frozenset({5}))
 
 
 class _Intake:
@@ -260,6 +179,9 @@ class _Intake:
         self.waiting: list[Case] = []
         self.rejected: list[Rejected] = []
         self.verdicts: list[Verdict] = []
+
+    def cases(self) -> list[Case]:
+        return [*self.fresh, *self.waiting]
 
     def add_new(self, delivery: Delivery, case: Case | Rejected) -> None:
         if isinstance(case, Case):
@@ -311,48 +233,13 @@ def _combat(case: Case) -> Combat:
     return Combat(case.session_id, case.finished_at, case.payload, case.revision)
 
 
-def _ending(case: Case, plan: Plan) -> tuple[str, DomainFailure | None]:
+def _ending(case: Case, plan: Plan) -> Ending:
     failure = case.failure or plan.failures.get(case.session_id)
     return (FAILED, failure) if failure else (PROCESSED, None)
 
 
-_HISTORY_BINARY = frozenset({1, 4, 6, 9})
-
-
-def _history_row(
-    case: Case, status: str, failure: DomainFailure | None
-) -> tuple[Any, ...]:
-    return (
-        case.session_id,
-        sql.array(case.participants),
-        case.finished_at,
-        status,
-        case.text,
-        case.sha256,
-        case.raw,
-        case.received_at,
-        failure.code if failure else None,
-        failure.detail if failure else None,
-    )
-
-
-_FINISH_BINARY = frozenset({4})
-
-
-def _finish_row(
-    case: Case, status: str, failure: DomainFailure | None
-) -> tuple[Any, ...]:
-    return (
-        case.session_id,
-        status,
-        case.sha256,
-        failure.code if failure else None,
-        failure.detail if failure else None,
-    )
-
-
 def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
-    for case in (*intake.fresh, *intake.waiting):
+    for case in intake.cases():
         _, failure = _ending(case, plan)
         if failure is not None:
             yield Verdict(case.session_id, Outcome.FAILED, failure.code, failure.detail)
@@ -360,9 +247,3 @@ def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
             yield Verdict(
                 case.session_id, Outcome.PROCESSED, tombstone=brief(case.document)
             )
-
-
-def _expect(count: int, rows: Sequence[Any] | set[int], table: str) -> None:
-    """Locked rows cannot vanish: a miscount means a rule was broken, so roll back."""
-    if count != len(rows):
-        raise RuntimeError(f"wrote {count} rows of {table}, planned {len(rows)}")

@@ -9,10 +9,10 @@ as binary arrays (`%b`): in text format their quoting costs a hundred times more
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from psycopg import Cursor
+from psycopg import Connection, Cursor
 
 Row = tuple[Any, ...]
 
@@ -181,14 +181,32 @@ def fetch(cursor: Cursor[Row], statement: str, parameters: Sequence[Any]) -> lis
     return cursor.fetchall()
 
 
-def write(
-    cursor: Cursor[Row],
-    statement: str,
-    rows: Sequence[Sequence[Any]],
-    binary: frozenset[int] = frozenset(),
-) -> int:
-    """Run a set-based write and return its row count; no rows, no statement."""
-    if not rows:
-        return 0
-    cursor.execute(statement, columns(rows, binary))
-    return cursor.rowcount
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One set-based statement; `columns` of its rows are its parameters.
+
+    `every_row`: the table whose every named row must be hit, because it is locked.
+    """
+
+    statement: str
+    rows: Sequence[Sequence[Any]]
+    binary: frozenset[int] = frozenset()
+    every_row: str | None = None
+
+
+def run(connection: Connection[Any], writes: Iterable[Write]) -> None:
+    """Send all writes in one round trip; those without rows are left out.
+
+    Raises RuntimeError where a locked row was missed: a rule was broken, roll back.
+    """
+    sent: list[tuple[Write, Cursor[Row]]] = []
+    with connection.pipeline():
+        for write in writes:
+            if write.rows:
+                cursor = Cursor[Row](connection)
+                cursor.execute(write.statement, columns(write.rows, write.binary))
+                sent.append((write, cursor))
+    for write, cursor in sent:
+        if write.every_row and cursor.rowcount != len(write.rows):
+            hit = f"{cursor.rowcount} of {len(write.rows)}"
+            raise RuntimeError(f"wrote {hit} rows of {write.every_row}")
