@@ -8,24 +8,29 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import redis
 from celery import Task, shared_task
-from celery.exceptions import Reject
 from celery.signals import worker_ready
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from persistence import drain, inbox
 from persistence.errors import PayloadInvalid
-from persistence.handoff import Handoff, read, unchecked
+from persistence.handoff import read, unchecked
 from persistence.payload import Document, digest
-from persistence.protocols import Delivery
+from persistence.protocols import Delivery, Outcome
 from persistence.savers.cleanup_saver import CleanupStateSaver
+from persistence.savers.combat_saver import CombatStateSaver
 
 logger = logging.getLogger(__name__)
+
+KEEP_RETRY_SECONDS = 5
+"""Far below the visibility timeout, or the broker would deliver it twice."""
 
 
 class CombatTask(Task[Any, Any]):
@@ -47,17 +52,21 @@ def settle_combat(payload: Document | str) -> None:
     `rejected_payloads`. Any number of deliveries settles once.
     """
     started = time.monotonic()
-    drain.check_connection()
     try:
-        handoff = _handoff(payload)
-    except PayloadInvalid as error:
-        _reject(payload, error)
+        document, raw = read(payload)
+        handoff = unchecked(document, raw, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
+    except PayloadInvalid:
+        _keep(lambda saver: _reject(saver, payload, error))
         return
     try:
         inbox.record(handoff)
-    except redis.RedisError as error:
-        _receive_without_redis(handoff, error)
+    except redis.RedisError:
+        logger.warning("inbox not reachable, receipt goes to PostgreSQL", exc_info=True)
+        delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
+        # The sweep finds the pending row and puts it into the inbox.
+        _keep(lambda saver: saver.receive(delivery))
         return
+    drain.check_connection()
     drain_batch(started)
 
 
@@ -119,27 +128,28 @@ def look_for_leftovers(**_: object) -> None:
         logger.warning("not sent; beat sends the next", exc_info=True)
 
 
-def _handoff(payload: Document | str) -> Handoff:
-    document, raw = read(payload)
-    return unchecked(document, raw, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
-
-
-def _reject(payload: object, error: PayloadInvalid) -> None:
-    raw = _bytes(payload)
-    with drain.open_saver() as (saver, _):
-        saver.reject_unidentified(raw, digest(raw), error.code, error.errors)
-    logger.error("payload rejected", extra={"outcome": "rejected", "code": error.code})
-
-
-def _receive_without_redis(handoff: Handoff, error: redis.RedisError) -> None:
-    """The receipt goes straight into PostgreSQL; the sweep finds it there."""
-    logger.warning("inbox not reachable", extra={"error": str(error)})
-    delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
+def _keep(write: Callable[[CombatStateSaver], object]) -> None:
+    """Write what only PostgreSQL can keep; the message waits until it can."""
+    connection.close_if_unusable_or_obsolete()
     try:
         with drain.open_saver() as (saver, _):
-            saver.receive(delivery)
-    except (DatabaseError, InterfaceError) as failure:
-        raise Reject(failure, requeue=True) from failure
+            write(saver)
+    except (DatabaseError, InterfaceError, psycopg.Error) as error:
+        connection.close()
+        raise settle_combat.retry(
+            exc=error, countdown=KEEP_RETRY_SECONDS, max_retries=None
+        ) from error
+
+
+def _reject(
+    saver: CombatStateSaver, payload: Document | str, error: PayloadInvalid
+) -> None:
+    raw = _bytes(payload)
+    saver.reject_unidentified(raw, digest(raw), error.code, error.errors)
+    logger.error(
+        "payload rejected",
+        extra={"outcome": Outcome.REJECTED, "code": error.code},
+    )
 
 
 def _bytes(payload: object) -> bytes:
