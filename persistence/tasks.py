@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -55,8 +56,8 @@ def settle_combat(payload: Document | str) -> None:
     try:
         document, raw = read(payload)
         handoff = unchecked(document, raw, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
-    except PayloadInvalid:
-        _keep(lambda saver: _reject(saver, payload, error))
+    except PayloadInvalid as error:
+        _keep(partial(_reject, payload=payload, error=error))
         return
     try:
         inbox.record(handoff)
@@ -64,7 +65,7 @@ def settle_combat(payload: Document | str) -> None:
         logger.warning("inbox not reachable, receipt goes to PostgreSQL", exc_info=True)
         delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
         # The sweep finds the pending row and puts it into the inbox.
-        _keep(lambda saver: saver.receive(delivery))
+        _keep(partial(CombatStateSaver.receive, delivery=delivery))
         return
     drain.check_connection()
     drain_batch(started)
