@@ -31,6 +31,8 @@ bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## Remove the virtual environment and the embedded servers' data
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'from pathlib import Path; \
+		from settlement_project.embedded import stop; stop(Path(".data"))'
 	rm -rf $(VENV) .data
 
 $(VENV)/installed: requirements.txt

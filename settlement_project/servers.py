@@ -16,7 +16,8 @@ def resolve(base_dir: Path) -> tuple[str, str, str]:
     """DATABASE_URL, REDIS_URL and CELERY_BROKER_URL.
 
     Without DATABASE_URL or REDIS_URL the embedded pair over `.data/` is attached to,
-    or started; its addresses are put into the environment for child processes.
+    or started. Its addresses are not put into the environment: a child process has to
+    attach for itself, or the pair would not know that it is in use.
     """
     database = os.environ.get("DATABASE_URL")
     redis = os.environ.get("REDIS_URL")
