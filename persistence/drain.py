@@ -39,6 +39,9 @@ ISOLATE_WITHIN_SECONDS = 15
 
 MAX_BACKOFF_STEPS = 5
 
+RETRY = "retry"
+"""Outcome in the log of a try that ended in a transient error."""
+
 _uncounted: list[Verdict] = []
 """Tries that ended in order while PostgreSQL was away: taken back when it returns."""
 
@@ -57,14 +60,18 @@ def open_saver() -> Iterator[tuple[CombatStateSaver, psycopg.Cursor[Row]]]:
             )
 
 
-def settle_entries(entries: Sequence[Entry], started: float) -> None:
-    """Settle what one claim returned. `started`: monotonic start of the task."""
+def settle_entries(entries: Sequence[Entry], started: float) -> bool:
+    """Settle what one claim returned. `started`: monotonic start of the task.
+
+    False where PostgreSQL was not to be had: claiming more would only move it on.
+    """
     first = [entry for entry in entries if entry.claims <= 1]
-    if first:
-        _settle_together(first, started)
-    for entry in entries:
-        if entry.claims > 1:
-            _finish([(entry, verdict)] if (verdict := _settle_alone(entry)) else [])
+    again = [entry for entry in entries if entry.claims > 1]
+    if first and not _settle_together(first, started):
+        inbox.release(again, 0, uncount=True)
+        return False
+    _isolate(again, started)
+    return True
 
 
 def check_connection() -> None:
@@ -76,7 +83,7 @@ def check_connection() -> None:
         _uncounted.pop()
 
 
-def _settle_together(entries: Sequence[Entry], started: float) -> None:
+def _settle_together(entries: Sequence[Entry], started: float) -> bool:
     batch_started = time.monotonic()
     for retry_left in (True, False):
         try:
@@ -96,12 +103,13 @@ def _settle_together(entries: Sequence[Entry], started: float) -> None:
             if kind is Transience.CONNECTION:
                 connection.close()
                 inbox.release(entries, _backoff_ms(1), uncount=True)
-            else:
-                _isolate(entries, started)
-            return
+                return False
+            break
         else:
             _finish(_pair(entries, verdicts), batch_started)
-            return
+            return True
+    _isolate(entries, started)
+    return True
 
 
 def _isolate(entries: Sequence[Entry], started: float) -> None:
@@ -110,13 +118,15 @@ def _isolate(entries: Sequence[Entry], started: float) -> None:
         if time.monotonic() - started > ISOLATE_WITHIN_SECONDS:
             inbox.release(entries[position:], 0, uncount=False)
             return
+        entry_started = time.monotonic()
         verdict = _settle_alone(entry)
-        _finish([(entry, verdict)] if verdict else [])
+        _finish([(entry, verdict)] if verdict else [], entry_started)
 
 
 def _settle_alone(entry: Entry) -> Verdict | None:
     """One combat behind its own committed receipt; None where it has to wait."""
     delivery = _delivery(entry)
+    started = time.monotonic()
     try_id = None
     try:
         with open_saver() as (saver, cursor):
@@ -136,11 +146,15 @@ def _settle_alone(entry: Entry) -> Verdict | None:
         connection.close()
         raise
     except Exception as error:  # noqa: BLE001 -- transient waits, the rest is recorded
-        return _ended_in_error(entry, delivery, try_id, error)
+        return _ended_in_error(entry, delivery, try_id, error, started)
 
 
 def _ended_in_error(
-    entry: Entry, delivery: Delivery, try_id: int | None, error: Exception
+    entry: Entry,
+    delivery: Delivery,
+    try_id: int | None,
+    error: Exception,
+    started: float,
 ) -> Verdict | None:
     kind = transience(error)
     code = str(FailureCode.UNEXPECTED) if kind is None else "transient"
@@ -148,7 +162,7 @@ def _ended_in_error(
         entry.session_id, Outcome.FAILED, code, f"{type(error).__name__}: {error}"
     )
     if kind is not None:
-        _log(verdict, entry, outcome="retry")
+        _log(entry, verdict, RETRY, round((time.monotonic() - started) * 1000, 1))
         _after(kind)
         _take_back(try_id, verdict)
         inbox.release([entry], _backoff_ms(entry.claims), uncount=False)
@@ -190,9 +204,7 @@ def _fail_poison(cursor: psycopg.Cursor[Row], entry: Entry, try_id: int) -> Verd
     return verdict
 
 
-def _finish(
-    settled: Sequence[tuple[Entry, Verdict]], started: float | None = None
-) -> None:
+def _finish(settled: Sequence[tuple[Entry, Verdict]], started: float) -> None:
     """Effects after commit. If Redis fails here the leases run out and repeat them."""
     if not settled:
         return
@@ -200,9 +212,9 @@ def _finish(
         inbox.finish((entry, verdict.tombstone) for entry, verdict in settled)
     except redis.RedisError:
         logger.exception("effects not confirmed", extra={"combats": len(settled)})
-    duration = None if started is None else time.monotonic() - started
+    duration_ms = round((time.monotonic() - started) * 1000, 1)
     for entry, verdict in settled:
-        _log(verdict, entry, duration=duration)
+        _log(entry, verdict, verdict.outcome, duration_ms)
 
 
 def _after(kind: Transience) -> None:
@@ -249,24 +261,16 @@ def _log_batch_error(error: Exception, kind: Transience | None, combats: int) ->
     )
 
 
-def _log(
-    verdict: Verdict,
-    entry: Entry,
-    *,
-    outcome: str | None = None,
-    duration: float | None = None,
-) -> None:
-    level = logging.ERROR if verdict.outcome is Outcome.FAILED else logging.INFO
-    if outcome == "retry":
-        level = logging.WARNING
+def _log(entry: Entry, verdict: Verdict, outcome: str, duration_ms: float) -> None:
+    levels = {Outcome.FAILED: logging.ERROR, RETRY: logging.WARNING}
     logger.log(
-        level,
+        levels.get(outcome, logging.INFO),
         "combat",
         extra={
             "session_id": verdict.session_id,
-            "outcome": outcome or verdict.outcome,
+            "outcome": outcome,
             "code": verdict.code,
             "attempt": entry.claims,
-            "duration_ms": "" if duration is None else round(duration * 1000, 1),
+            "duration_ms": duration_ms,
         },
     )

@@ -106,8 +106,7 @@ def drain_batch(started: float) -> bool:
     if more:
         # Other pool processes help; whoever comes late finds nothing and leaves.
         ring()
-    drain.settle_entries(entries, started)
-    return bool(entries)
+    return drain.settle_entries(entries, started) and bool(entries)
 
 
 def ring() -> None:

@@ -168,9 +168,8 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
 }
 # Connections live across tasks; a drain checks its own before the first claim.
 CELERY_DB_REUSE_MAX = 10_000
-CELERY_BEAT_SCHEDULE_FILENAME = env.text(
-    "CELERY_BEAT_SCHEDULE_FILENAME", str(BASE_DIR / ".data" / "celerybeat-schedule")
-)
+# In memory: intervals of seconds need no file that remembers the last run.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "drain-inbox": {
         "task": "settle_inbox",
