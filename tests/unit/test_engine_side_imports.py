@@ -1,0 +1,77 @@
+"""The engine is another program: its side imports without Django installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit.builders import ROOT
+
+PURE = [
+    "persistence",
+    "persistence.payload",
+    "persistence.ids",
+    "persistence.errors",
+    "persistence.redis_keys",
+    "persistence.handoff",
+    "persistence.scripts",
+    "persistence.outcome",
+    "persistence.replay_log",
+]
+BLOCK = """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import {module}
+"""
+
+
+def import_without(module: str, *blocked: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK.format(module=module, blocked=set(blocked))],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", [", ".join(PURE)])
+def test_the_contract_imports_with_neither_django_nor_celery_nor_a_database_driver(
+    module: str,
+) -> None:
+    done = import_without(module, "django", "celery", "kombu", "psycopg", "redis")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_dispatcher_imports_without_django() -> None:
+    done = import_without("persistence.dispatcher", "django", "psycopg")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_dispatcher_makes_itself_without_django() -> None:
+    make = (
+        "persistence.dispatcher; persistence.dispatcher.SyncDispatcher("
+        "'redis://127.0.0.1:1/0').close()"
+    )
+
+    done = import_without(make, "django", "psycopg")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_block_is_real() -> None:
+    assert "No module named 'django'" in import_without("django", "django").stderr
+    assert "No module named" in import_without("persistence.tasks", "django").stderr

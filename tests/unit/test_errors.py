@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from persistence import errors
+from persistence.errors import (
+    DiscrepancyCode,
+    DomainFailure,
+    FailureCode,
+    HandoffFailed,
+    PayloadConflict,
+    PayloadInvalid,
+    PersistenceError,
+    ReceiptRaced,
+    SettlementError,
+)
+
+SESSION = "0192f3a4-5b6c-7d8e-9f01-555666777888"
+FAULTS = [
+    {"path": "participants.101.changes.xp_gaind", "message": "not known"},
+    {"path": "", "message": "too much"},
+]
+EXAMPLES = [
+    PersistenceError("detail"),
+    PayloadInvalid("out_of_range", FAULTS),
+    PayloadConflict(SESSION),
+    HandoffFailed(SESSION, "Redis did not answer"),
+    SettlementError("detail"),
+    DomainFailure(SESSION, "unknown_item", "no such item"),
+    ReceiptRaced([SESSION, "another"]),
+]
+
+
+def all_errors(base: type[PersistenceError]) -> Iterator[type[PersistenceError]]:
+    yield base
+    for child in base.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from all_errors(child)
+
+
+def test_every_error_has_an_example_here() -> None:
+    assert {type(e) for e in EXAMPLES} == set(all_errors(PersistenceError))
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_survive_pickling(error: PersistenceError, protocol: int) -> None:
+    copy = pickle.loads(pickle.dumps(error, protocol))
+
+    assert type(copy) is type(error)
+    assert copy.args == error.args
+    assert vars(copy) == vars(error)
+    assert (copy.code, str(copy)) == (error.code, str(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (EXAMPLES[1], ["[out_of_range]", FAULTS[0]["path"], "payload: too much"]),
+        (EXAMPLES[2], ["[payload_conflict]", SESSION, "will not be applied"]),
+        (EXAMPLES[3], ["[handoff_failed]", SESSION, "did not answer", "submit"]),
+        (EXAMPLES[5], ["[unknown_item]", SESSION, "no such item"]),
+        (EXAMPLES[6], ["[receipt_raced]", SESSION, "another"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_messages_carry_the_code_and_the_ids(
+    error: PersistenceError, parts: list[str]
+) -> None:
+    for part in parts:
+        assert part in str(error)
+
+
+def test_codes_of_classes_are_distinct() -> None:
+    codes = [
+        str(cls.code) for cls in all_errors(PersistenceError) if "code" in vars(cls)
+    ]
+
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *FailureCode,
+        *DiscrepancyCode,
+        *(str(cls.code) for cls in all_errors(PersistenceError)),
+    ],
+)
+def test_codes_are_snake_case(code: str) -> None:
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", code)
+
+
+def test_failure_codes_are_stable() -> None:
+    assert [str(code) for code in FailureCode] == [
+        "invalid_payload",
+        "out_of_range",
+        "unknown_character",
+        "unknown_item",
+        "shortage",
+        "poison",
+        "unexpected",
+        "bad_session_id",
+        "not_an_object",
+        "too_large",
+        "payload_conflict",
+        "payload_lost",
+    ]
+
+
+def test_discrepancy_codes_are_stable() -> None:
+    assert [str(code) for code in DiscrepancyCode] == [
+        "item_gone",
+        "item_not_owned",
+        "item_mismatch",
+        "item_shortage",
+        "gold_shortage",
+        "not_equipped",
+        "no_durability",
+    ]
