@@ -1,0 +1,77 @@
+"""A small world settled for real, and what `manage.py reconcile` says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+from uuid import UUID
+
+from django.core.management import CommandError, call_command
+
+from combat_history.models import CombatHistory
+from persistence.payload import Document
+from tests.support import factories
+from tests.support.factories import HERO, PELT, make_participant
+
+ALLY, CLONE = 102, 103
+EMPTIED, AXE = 60, 61
+SAMPLE, QUIET, REMOVAL, PENALTY, FAILED, LOOT, UNKNOWN = (
+    UUID(int=0x0192F3A4_5B6C_7D8E_9F01_000000000000 + number) for number in range(1, 8)
+)
+"""One fight of each ending; UNKNOWN was never fought."""
+
+
+def reconcile() -> dict[str, Any]:
+    """What `--json` prints; the exit status must say the same."""
+    out = StringIO()
+    try:
+        call_command("reconcile", "--json", stdout=out)
+        status = 0
+    except CommandError as error:
+        status = error.returncode
+    report: dict[str, Any] = json.loads(out.getvalue())
+    assert report["clean"] == (not any(report["counts"].values()))
+    assert status == (0 if report["clean"] else 3)
+    return report
+
+
+def found() -> dict[str, int]:
+    """How many findings of which kind."""
+    return {code: count for code, count in reconcile()["counts"].items() if count}
+
+
+def fight(session_id: UUID, /, *players: tuple[int, Document], **over: Any) -> Document:
+    participants = {str(char_id): part for char_id, part in players}
+    return factories.make_document(participants, session_id=session_id, **over)
+
+
+def used(inventory_id: int, qty: int, template_id: str | None = None) -> Document:
+    entry: Document = {"inventory_id": inventory_id, "qty": qty}
+    return {**entry, "item_template_id": template_id} if template_id else entry
+
+
+def loot(template_id: str, qty: int = 1) -> Document:
+    return {"item_template_id": template_id, "qty": qty}
+
+
+def settle_each_ending(settle: Callable[..., None]) -> None:
+    """Settle SAMPLE to LOOT in the small world; all but FAILED end as processed."""
+    factories.add_character(ALLY, gold=30)
+    factories.add_character(CLONE)
+    factories.add_template("bandage")
+    factories.add_template("axe", stackable=False, max_durability=10)
+    factories.add_item(ALLY, "bandage", EMPTIED, quantity=3)
+    factories.add_item(ALLY, "axe", AXE, is_equipped=True, durability=4)
+    settle(
+        factories.sample_document(session_id=SAMPLE),
+        fight(QUIET, (CLONE, make_participant(is_winner=False))),
+        fight(REMOVAL, (ALLY, make_participant(items_consumed=[used(EMPTIED, 3)]))),
+        fight(PENALTY, (ALLY, make_participant(gold_gained=-50))),
+        fight(FAILED, (HERO, make_participant(items_gained=[loot("unheard_of")]))),
+        fight(LOOT, (HERO, make_participant(items_gained=[loot(PELT, 2)]))),
+    )
+    statuses = CombatHistory.objects.values_list("pk", "settlement_status")
+    assert {pk for pk, status in statuses if status != "processed"} == {FAILED}
+    assert len(statuses) == 6
