@@ -1,0 +1,73 @@
+"""What is still on its way through inbox, broker and pending rows."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import cast
+from uuid import UUID
+
+import redis
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import QuerySet
+from kombu.transport.redis import Channel
+
+from combat_history.models import CombatHistory, Status
+from persistence import inbox, redis_keys
+from settlement_project import celery_app
+
+logger = logging.getLogger(__name__)
+
+_QUEUES = ("celery", "sweep")
+_UNACKNOWLEDGED = "unacked"
+"""Where kombu keeps what a worker has taken and not acknowledged."""
+
+
+def size() -> int:
+    """Entries, messages and pending rows that are not finished; 1 if it cannot tell."""
+    try:
+        return _messages() + _pending().count()
+    except (OperationalError, InterfaceError):
+        connection.close()
+    except redis.RedisError:
+        logger.info("Redis does not answer")
+    return 1
+
+
+def make_due() -> None:
+    """Give back at once what a killed run had taken, instead of after its lease.
+
+    Harmless while another worker holds some of it: to settle twice applies once.
+    """
+    waiting = set(_pending().values_list("session_id", flat=True))
+    for member, _ in inbox.client().zscan_iter(redis_keys.INBOX):
+        # What is no session id is left to the worker, which throws it out.
+        with suppress(ValueError):
+            waiting.add(UUID(member.decode()))
+    inbox.put(sorted(waiting), override=True)
+    return_messages()
+
+
+def return_messages() -> None:
+    """Put unacknowledged messages of dead workers back into their queues."""
+    with (
+        celery_app.connection_for_write(
+            transport_options={"visibility_timeout": 0}
+        ) as connection,
+        connection.channel() as channel,
+    ):
+        # Redis is the only broker of the contract; the stubs know the base class.
+        cast("Channel", channel).qos.restore_visible(num=10_000)
+
+
+def _messages() -> int:
+    with inbox.client().pipeline(transaction=False) as pipeline:
+        pipeline.zcard(redis_keys.INBOX)
+        pipeline.hlen(_UNACKNOWLEDGED)
+        for queue in _QUEUES:
+            pipeline.llen(queue)
+        return sum(pipeline.execute())
+
+
+def _pending() -> QuerySet[CombatHistory]:
+    return CombatHistory.objects.filter(settlement_status=Status.PENDING)
