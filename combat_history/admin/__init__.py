@@ -1,0 +1,44 @@
+"""The admin: read-only history and records, the item catalogue, and the replay."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from combat_history.admin.history import CombatHistoryAdmin
+from combat_history.admin.records import (
+    AppliedOperationAdmin,
+    LedgerLineAdmin,
+    RejectedPayloadAdmin,
+    SettlementAttemptAdmin,
+    SettlementDiscrepancyAdmin,
+)
+from combat_history.admin.world import (
+    CharacterAdmin,
+    InventoryItemAdmin,
+    ItemTemplateAdmin,
+)
+from combat_history.models import (
+    AppliedOperation,
+    Character,
+    CombatHistory,
+    InventoryItem,
+    ItemTemplate,
+    LedgerLine,
+    RejectedPayload,
+    SettlementAttempt,
+    SettlementDiscrepancy,
+)
+
+admin.site.site_header = _("Combat settlement")
+admin.site.site_title = _("Combat settlement")
+
+admin.site.register(CombatHistory, CombatHistoryAdmin)
+admin.site.register(LedgerLine, LedgerLineAdmin)
+admin.site.register(SettlementDiscrepancy, SettlementDiscrepancyAdmin)
+admin.site.register(SettlementAttempt, SettlementAttemptAdmin)
+admin.site.register(RejectedPayload, RejectedPayloadAdmin)
+admin.site.register(AppliedOperation, AppliedOperationAdmin)
+admin.site.register(Character, CharacterAdmin)
+admin.site.register(InventoryItem, InventoryItemAdmin)
+admin.site.register(ItemTemplate, ItemTemplateAdmin)

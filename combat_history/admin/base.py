@@ -1,0 +1,142 @@
+"""What every list of this admin has: bounded cost, search by id, no changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.utils import display_for_value
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from combat_history.admin.rendering import EMPTY
+from combat_history.paginator import EstimatedPaginator
+from persistence.ids import parse_session_id
+from persistence.payload import MAX_BIGINT
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+Column = Callable[[Any], str | bool]
+
+
+def column(
+    label: str | _StrPromise, source: str | Callable[[Any], object], *, name: str = ""
+) -> Column:
+    """A read-only column under a translated label; `source`: a field or a function."""
+    read = source if callable(source) else _reader(source)
+
+    @admin.display(description=label)
+    def value(obj: Model) -> str:
+        return display_for_value(read(obj), EMPTY)
+
+    value.__name__ = name or (source if isinstance(source, str) else source.__name__)
+    return value
+
+
+def _reader(field: str) -> Callable[[Any], object]:
+    def read(obj: Model) -> object:
+        return getattr(obj, field)
+
+    return read
+
+
+class BoundedChangeList(ChangeList):
+    """Reads of each row only what the list shows."""
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Any]:
+        rows = super().get_queryset(request, exclude_parameters)
+        owner = self.model_admin
+        return owner.narrow(rows) if isinstance(owner, BoundedAdmin) else rows
+
+
+class BoundedAdmin(ModelAdmin):
+    """A list whose cost does not grow with its table.
+
+    Search takes a session id in any form or a character id, and nothing else: a text
+    search over millions of documents would never end.
+    """
+
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    # Sorting by an arbitrary column would sort the table.
+    sortable_by = ()
+    paginator = EstimatedPaginator
+    session_field = "session_id"
+    character_field = "character_id"
+
+    class Media:
+        css = {"all": ["combat_history/admin.css"]}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BoundedChangeList
+
+    def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Leave out of the list's query what the list does not show."""
+        return queryset
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if (session_id := _session_id(term)) is not None and self.session_field:
+            return queryset.filter(**{self.session_field: session_id}), False
+        if term.isascii() and term.isdigit() and int(term) <= MAX_BIGINT:
+            return self.of_character(queryset, int(term)), False
+        return queryset.none(), False
+
+    def of_character(self, queryset: QuerySet[Any], character_id: int) -> QuerySet[Any]:
+        if not self.character_field:
+            return queryset.none()
+        return queryset.filter(**{self.character_field: character_id})
+
+
+class ReadOnlyAdmin(BoundedAdmin):
+    """For those who may view; nobody adds, changes or deletes, superusers included.
+
+    `details`: the columns of one record's page.
+    """
+
+    details: Sequence[Column] = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return list(self.details)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return list(self.details)
+
+
+SEARCH_BY_BOTH = _(
+    "A session id (UUID, 32 hex digits or 22 characters) or a character id."
+)
+SEARCH_BY_SESSION = _("A session id (UUID, 32 hex digits or 22 characters).")
+SEARCH_BY_CHARACTER = _("A character id.")
+
+
+def _session_id(term: str) -> UUID | None:
+    try:
+        return parse_session_id(term)
+    except ValueError:
+        return None

@@ -1,0 +1,249 @@
+"""The records around the history: ledger, discrepancies, tries, rejected payloads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import explain
+from combat_history.admin.base import (
+    SEARCH_BY_BOTH,
+    SEARCH_BY_SESSION,
+    ReadOnlyAdmin,
+    column,
+)
+from combat_history.admin.rendering import (
+    EMPTY,
+    bytes_as_text,
+    failure_label,
+    preformatted,
+    pretty,
+    session_link,
+    visible,
+)
+from combat_history.models import (
+    AppliedOperation,
+    LedgerLine,
+    RejectedPayload,
+    SettlementAttempt,
+    SettlementDiscrepancy,
+)
+from persistence.errors import DiscrepancyCode, FailureCode
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+    from django.utils.safestring import SafeString
+
+CHARACTER = column(_("character id"), "character_id")
+REVISION = column(_("revision"), "revision")
+RECORDED_AT = column(_("recorded"), "recorded_at")
+
+
+@admin.display(description=_("combat"))
+def combat(row: Any) -> str:
+    # An opening balance belongs to no combat.
+    return session_link(row.session_id) if row.session_id else EMPTY
+
+
+def _items(line: LedgerLine) -> SafeString:
+    return preformatted(pretty(line.items))
+
+
+class LedgerLineAdmin(ReadOnlyAdmin):
+    columns = (
+        combat,
+        CHARACTER,
+        column(_("kind"), LedgerLine.get_kind_display, name="kind"),
+        column(_("XP"), "xp_delta"),
+        column(_("gold"), "gold_delta"),
+        column(_("XP after"), "xp_after"),
+        column(_("gold after"), "gold_after"),
+        RECORDED_AT,
+    )
+    list_display = ("id", *columns)
+    details = (*columns, REVISION, column(_("items"), _items, name="items"))
+    ordering = ("-id",)
+    search_fields = ("session_id",)
+    search_help_text = SEARCH_BY_BOTH
+
+    def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.defer("items")
+
+
+@admin.display(description=_("discrepancy"))
+def discrepancy(row: SettlementDiscrepancy) -> SafeString:
+    known = explain.discrepancy(row.code)
+    return format_html('<span title="{}">{}</span>', row.code, known.label)
+
+
+def _item(row: SettlementDiscrepancy) -> str | None:
+    return visible(row.item_template_id) if row.item_template_id else None
+
+
+def _meaning(row: SettlementDiscrepancy) -> object:
+    return explain.discrepancy(row.code).meaning
+
+
+class DiscrepancyFilter(admin.SimpleListFilter):
+    title = _("discrepancy")
+    parameter_name = "code"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: Any
+    ) -> list[tuple[str, str | _StrPromise]]:
+        return [(str(c), explain.discrepancy(c).label) for c in DiscrepancyCode]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[SettlementDiscrepancy]
+    ) -> QuerySet[SettlementDiscrepancy]:
+        code = self.value()
+        return queryset.filter(code=code) if code else queryset
+
+
+class SettlementDiscrepancyAdmin(ReadOnlyAdmin):
+    columns = (
+        combat,
+        CHARACTER,
+        discrepancy,
+        column(_("item template"), _item, name="item"),
+        column(_("inventory row"), "inventory_id"),
+        column(_("wanted"), "wanted"),
+        column(_("applied"), "applied"),
+        RECORDED_AT,
+    )
+    list_display = ("id", *columns)
+    details = (*columns, column(_("meaning"), _meaning, name="meaning"), REVISION)
+    list_filter = (DiscrepancyFilter,)
+    ordering = ("-id",)
+    search_fields = ("session_id",)
+    search_help_text = SEARCH_BY_BOTH
+
+
+def _outcome(row: SettlementAttempt) -> object:
+    return explain.OUTCOMES.get(row.outcome, row.outcome)
+
+
+def _code(row: SettlementAttempt) -> str:
+    return failure_label(row.code)
+
+
+def _attempt_detail(row: SettlementAttempt) -> SafeString | None:
+    return preformatted(visible(row.detail)) if row.detail else None
+
+
+class SettlementAttemptAdmin(ReadOnlyAdmin):
+    columns = (
+        combat,
+        column(_("started"), "started_at"),
+        column(_("ended"), "ended_at"),
+        column(_("outcome"), _outcome, name="outcome"),
+        column(_("failure"), _code, name="failure"),
+        column(_("worker"), "worker"),
+    )
+    list_display = ("id", *columns)
+    details = (*columns, column(_("detail"), _attempt_detail, name="detail"))
+    ordering = ("-id",)
+    search_fields = ("session_id",)
+    search_help_text = SEARCH_BY_SESSION
+    character_field = ""
+
+    def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.defer("detail")
+
+
+@admin.display(description=_("rejection"))
+def rejection(row: RejectedPayload) -> str:
+    return failure_label(row.code)
+
+
+def _explained(row: RejectedPayload) -> SafeString:
+    known = explain.failure(row.code)
+    return format_html("{}<br>{}", known.meaning, known.remedy)
+
+
+def _errors(row: RejectedPayload) -> SafeString:
+    return format_html(
+        "<ul>{}</ul>",
+        format_html_join(
+            "",
+            "<li><code>{}</code> {}</li>",
+            (
+                (visible(str(error.get("path"))), visible(str(error.get("message"))))
+                for error in row.errors
+            ),
+        ),
+    )
+
+
+def _raw(row: RejectedPayload) -> SafeString | None:
+    return preformatted(bytes_as_text(bytes(row.raw))) if row.raw is not None else None
+
+
+class RejectionFilter(admin.SimpleListFilter):
+    title = _("rejection")
+    parameter_name = "code"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: Any
+    ) -> list[tuple[str, str | _StrPromise]]:
+        return [(str(code), explain.failure(code).label) for code in FailureCode]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[RejectedPayload]
+    ) -> QuerySet[RejectedPayload]:
+        code = self.value()
+        return queryset.filter(code=code) if code else queryset
+
+
+class RejectedPayloadAdmin(ReadOnlyAdmin):
+    columns = (
+        rejection,
+        column(_("session id"), "session_id"),
+        column(_("times seen"), "times_seen"),
+        column(_("received"), "received_at"),
+        column(_("last seen"), "last_seen_at"),
+    )
+    list_display = ("id", *columns)
+    details = (
+        *columns,
+        column(_("explanation"), _explained, name="explanation"),
+        column(_("errors"), _errors, name="errors"),
+        column("SHA-256", "payload_sha256"),
+        column(_("bytes received"), _raw, name="raw"),
+    )
+    list_filter = (RejectionFilter,)
+    ordering = ("-id",)
+    search_fields = ("session_id",)
+    search_help_text = SEARCH_BY_SESSION
+    character_field = ""
+
+    def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.defer("raw", "errors")
+
+
+def _key(row: AppliedOperation) -> str:
+    return visible(row.key)
+
+
+class AppliedOperationAdmin(ReadOnlyAdmin):
+    columns = (
+        column(_("key"), _key, name="key"),
+        column(_("scope"), "scope"),
+        column(_("applied"), "applied_at"),
+    )
+    list_display = columns
+    details = columns
+    ordering = ("-key",)
+    search_fields = ("key",)
+    search_help_text = _("The whole key of an operation.")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        return (queryset.filter(key=term) if term else queryset), False

@@ -1,0 +1,214 @@
+"""The replay's pages: choose, confirm with a reason, read what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import Error
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import explain
+from combat_history.admin.base import BoundedAdmin
+from combat_history.models import CombatHistory, Status
+from combat_history.replay import (
+    MAX_COMBATS,
+    MAX_REASON_LENGTH,
+    MIN_REASON_LENGTH,
+    PERMISSION,
+    ReplayResult,
+    SkipReason,
+    preview,
+    replay,
+)
+from persistence.ids import parse_session_id, short_id
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+MAX_LISTED = 20
+"""Combats shown one by one before a replay; the totals count all."""
+
+SKIPPED = {
+    SkipReason.PENDING: _("already in the queue"),
+    SkipReason.PROCESSED: _("already processed"),
+    SkipReason.VOIDED: _("voided"),
+    SkipReason.UNKNOWN: _("not in the history"),
+}
+
+
+class ReplayForm(forms.Form):
+    reason = forms.CharField(
+        label=_("Reason"),
+        min_length=MIN_REASON_LENGTH,
+        max_length=MAX_REASON_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 80}),
+        help_text=_(
+            "What was fixed, and why these combats may run again. It stays in the "
+            "history of every combat."
+        ),
+    )
+
+
+class ReplayViews(BoundedAdmin):
+    """An action of the list, and a page of its own for one combat or many.
+
+    A GET and the list's action only show; `combat_history.replay` does, and checks the
+    permission again.
+    """
+
+    actions = ("replay_selected",)
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(PERMISSION)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.replay_view)
+        name = "combat_history_combathistory_replay"
+        return [path("replay/", view, name=name), *super().get_urls()]
+
+    @admin.action(permissions=["replay"], description=_("Replay the selected combats"))
+    def replay_selected(
+        self, request: HttpRequest, queryset: QuerySet[CombatHistory]
+    ) -> HttpResponse:
+        """Show what would be replayed: failed ones first, oldest first."""
+        failed = _pks(queryset.filter(settlement_status=Status.FAILED))
+        others = _pks(queryset.exclude(settlement_status=Status.FAILED))
+        selected = [*failed, *others]
+        if len(selected) > MAX_COMBATS:
+            self.message_user(
+                request,
+                gettext(
+                    "At most %(count)d combats are replayed at a time; the others stay "
+                    "as they are. Repeat the action for them."
+                )
+                % {"count": MAX_COMBATS},
+                messages.WARNING,
+            )
+        return self._confirmation(request, selected[:MAX_COMBATS], ReplayForm())
+
+    def replay_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        permitted = self.has_replay_permission(request)
+        if request.method == "POST":
+            session_ids = _session_ids(request.POST)
+            form = ReplayForm(request.POST)
+            if not permitted or form.is_valid():
+                return self._replay(request, session_ids)
+            return self._confirmation(request, session_ids, form)
+        if not permitted:
+            raise PermissionDenied
+        return self._confirmation(request, _session_ids(request.GET), ReplayForm())
+
+    def _replay(self, request: HttpRequest, session_ids: list[UUID]) -> HttpResponse:
+        actor = cast("User", request.user)  # admin_view lets in nobody else
+        reason = request.POST.get("reason", "")
+        try:
+            result = replay(session_ids, actor=actor, reason=reason)
+        except Error as error:
+            text = gettext("The database refused; nothing was replayed. It said: %s")
+            self.message_user(request, text % error, messages.ERROR)
+        else:
+            self._tell(request, result)
+        return HttpResponseRedirect(_back(session_ids))
+
+    def _tell(self, request: HttpRequest, result: ReplayResult) -> None:
+        count = len(result.replayed)
+        if count:
+            text = ngettext(
+                "%(count)d combat was put back into the queue.",
+                "%(count)d combats were put back into the queue.",
+                count,
+            )
+            self.message_user(request, text % {"count": count}, messages.SUCCESS)
+        for line in _skipped_lines(result.skipped):
+            self.message_user(request, line, messages.WARNING)
+        if not result.announced:
+            self.message_user(
+                request,
+                gettext(
+                    "Redis does not answer. The combats are marked; the sweep puts "
+                    "them into the queue as soon as it can."
+                ),
+                messages.WARNING,
+            )
+
+    def _confirmation(
+        self, request: HttpRequest, session_ids: list[UUID], form: ReplayForm
+    ) -> HttpResponse:
+        seen = preview(session_ids)
+        codes = Counter(stake.failure_code for stake in seen.stakes)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Replay failed combats"),
+            "opts": self.opts,
+            "media": self.media,
+            "form": form,
+            "action_url": reverse("admin:combat_history_combathistory_replay"),
+            "back_url": _back(session_ids),
+            "session_ids": [stake.session_id for stake in seen.stakes],
+            "listed": [
+                {
+                    "short_id": short_id(stake.session_id),
+                    "stake": stake,
+                    "label": explain.failure(stake.failure_code).label,
+                }
+                for stake in seen.stakes[:MAX_LISTED]
+            ],
+            "unlisted": max(0, len(seen.stakes) - MAX_LISTED),
+            "xp": sum(stake.xp for stake in seen.stakes),
+            "gold": sum(stake.gold for stake in seen.stakes),
+            "causes": [
+                (explain.failure(code), count) for code, count in codes.most_common()
+            ],
+            "skipped_lines": _skipped_lines(seen.skipped),
+        }
+        return TemplateResponse(
+            request, "admin/combat_history/combathistory/replay.html", context
+        )
+
+
+def _pks(queryset: QuerySet[CombatHistory]) -> list[UUID]:
+    oldest = queryset.order_by("finished_at", "session_id")
+    return list(oldest.values_list("session_id", flat=True)[: MAX_COMBATS + 1])
+
+
+def _session_ids(query: QueryDict) -> list[UUID]:
+    try:
+        session_ids = [parse_session_id(text) for text in query.getlist("session_id")]
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    if not 1 <= len(session_ids) <= MAX_COMBATS:
+        raise BadRequest(f"1 to {MAX_COMBATS} session ids are expected")
+    return session_ids
+
+
+def _skipped_lines(skipped: dict[UUID, SkipReason]) -> list[str]:
+    return [
+        ngettext(
+            "%(count)d combat is skipped: %(reason)s.",
+            "%(count)d combats are skipped: %(reason)s.",
+            count,
+        )
+        % {"count": count, "reason": SKIPPED[reason]}
+        for reason, count in Counter(skipped.values()).items()
+    ]
+
+
+def _back(session_ids: Sequence[Any]) -> str:
+    if len(session_ids) == 1:
+        return reverse(
+            "admin:combat_history_combathistory_change", args=[session_ids[0]]
+        )
+    return reverse("admin:combat_history_combathistory_changelist")

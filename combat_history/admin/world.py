@@ -1,0 +1,141 @@
+"""Characters and inventory to look at; the item catalogue to complete.
+
+Balances and quantities move only through the ledger: changed by hand they would no
+longer reconcile. A missing catalogue entry is what an `unknown_item` failure needs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from combat_history.admin.base import (
+    SEARCH_BY_CHARACTER,
+    BoundedAdmin,
+    ReadOnlyAdmin,
+    column,
+)
+from combat_history.admin.rendering import EMPTY, visible
+from combat_history.models import Character, InventoryItem
+
+
+def _name(row: Character) -> str:
+    return visible(row.name)
+
+
+def _location(row: Character) -> str | None:
+    return visible(row.location) or None
+
+
+class CharacterAdmin(ReadOnlyAdmin):
+    columns = (
+        column(_("name"), _name, name="name"),
+        column(_("XP"), "xp"),
+        column(_("gold"), "gold"),
+        column(_("health"), "hp"),
+        column(_("energy"), "energy"),
+        column(_("location"), _location, name="location"),
+    )
+    list_display = ("id", *columns)
+    details = (*columns, column(_("vitals as of"), "vitals_at"))
+    ordering = ("id",)
+    search_fields = ("name",)
+    search_help_text = _("A character id, or a part of the name.")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        found, _duplicates = super().get_search_results(request, queryset, search_term)
+        term = search_term.strip()
+        if term and not term.isdigit():
+            found = queryset.filter(name__icontains=term)
+        return found, False
+
+    session_field = ""
+    character_field = "pk"
+
+
+def _owner(row: InventoryItem) -> str:
+    return f"{visible(row.character.name)} ({row.character_id})"
+
+
+def _template(row: InventoryItem) -> str:
+    return f"{visible(row.item_template.name)} ({row.item_template_id})"
+
+
+@admin.display(description=_("equipped"), boolean=True)
+def equipped(row: InventoryItem) -> bool:
+    return row.is_equipped
+
+
+class InventoryItemAdmin(ReadOnlyAdmin):
+    columns = (
+        column(_("character"), _owner, name="owner"),
+        column(_("item template"), _template, name="template"),
+        column(_("quantity"), "quantity"),
+        equipped,
+        column(_("slot"), "slot"),
+        column(_("durability"), "durability"),
+        column(_("maximal durability"), "max_durability"),
+    )
+    list_display = ("id", *columns)
+    details = (
+        *columns,
+        column(_("quantity it came with"), "opening_quantity"),
+        column(_("won in combat"), "origin_session_id"),
+    )
+    list_select_related = ("character", "item_template")
+    ordering = ("-id",)
+    search_fields = ("id",)
+    search_help_text = SEARCH_BY_CHARACTER
+    session_field = ""
+
+
+LABELS = {
+    "id": _("id"),
+    "stackable": _("stackable"),
+    "max_durability": _("maximal durability"),
+}
+
+
+class ItemTemplateAdmin(BoundedAdmin):
+    """Added and changed by whoever may; deleted by nobody: history names the ids."""
+
+    fields = ("id", "name", "name_en", "stackable", "max_durability")
+    list_display = (
+        column(_("id"), "id"),
+        column(_("name (Russian)"), "name"),
+        column(_("name (English)"), "name_en"),
+        column(_("maximal durability"), "max_durability"),
+    )
+    ordering = ("id",)
+    search_fields = ("id", "name", "name_en")
+    search_help_text = _("A part of the id or of a name.")
+    empty_value_display = EMPTY
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        # A catalogue is small: text search may read all of it.
+        return admin.ModelAdmin.get_search_results(self, request, queryset, search_term)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"stackable": True, **super().get_changeform_initial_data(request)}
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        if db_field.name in LABELS:
+            kwargs["label"] = LABELS[db_field.name]
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # A changed key would be a second item.
+        return ("id",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

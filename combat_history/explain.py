@@ -1,0 +1,170 @@
+"""Codes in plain words, for people; ru and en through gettext."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.utils.translation import gettext_lazy as _
+
+from persistence.errors import DiscrepancyCode, FailureCode
+from persistence.payload import FinishReason
+from persistence.protocols import Outcome
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+
+class Explanation(NamedTuple):
+    """A short label for lists, what happened, and what a person can do about it."""
+
+    label: str | _StrPromise
+    meaning: str | _StrPromise = ""
+    remedy: str | _StrPromise = ""
+
+
+FAILURES: dict[str, Explanation] = {
+    FailureCode.INVALID_PAYLOAD: Explanation(
+        _("invalid document"),
+        _("The document breaks the payload contract; the detail lists every fault."),
+        _(
+            "The document never changes, so a replay helps only after the contract "
+            "was changed. Show the detail to the developers of the engine."
+        ),
+    ),
+    FailureCode.OUT_OF_RANGE: Explanation(
+        _("amount out of range"),
+        _("An amount, or the balance it would lead to, exceeds its limit."),
+        _(
+            "A wrong amount in the document is a fault of the engine. If a balance is "
+            "full, lower it in the game and replay."
+        ),
+    ),
+    FailureCode.UNKNOWN_CHARACTER: Explanation(
+        _("unknown character"),
+        _("A player of this combat has no character."),
+        _("Create or restore the character in the game, then replay."),
+    ),
+    FailureCode.UNKNOWN_ITEM: Explanation(
+        _("unknown item"),
+        _("Loot of this combat is not in the catalogue, neither by id nor by name."),
+        _("Add the item template with that id or name, then replay."),
+    ),
+    FailureCode.SHORTAGE: Explanation(
+        _("shortage"),
+        _(
+            "The inventory or the purse does not cover what was consumed, and the "
+            "system is set to fail such combats."
+        ),
+        _(
+            "Give back what is missing, or set SETTLEMENT_SHORTAGES=record, then "
+            "replay."
+        ),
+    ),
+    FailureCode.POISON: Explanation(
+        _("kills its worker"),
+        _("Every try to settle this combat ended with the death of its worker."),
+        _("Look into the memory and the logs of the workers; replay after the fix."),
+    ),
+    FailureCode.UNEXPECTED: Explanation(
+        _("unexpected error"),
+        _("The settlement ended in an error that nobody foresaw; see the traceback."),
+        _("Show the traceback to the developers; replay after the fix."),
+    ),
+    FailureCode.BAD_SESSION_ID: Explanation(
+        _("unusable session id"),
+        _("The document names no session, or its session id cannot be read."),
+        _("The engine has to send the result again under a proper session id."),
+    ),
+    FailureCode.NOT_AN_OBJECT: Explanation(
+        _("not a JSON object"),
+        _("What arrived is JSON, but not an object."),
+        _("Show the bytes to the developers of the engine."),
+    ),
+    FailureCode.TOO_LARGE: Explanation(
+        _("document too large"),
+        _("The document is larger than SETTLEMENT_MAX_DOCUMENT_BYTES."),
+        _("Raise the limit or shorten the replay log, then let the engine resend it."),
+    ),
+    FailureCode.PAYLOAD_CONFLICT: Explanation(
+        _("conflicting document"),
+        _(
+            "Another document was accepted for this session before. That one stands; "
+            "this one was not applied and never will be."
+        ),
+        _("Compare both documents: a session may have only one result."),
+    ),
+    FailureCode.PAYLOAD_LOST: Explanation(
+        _("document lost"),
+        _("The inbox named a session whose document is neither in Redis nor here."),
+        _("The engine has to send the result again."),
+    ),
+}
+
+DISCREPANCIES: dict[str, Explanation] = {
+    DiscrepancyCode.ITEM_GONE: Explanation(
+        _("item is gone"),
+        _("The inventory row no longer exists; nothing was taken."),
+    ),
+    DiscrepancyCode.ITEM_NOT_OWNED: Explanation(
+        _("item of another owner"),
+        _("The inventory row belongs to somebody else by now; nothing was taken."),
+    ),
+    DiscrepancyCode.ITEM_MISMATCH: Explanation(
+        _("another item"),
+        _("The inventory row holds another item than the document; nothing was taken."),
+    ),
+    DiscrepancyCode.ITEM_SHORTAGE: Explanation(
+        _("too few pieces"),
+        _("Fewer pieces were left than were consumed; all of them were taken."),
+    ),
+    DiscrepancyCode.GOLD_SHORTAGE: Explanation(
+        _("penalty exceeds the purse"),
+        _("The penalty is larger than the purse; the purse was emptied."),
+    ),
+    DiscrepancyCode.NOT_EQUIPPED: Explanation(
+        _("item is not equipped"),
+        _("No item of this template is equipped; nothing was worn."),
+    ),
+    DiscrepancyCode.NO_DURABILITY: Explanation(
+        _("item does not wear"),
+        _("The item has no durability; nothing was worn."),
+    ),
+}
+
+OUTCOMES: dict[str, str | _StrPromise] = {
+    Outcome.PROCESSED: _("processed"),
+    Outcome.FAILED: _("failed"),
+    Outcome.DUPLICATE: _("duplicate"),
+    Outcome.CONFLICT: _("conflict"),
+    Outcome.REJECTED: _("rejected"),
+    "": _("never ended"),
+}
+
+FINISH_REASONS: dict[str, str | _StrPromise] = {
+    FinishReason.VICTORY: _("victory"),
+    FinishReason.DEFEAT: _("defeat"),
+    FinishReason.FLEE: _("flight"),
+    FinishReason.DRAW: _("draw"),
+    FinishReason.ABANDONED: _("abandoned"),
+}
+
+MOVEMENTS: dict[str, str | _StrPromise] = {
+    "consumed": _("consumed"),
+    "worn": _("worn"),
+    "gained": _("gained"),
+}
+
+_PASSING = Explanation(
+    _("passing error"), _("The combat was put back for a later try.")
+)
+
+
+def failure(code: str) -> Explanation:
+    """Of a failed combat, a rejected payload or a try; an unknown code names itself."""
+    return FAILURES.get(code) or (
+        _PASSING if code == "transient" else Explanation(code)
+    )
+
+
+def discrepancy(code: str) -> Explanation:
+    return DISCREPANCIES.get(code) or Explanation(code)

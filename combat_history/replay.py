@@ -1,0 +1,241 @@
+"""Replay: an operator puts failed combats back into the inbox.
+
+The only way out of `failed` but voiding. A replay settles nothing: it opens the row
+again (failed -> pending) and lets the workers find it, like everything else.
+
+The old failure code and detail stay on the pending row, as the reason why it waits; the
+settlement overwrites them, and the audit entry keeps the code for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import redis
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.db import Error, transaction
+from django.db.models import F, Func, JSONField
+from django.db.models.functions import Now
+
+from combat_history.models import CombatHistory, Status
+from persistence import inbox, redis_keys
+from persistence.payload import PLAYER_KEY
+from persistence.tasks import ring
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+logger = logging.getLogger(__name__)
+
+PERMISSION = "combat_history.replay_combat"
+MIN_REASON_LENGTH = 10
+MAX_REASON_LENGTH = 1000
+MAX_COMBATS = 500
+"""Of one replay: their rows are locked together, and a person answers for each."""
+
+
+class SkipReason(StrEnum):
+    PENDING = "pending"
+    PROCESSED = "processed"
+    VOIDED = "voided"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """A combat that a replay would reopen, and the rewards that wait in it."""
+
+    session_id: UUID
+    finished_at: datetime
+    failure_code: str
+    participant_ids: Sequence[int]
+    xp: int
+    gold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    stakes: list[Stake]
+    skipped: dict[UUID, SkipReason]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """`announced`: Redis has the entries; otherwise the sweep brings them."""
+
+    replayed: list[UUID]
+    skipped: dict[UUID, SkipReason]
+    announced: bool
+
+
+class _Numbers(Func):
+    """Numbers under one key of every player's `changes`; none where there are none."""
+
+    template = (
+        "jsonb_path_query_array(%(expressions)s, '$.participants.keyvalue() "
+        f'? (@.key like_regex "^{PLAYER_KEY.pattern}$").value.changes.%(key)s '
+        "? (@.type() == \"number\")', '{}', true)"
+    )
+    output_field = JSONField()
+
+
+def preview(session_ids: Sequence[UUID]) -> Preview:
+    """What `replay` would do to these combats now. Reads only."""
+    rows = (
+        CombatHistory.objects.filter(pk__in=session_ids)
+        .order_by("finished_at", "session_id")
+        .annotate(
+            xp=_Numbers(F("result_payload"), key="xp_gained"),
+            gold=_Numbers(F("result_payload"), key="gold_gained"),
+        )
+        .values_list(
+            "session_id",
+            "settlement_status",
+            "finished_at",
+            "failure_code",
+            "participant_ids",
+            "xp",
+            "gold",
+        )
+    )
+    found = list(rows)
+    stakes = [
+        Stake(row[0], row[2], row[3] or "", row[4], _total(row[5]), _total(row[6]))
+        for row in found
+        if row[1] == Status.FAILED
+    ]
+    return Preview(stakes, _skipped(session_ids, {row[0]: row[1] for row in found}))
+
+
+def replay(session_ids: Sequence[UUID], *, actor: User, reason: str) -> ReplayResult:
+    """Open failed combats again and put them into the inbox.
+
+    One transaction moves the rows and writes an audit entry for every session asked
+    for; what is not failed is skipped with its reason, so that a second call changes
+    nothing. The inbox learns of it after the commit: if Redis is away, or this process
+    dies in between, the sweep finds the pending rows and puts them there.
+
+    Raises PermissionDenied, audited; ValueError for a reason or a number of combats out
+    of bounds; the database's own error, audited where it still can be, with nothing
+    changed.
+    """
+    session_ids = sorted(set(session_ids))
+    if len(session_ids) > MAX_COMBATS:
+        raise ValueError(f"{len(session_ids)} combats; at most {MAX_COMBATS} at a time")
+    reason = reason.strip()
+    if not actor.has_perm(PERMISSION):
+        denied = dict.fromkeys(session_ids, "denied: no permission")
+        _audit(actor, denied, reason)
+        _log(actor, denied)
+        raise PermissionDenied
+    if not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
+        raise ValueError(
+            f"a reason has {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters"
+        )
+    try:
+        replayed, skipped = _reopen(session_ids, actor, reason)
+    except Error as error:
+        _audit_failure(actor, session_ids, reason, error)
+        raise
+    return ReplayResult(replayed, skipped, announced=_announce(replayed))
+
+
+def _reopen(
+    session_ids: Sequence[UUID], actor: User, reason: str
+) -> tuple[list[UUID], dict[UUID, SkipReason]]:
+    with transaction.atomic(durable=True):
+        # In the order in which the workers lock them.
+        rows = list(
+            CombatHistory.objects.filter(pk__in=session_ids)
+            .order_by("session_id")
+            .select_for_update(no_key=True)
+            .values_list("session_id", "settlement_status", "failure_code")
+        )
+        codes = {row[0]: row[2] for row in rows if row[1] == Status.FAILED}
+        moved = CombatHistory.objects.filter(
+            pk__in=list(codes), settlement_status=Status.FAILED
+        ).update(settlement_status=Status.PENDING, attempts=0, due_at=Now())
+        if moved != len(codes):
+            raise RuntimeError(f"reopened {moved} of {len(codes)} locked combats")
+        skipped = _skipped(session_ids, {row[0]: row[1] for row in rows})
+        outcomes = {pk: f"queued: was failed ({code})" for pk, code in codes.items()}
+        outcomes |= {pk: f"skipped: {why}" for pk, why in skipped.items()}
+        _audit(actor, outcomes, reason)
+    _log(actor, outcomes)
+    return list(codes), skipped
+
+
+def _announce(session_ids: Sequence[UUID]) -> bool:
+    if not session_ids:
+        return True
+    try:
+        inbox.client().delete(*map(redis_keys.tombstone, session_ids))
+        inbox.put(session_ids, override=True)
+    except redis.RedisError:
+        logger.warning(
+            "replayed combats wait for the sweep",
+            extra={"combats": len(session_ids)},
+            exc_info=True,
+        )
+        return False
+    ring()
+    return True
+
+
+def _skipped(
+    session_ids: Iterable[UUID], statuses: Mapping[UUID, str]
+) -> dict[UUID, SkipReason]:
+    found = {pk: statuses.get(pk, SkipReason.UNKNOWN) for pk in session_ids}
+    return {
+        pk: SkipReason(status)
+        for pk, status in found.items()
+        if status != Status.FAILED
+    }
+
+
+def _audit(actor: User, outcomes: Mapping[UUID, str], reason: str) -> None:
+    content_type = ContentType.objects.get_for_model(CombatHistory)
+    LogEntry.objects.bulk_create(
+        LogEntry(
+            user=actor,
+            content_type=content_type,
+            object_id=str(session_id),
+            object_repr=str(session_id),
+            action_flag=CHANGE,
+            change_message=f"replay {outcome}; reason: {reason[:MAX_REASON_LENGTH]}",
+        )
+        for session_id, outcome in outcomes.items()
+    )
+
+
+def _log(actor: User, outcomes: Mapping[UUID, str]) -> None:
+    for session_id, outcome in outcomes.items():
+        logger.info(
+            "replay",
+            extra={"session_id": session_id, "actor": actor.pk, "outcome": outcome},
+        )
+
+
+def _audit_failure(
+    actor: User, session_ids: Sequence[UUID], reason: str, error: Exception
+) -> None:
+    failed = f"failed: {type(error).__name__}: {error}".strip()
+    outcomes = dict.fromkeys(session_ids, failed)
+    _log(actor, outcomes)
+    try:
+        _audit(actor, outcomes, reason)
+    except Error:
+        logger.exception("the audit entry of a failed replay was not written")
+
+
+def _total(numbers: list[object]) -> int:
+    """Of an amount that may be malformed: the document failed, perhaps for that."""
+    return sum(number for number in numbers if isinstance(number, int))
