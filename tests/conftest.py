@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from django.conf import settings
+
+from persistence.tasks import settle_combat
+from settlement_project.celery import app
+from tests.support import factories
+from tests.support.worker import CeleryProcess, running_worker, wait_idle
+
+Settle = Callable[..., None]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The shared worker starts after the last test that works in this process.
+
+    A ring of such a test must not be answered by a worker with other settings.
+    """
+    items.sort(key=lambda item: "worker" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture
+def redis_client() -> Iterator[redis.Redis]:
+    """The Redis of combats, empty; the broker's is emptied with it."""
+    with (
+        redis.Redis.from_url(settings.REDIS_URL) as client,
+        redis.Redis.from_url(settings.BROKER_URL) as broker,
+    ):
+        client.flushdb()
+        broker.flushdb()
+        yield client
+
+
+@pytest.fixture
+def world(transactional_db: None, redis_client: redis.Redis) -> None:
+    """The seed's small world, committed; see `factories.add_small_world`."""
+    factories.add_small_world()
+
+
+@pytest.fixture
+def settle_here(world: None) -> Settle:
+    """`settle_combat` in this process: settings may be overridden, code be traced."""
+
+    def settle(*payloads: object) -> None:
+        for payload in payloads:
+            settle_combat(payload)
+
+    return settle
+
+
+@pytest.fixture(scope="session")
+def worker(
+    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CeleryProcess]:
+    """One worker with two pool processes for all tests that do not kill theirs."""
+    with running_worker(tmp_path_factory.mktemp("worker")) as process:
+        yield process
+
+
+@pytest.fixture
+def settle(world: None, worker: CeleryProcess) -> Iterator[Settle]:
+    """`app.send_task` to the real worker; returns when every message is done with."""
+
+    def send(*payloads: object) -> None:
+        sent = [
+            app.send_task("settle_combat", args=[payload]).id for payload in payloads
+        ]
+        worker.wait_succeeded(sent)
+        wait_idle()
+
+    yield send
+    assert worker.is_alive, worker.output()
+    wait_idle()

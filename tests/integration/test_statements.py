@@ -1,0 +1,107 @@
+"""A batch costs as many statements for 200 combats as for one."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from django.db import connection
+from psycopg.pq import Trace
+from pytest_django import Settings
+
+from combat_history.models import CombatHistory, SettlementDiscrepancy
+from persistence import inbox
+from persistence.handoff import checked
+from persistence.payload import Document
+from persistence.tasks import settle_inbox
+from tests.support.factories import (
+    PELT,
+    add_character,
+    add_item,
+    make_document,
+    make_participant,
+)
+
+LARGE = 200
+
+# What the client sends to have something run; parsing and describing go along.
+_RUN = re.compile(r"^F\t\d+\t(Query|Execute)\b", re.MULTILINE)
+
+
+@contextmanager
+def traced(path: Path) -> Iterator[None]:
+    """Have libpq write every protocol message of this connection into `path`."""
+    with path.open("w") as file:
+        connection.ensure_connection()
+        pgconn = connection.connection.pgconn
+        pgconn.trace(file.fileno())
+        pgconn.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
+        try:
+            yield
+        finally:
+            pgconn.untrace()
+
+
+def busy_fight(n: int) -> Document:
+    """Two players, and everything that one combat can cause."""
+    winner, loser = 1000 + n, 2000 + n
+    parts = {
+        str(winner): make_participant(
+            xp_gained=n,
+            gold_gained=1,
+            items_consumed=[{"inventory_id": 10_000 + n, "qty": 1}],
+            durability_loss={"item:sword_epic": 1},
+            items_gained=[{"item_template_id": PELT, "qty": 1}],
+        ),
+        str(loser): make_participant(
+            gold_gained=-1,
+            items_consumed=[{"inventory_id": 20_000 + n, "qty": 1}],
+            ui_report={"loot_obtained": [{"name": "Эпический меч", "qty": 1}]},
+        ),
+        "goblin_1": {"hp": 0},
+    }
+    return make_document(parts, replay_log=[{"turn": 1}])
+
+
+def prepare(n: int) -> Document:
+    winner, loser = 1000 + n, 2000 + n
+    add_character(winner, gold=1)
+    add_character(loser, gold=0)
+    add_item(winner, "hp_pot_small", 10_000 + n, quantity=5)
+    add_item(winner, "sword_epic", 30_000 + n, is_equipped=True, durability=9)
+    add_item(loser, "hp_pot_small", 20_000 + n, quantity=1)
+    return busy_fight(n)
+
+
+def statements(combats: range, path: Path) -> Counter[str]:
+    """What the protocol carried while these combats were settled in one batch."""
+    for document in [prepare(n) for n in combats]:
+        inbox.record(checked(document))
+    with traced(path):
+        settle_inbox()
+    return Counter(_RUN.findall(path.read_text()))
+
+
+@pytest.mark.usefixtures("world")
+def test_statements_do_not_grow_with_the_batch(
+    redis_client: redis.Redis, settings: Settings, tmp_path: Path
+) -> None:
+    settings.SETTLEMENT_BATCH_SIZE = LARGE
+    # The first batches of a connection also prepare: not what is counted here.
+    for warm_up in range(8):
+        statements(range(warm_up, warm_up + 1), tmp_path / "warm")
+
+    one = statements(range(10, 11), tmp_path / "one")
+    many = statements(range(20, 20 + LARGE), tmp_path / "many")
+
+    assert sum(one.values()) > 8, "the trace shows the batch"
+    assert one == many
+    processed = CombatHistory.objects.filter(settlement_status="processed")
+    assert processed.count() == 8 + 1 + LARGE
+    # The penalty of every loser: discrepancies are written set-based as well.
+    assert SettlementDiscrepancy.objects.count() == processed.count()

@@ -1,0 +1,112 @@
+"""Servers and timings for the tests, ready before Django reads its settings.
+
+A pytest plugin (`-p tests.servers`). Without DATABASE_URL or REDIS_URL it starts an
+embedded pair in a throw-away folder. Given servers are used with care: PostgreSQL
+through Django's own test database, Redis through two numbered databases that must be
+empty. The addresses go into the environment, so that worker processes inherit them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from settlement_project import embedded
+from settlement_project.embedded import locks, state
+
+STATE_DB, BROKER_DB = 15, 14
+STOP_TIMEOUT_SECONDS = 30
+
+TIMINGS = {
+    # A task is milliseconds; what a killed parent held unacknowledged comes back after
+    # four times this.
+    "SETTLEMENT_HARD_LIMIT_SECONDS": "6",
+    # Below the soft limit, which is two thirds of the hard one.
+    "SETTLEMENT_DRAIN_SECONDS": "2",
+    # What a killed worker held comes due again this soon.
+    "SETTLEMENT_LEASE_MS": "2000",
+    # First of the doubling waits after a transient error.
+    "SETTLEMENT_BACKOFF_MS": "50",
+    # A lost ring, and everything only the sweep can find, costs this much.
+    "SETTLEMENT_BEAT_SECONDS": "1",
+    "SETTLEMENT_SWEEP_SECONDS": "1",
+    # A row that a test holds on purpose is given up soon.
+    "SETTLEMENT_LOCK_TIMEOUT_MS": "1000",
+}
+
+_data_dir: Path | None = None
+"""Of the pair that this run started; None with given servers."""
+
+_own_redis: list[str] = []
+"""Databases found empty, and therefore emptied at the end."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Generator[None]:
+    """A wrapper: those run first, and pytest-django loads the settings in this hook."""
+    for name, value in TIMINGS.items():
+        os.environ.setdefault(name, value)
+    if not os.environ.get("DATABASE_URL") or not os.environ.get("REDIS_URL"):
+        _start()
+    _separate_redis_databases()
+    return (yield)
+
+
+def pytest_unconfigure() -> None:
+    for url in _own_redis:
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+    if _data_dir is not None:
+        _stop(_data_dir)
+
+
+def _start() -> None:
+    global _data_dir
+    _data_dir = Path(tempfile.mkdtemp(prefix="settlement-tests-"))
+    try:
+        servers = embedded.ensure(_data_dir)
+    except embedded.EmbeddedError as error:
+        shutil.rmtree(_data_dir)
+        raise pytest.UsageError(str(error)) from error
+    os.environ.setdefault("DATABASE_URL", servers.database_url)
+    os.environ.setdefault("REDIS_URL", servers.redis_url)
+
+
+def _separate_redis_databases() -> None:
+    """Tests empty their Redis: it must be nobody else's."""
+    broker = os.environ.get("CELERY_BROKER_URL") or os.environ["REDIS_URL"]
+    os.environ["REDIS_URL"] = _empty_database(os.environ["REDIS_URL"], STATE_DB)
+    os.environ["CELERY_BROKER_URL"] = _empty_database(broker, BROKER_DB)
+
+
+def _empty_database(url: str, number: int) -> str:
+    own = urlsplit(url)._replace(path=f"/{number}").geturl()
+    with redis.Redis.from_url(own) as client:
+        if client.dbsize():
+            raise pytest.UsageError(
+                f"The tests use Redis database {number} and empty it, but it holds "
+                f"keys. Look at {own}, then FLUSHDB it, or unset REDIS_URL."
+            )
+    _own_redis.append(own)
+    return own
+
+
+def _stop(data_dir: Path) -> None:
+    lock = locks.open_lock(data_dir, "supervisor")
+    pair = state.last(data_dir)
+    if pair is not None and not locks.try_exclusive(lock):
+        os.kill(pair.supervisor_pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        while not locks.try_exclusive(lock) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    os.close(lock)
+    shutil.rmtree(data_dir)

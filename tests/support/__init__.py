@@ -1,0 +1,3 @@
+"""What several tests share: valid input, worker processes, waiting with a deadline."""
+
+from __future__ import annotations

@@ -1,0 +1,172 @@
+"""A TCP proxy on loopback that cuts, freezes, and loses replies on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+CHUNK = 1 << 16
+
+
+@dataclass(eq=False)
+class Fault:
+    """Strikes once, on the first bytes that contain `pattern`."""
+
+    pattern: bytes
+    on_request: bool
+    struck: threading.Event = field(default_factory=threading.Event)
+
+
+class Proxy:
+    """Forwards a port of its own to `upstream`, started by construction.
+
+    A connection whose upstream is down is closed, as the server would close it.
+    """
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        self._upstream = upstream
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._links: set[_Link] = set()
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    @property
+    def port(self) -> int:
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def cut(self) -> None:
+        """Close every connection now; new ones are welcome."""
+        with self._lock:
+            links = list(self._links)
+        for link in links:
+            link.cut()
+
+    def pause(self) -> None:
+        """Become a black hole: connections are accepted, no byte moves."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        self._flowing.set()
+
+    def lose_reply(self, pattern: bytes) -> Fault:
+        """The next reply that contains `pattern` is lost with its connection."""
+        return self._plan(Fault(pattern, on_request=False))
+
+    def lose_reply_to(self, pattern: bytes) -> Fault:
+        """The next request that contains `pattern` is served, and its reply lost."""
+        return self._plan(Fault(pattern, on_request=True))
+
+    def forget(self) -> None:
+        """Faults that have not struck yet never will."""
+        with self._lock:
+            self._faults.clear()
+
+    def close(self) -> None:
+        # Wakes the thread that waits in accept; closing alone would not.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.resume()
+        self.cut()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _plan(self, fault: Fault) -> Fault:
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def _start(self, target: object, *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(self._upstream, timeout=5)
+            except OSError:
+                client.close()
+                continue
+            server.settimeout(None)
+            link = _Link(client, server)
+            with self._lock:
+                self._links.add(link)
+            self._start(self._pump, link, client, server, True)
+            self._start(self._pump, link, server, client, False)
+
+    def _pump(
+        self, link: _Link, source: socket.socket, sink: socket.socket, request: bool
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(CHUNK):
+                self._flowing.wait()
+                if not request and link.mute:
+                    link.mute.struck.set()
+                    break
+                fault = self._matching(data, request)
+                if fault is not None and not request:
+                    fault.struck.set()
+                    break
+                if fault is not None:
+                    link.mute = fault
+                sink.sendall(data)
+        link.cut()
+        with self._lock:
+            if link.is_done():
+                self._links.discard(link)
+
+    def _matching(self, data: bytes, request: bool) -> Fault | None:
+        with self._lock:
+            for fault in self._faults:
+                if fault.on_request == request and fault.pattern in data:
+                    self._faults.remove(fault)
+                    return fault
+        return None
+
+
+class _Link:
+    """One proxied connection, with a pump in each direction."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self._sockets = (client, server)
+        self._pumps = 2
+        self._lock = threading.Lock()
+        self.mute: Fault | None = None
+        """Set while a reply is awaited that is to be lost."""
+
+    def cut(self) -> None:
+        """Shut both sides down, which ends both pumps; callable at any time."""
+        for end in self._sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def is_done(self) -> bool:
+        """Whether the calling pump was the last one, and so the sockets are closed."""
+        with self._lock:
+            self._pumps -= 1
+            if self._pumps:
+                return False
+        for end in self._sockets:
+            end.close()
+        return True
+
+
+@contextlib.contextmanager
+def proxy_to(host: str, port: int) -> Iterator[Proxy]:
+    proxy = Proxy((host, port))
+    try:
+        yield proxy
+    finally:
+        proxy.close()

@@ -1,0 +1,56 @@
+"""A Redis of a test's own, with the options it asks for."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+from settlement_project.embedded.ports import HOST, next_free
+from settlement_project.embedded.redis import binary
+from tests.support.waiting import wait_until
+
+FIRST_PORT = 16399
+
+
+def free_port() -> int:
+    return next_free(FIRST_PORT)
+
+
+@contextmanager
+def running_redis(
+    folder: Path,
+    *,
+    port: int | None = None,
+    appendonly: str = "yes",
+    policy: str = "noeviction",
+) -> Iterator[str]:
+    """Its URL, for the length of a block."""
+    port = port or free_port()
+    options = {
+        "--bind": HOST,
+        "--port": str(port),
+        "--dir": str(folder),
+        "--save": "",
+        "--appendonly": appendonly,
+        "--maxmemory-policy": policy,
+    }
+    words = [word for option in options.items() for word in option]
+    server = subprocess.Popen([str(binary()), *words], stdout=subprocess.DEVNULL)
+    try:
+        with redis.Redis(HOST, port) as client:
+            wait_until(lambda: _answers(client), "Redis answers")
+        yield f"redis://{HOST}:{port}/0"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+TIMEOUT_SECONDS = 20.0
+POLL_SECONDS = 0.02
+
+
+def wait_until(
+    condition: Callable[[], object],
+    what: str,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> None:
+    """Return as soon as `condition` holds; fail saying that `what` never did."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
+        time.sleep(POLL_SECONDS)
