@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+import pytest
+import redis
+from celery import Celery
+from django.conf import settings
+
+from persistence.dispatcher import SyncDispatcher
+from tests.chaos.load import bare_producer
+from tests.chaos.rig import HOST, ServerPair, Staff, staff
+from tests.support.ledger_oracle import Oracle
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.waiting import wait_until
+from tests.support.worker import database_url
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak",
+        action="store_true",
+        help="chaos tests at full length: every pair of crashes, 2 000 submissions",
+    )
+
+
+@pytest.fixture
+def oracle(transactional_db: None, redis_client: redis.Redis) -> Iterator[Oracle]:
+    """Over the servers of all tests, for work in forked children."""
+    oracle = Oracle(database_url(), settings.REDIS_URL)
+    yield oracle
+    oracle.close()
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPair]:
+    """Servers that may be killed. Who kills one starts it again."""
+    pair = ServerPair(tmp_path_factory.mktemp("chaos"))
+    try:
+        pair.start()
+        yield pair
+    finally:
+        pair.stop()
+
+
+@dataclass(frozen=True)
+class Cables:
+    """What connects the staff with the servers."""
+
+    postgres: Proxy
+    redis: Proxy
+    broker: Proxy
+
+
+@pytest.fixture(scope="session")
+def cables(pair: ServerPair) -> Iterator[Cables]:
+    with ExitStack() as stack:
+        yield Cables(
+            postgres=stack.enter_context(proxy_to(HOST, pair.postgres.port)),
+            redis=stack.enter_context(proxy_to(HOST, pair.redis.port)),
+            broker=stack.enter_context(proxy_to(HOST, pair.redis.port)),
+        )
+
+
+@pytest.fixture(scope="session")
+def wired(
+    pair: ServerPair, cables: Cables, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Staff]:
+    """A worker and a beat whose every connection runs through a cable."""
+    env = pair.environment(
+        DATABASE_URL=pair.database_url(cables.postgres.port),
+        REDIS_URL=pair.redis_url(cables.redis.port),
+        CELERY_BROKER_URL=pair.redis_url(cables.broker.port),
+    )
+    with staff(tmp_path_factory.mktemp("wired"), env) as hired:
+        yield hired
+
+
+@pytest.fixture
+def watch(pair: ServerPair, cables: Cables, wired: Staff) -> Iterator[Oracle]:
+    """Over the servers that may be killed; the wired staff is at work."""
+    wired.supervise()
+    with closing(Oracle(pair.database_url(), pair.redis_url())) as oracle:
+        wait_until(oracle.is_quiet, "nothing is left from the test before")
+        yield oracle
+    for proxy in (cables.postgres, cables.redis, cables.broker):
+        proxy.forget()
+
+
+@pytest.fixture
+def engine(pair: ServerPair) -> Iterator[SyncDispatcher]:
+    with closing(SyncDispatcher(pair.redis_url())) as dispatcher:
+        yield dispatcher
+
+
+@pytest.fixture
+def producer(pair: ServerPair) -> Iterator[Celery]:
+    with bare_producer(pair.redis_url()) as app:
+        yield app

@@ -1,0 +1,148 @@
+"""Servers that a test may kill, and the staff that works on them.
+
+Not the servers of the other tests: those must survive. Everything ends with the test
+run, however it ends: the kernel kills servers and workers with their parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from settlement_project.embedded import identity, postgres, redis
+from settlement_project.embedded.server import Server
+from tests.support.waiting import wait_until
+from tests.support.worker import PROJECT_ROOT, CeleryProcess, environment
+
+HOST = "127.0.0.1"
+CONCURRENCY = 2
+START_SECONDS = 60
+
+
+class ServerPair:
+    """PostgreSQL with the project's tables, and Redis with AOF; both may be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "logs").mkdir()
+        programs = [postgres.binaries() / "postgres", redis.binary()]
+        owner = identity.choose(folder, programs)
+        self._socket_dir = postgres.socket_directory(None, owner)
+        self.postgres = Server(postgres.Postgres(folder, owner, self._socket_dir), None)
+        self.redis = Server(redis.Redis(folder, owner), None)
+
+    def start(self) -> None:
+        self.postgres.start()
+        self.redis.start()
+        self._manage("migrate", "--verbosity", "0")
+
+    def stop(self) -> None:
+        self.postgres.stop()
+        self.redis.stop()
+        for leftover in self._socket_dir.iterdir():
+            leftover.unlink()
+        self._socket_dir.rmdir()
+
+    def database_url(self, port: int | None = None) -> str:
+        """Over TCP, so that a proxy's port serves as well."""
+        return f"postgresql://settlement@{HOST}:{port or self.postgres.port}/settlement"
+
+    def redis_url(self, port: int | None = None) -> str:
+        return f"redis://{HOST}:{port or self.redis.port}/0"
+
+    def environment(self, **over: str) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.database_url(),
+            "REDIS_URL": self.redis_url(),
+            "CELERY_BROKER_URL": self.redis_url(),
+            **over,
+        }
+
+    def _manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=PROJECT_ROOT,
+            env=environment(**self.environment()),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+
+
+def kill_server(server: Server) -> None:
+    """kill -9 of the main process. PostgreSQL's backends see it and leave."""
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not server.is_alive, f"{server.name} is dead")
+
+
+class Staff:
+    """One worker and one beat, hired again whenever one of them is gone."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self._folder = folder
+        self._env = env
+        self._read = 0
+        self.worker = self._hire_worker()
+        self.beat = self._hire_beat()
+        wait_until(lambda: self.is_ready, "the worker is ready", START_SECONDS)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this worker, not one before it, takes tasks."""
+        return self.worker.is_alive and " ready." in self.worker.output()[self._read :]
+
+    def supervise(self) -> None:
+        """What a supervisor does: whoever is dead is replaced, without waiting."""
+        if not self.worker.is_alive:
+            self.worker = self._hire_worker()
+        if not self.beat.is_alive:
+            self.beat = self._hire_beat()
+
+    def freeze(self) -> None:
+        """SIGSTOP, as a machine does that swaps or is being moved."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def dismiss(self) -> None:
+        for process in (self.worker, self.beat):
+            process.kill9()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in (self.worker.pid, *self.worker.children()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _hire_worker(self) -> CeleryProcess:
+        arguments = ["--concurrency", str(CONCURRENCY), "--loglevel", "INFO"]
+        log = self._folder / "worker.log"
+        self._read = len(log.read_text(encoding="utf-8")) if log.exists() else 0
+        return CeleryProcess(self._folder, ["worker", *arguments], self._env)
+
+    def _hire_beat(self) -> CeleryProcess:
+        # Its schedule file may be torn by the kill; where it is gone it is made anew.
+        for leftover in self._folder.glob("celerybeat-schedule*"):
+            leftover.unlink()
+        return CeleryProcess(self._folder, ["beat", "--loglevel", "INFO"], self._env)
+
+
+@contextlib.contextmanager
+def staff(folder: Path, env: dict[str, str]) -> Iterator[Staff]:
+    hired = Staff(folder, env)
+    try:
+        yield hired
+    finally:
+        hired.dismiss()
+
+
+def wait_for_sweep(staff: Staff) -> None:
+    """A sweep that began after this call has ended."""
+    swept = "persistence.tasks sweep "
+    before = staff.worker.output().count(swept)
+    # One may be under way now.
+    wait_until(lambda: staff.worker.output().count(swept) > before + 1, "a sweep")

@@ -1,0 +1,127 @@
+"""The crash suite sees what it is there to see: each broken variant is caught.
+
+The code is broken inside the forked children alone, and stays broken in recovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from persistence import drain, inbox, scripts
+from persistence.inbox import Entry
+from persistence.protocols import Delivery, Verdict
+from persistence.savers import combat_sql
+from persistence.savers.cleanup_saver import CleanupStateSaver
+from persistence.savers.combat_saver import CombatStateSaver
+from tests.chaos import scenes
+from tests.chaos.scenes import MakeScene, Mutate, play
+from tests.support.crash import Crash, When
+from tests.support.ledger_oracle import Oracle
+
+
+def _effects_before_commit() -> None:
+    settle_entries, settle = drain.settle_entries, CombatStateSaver.settle
+    claimed: dict[Any, Entry] = {}
+
+    def remember(entries: Sequence[Entry], started: float) -> bool:
+        claimed.update((entry.session_id, entry) for entry in entries)
+        return settle_entries(entries, started)
+
+    def settle_and_finish(
+        self: CombatStateSaver, batch: Sequence[Delivery]
+    ) -> list[Verdict]:
+        verdicts = settle(self, batch)
+        inbox.finish((claimed[v.session_id], v.tombstone) for v in verdicts)
+        return verdicts
+
+    _replace(drain, "settle_entries", remember)
+    _replace(CombatStateSaver, "settle", settle_and_finish)
+
+
+def _two_transactions() -> None:
+    fetch = combat_sql.fetch
+
+    def fetch_and_commit(cursor: Any, statement: str, parameters: Any) -> Any:
+        rows = fetch(cursor, statement, parameters)
+        if statement == combat_sql.INSERT_HISTORY:
+            cursor.connection.commit()
+        return rows
+
+    _replace(combat_sql, "fetch", fetch_and_commit)
+
+
+def _no_sweep() -> None:
+    def find_nothing(_: CleanupStateSaver) -> dict[str, int]:
+        return {}
+
+    _replace(CleanupStateSaver, "sweep", find_nothing)
+
+
+def _replace(owner: object, name: str, value: object) -> None:
+    """For good: the process this happens in ends with its scene."""
+    setattr(owner, name, value)
+
+
+def _script_with(name: str, line: str, instead: str) -> Mutate:
+    def mutate() -> None:
+        source = scripts.source
+
+        def broken(wanted: str) -> str:
+            text = source(wanted)
+            if wanted != name:
+                return text
+            assert line in text
+            return text.replace(line, instead)
+
+        _replace(scripts, "source", broken)
+
+    return mutate
+
+
+_no_conflict_check = _script_with(
+    "handoff", "if known and known ~= sha then", "if false then"
+)
+_unconditional_snapshot = _script_with(
+    "handoff", "if not own and not (idle and is_newer) then return end", ""
+)
+_popped_when_claimed = _script_with(
+    "claim",
+    "redis.call('ZADD', KEYS[1], 'XX', lease, sid)",
+    "redis.call('ZREM', KEYS[1], sid)",
+)
+_finished_without_lease = _script_with(
+    "finish",
+    "if not score or tonumber(score) ~= tonumber(lease) then return 0 end",
+    "",
+)
+
+
+def _entries_are_popped() -> None:
+    _popped_when_claimed()
+    _finished_without_lease()
+
+
+@pytest.mark.parametrize(
+    ("mutate", "make", "seen"),
+    [
+        (_effects_before_commit, scenes.batch, "LOST"),
+        (_two_transactions, scenes.batch, "ledger line"),
+        (_entries_are_popped, scenes.batch, "LOST"),
+        (_no_conflict_check, scenes.hand_off, "another document"),
+        (_unconditional_snapshot, scenes.hand_off, "ac:"),
+        (_no_sweep, scenes.swept, "LOST"),
+    ],
+)
+def test_a_broken_variant_is_caught(
+    oracle: Oracle, mutate: Mutate, make: MakeScene, seen: str
+) -> None:
+    whole, _, wrong = play(oracle, make, mutate=mutate)
+    # From the end: the commit and the effects are what most variants get wrong.
+    for operation in range(whole.operations, 0, -1):
+        if wrong:
+            break
+        *_, wrong = play(oracle, make, (Crash(operation, When.BEFORE), None), mutate)
+    assert any(seen in violation for violation in wrong), wrong

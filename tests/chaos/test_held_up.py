@@ -1,0 +1,170 @@
+"""Servers that hang, are full or are held by somebody: bounded, and nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from celery import Celery
+
+from persistence.dispatcher import SyncDispatcher
+from persistence.errors import HandoffFailed
+from persistence.handoff import Receipt
+from tests.chaos.load import tell_story, wait_settled
+from tests.chaos.rig import HOST, ServerPair, Staff
+from tests.support.ledger_oracle import Fight, Journal, Oracle
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.waiting import wait_until
+
+TIMEOUT = 1.0
+SLACK = 0.5
+"""Of a busy machine, above the bound that the dispatcher promises."""
+
+
+@pytest.fixture
+def hole(pair: ServerPair) -> Iterator[Proxy]:
+    """A way to Redis that can become a black hole."""
+    with proxy_to(HOST, pair.redis.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def frozen_engine(pair: ServerPair, hole: Proxy) -> Iterator[SyncDispatcher]:
+    dispatcher = SyncDispatcher(pair.redis_url(hole.port), timeout=TIMEOUT)
+    yield dispatcher
+    hole.resume()
+    dispatcher.close()
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_a_frozen_redis_is_refused_in_time_and_the_fight_is_submitted_again(
+    watch: Oracle, hole: Proxy, frozen_engine: SyncDispatcher, connected: bool
+) -> None:
+    journal, (first, second) = tell_story(watch, 2)
+    if connected:
+        frozen_engine.submit_combat_sync(first.document)
+    hole.pause()
+    started = time.monotonic()
+    with pytest.raises(HandoffFailed):
+        frozen_engine.submit_combat_sync(second.document)
+    assert time.monotonic() - started < TIMEOUT + SLACK
+    hole.resume()
+    hole.cut()
+    for fight in (first, second):
+        assert frozen_engine.submit_combat_sync(fight.document) in Receipt
+        journal.accepted.add(fight.session_id)
+    wait_settled(watch, journal)
+
+
+def test_a_frozen_redis_does_not_hold_up_the_event_loop(
+    watch: Oracle, hole: Proxy, frozen_engine: SyncDispatcher
+) -> None:
+    _, (fight,) = tell_story(watch)
+    gaps: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - before)
+
+    async def submit() -> float:
+        ticking = asyncio.create_task(tick())
+        started = time.monotonic()
+        with pytest.raises(HandoffFailed):
+            await frozen_engine.submit_combat(fight.document)
+        took = time.monotonic() - started
+        ticking.cancel()
+        await frozen_engine.aclose()
+        return took
+
+    hole.pause()
+    assert asyncio.run(submit()) < TIMEOUT + SLACK
+    assert max(gaps) < SLACK
+
+
+def test_a_full_redis_refuses_and_what_it_accepted_is_settled_after_relief(
+    watch: Oracle, engine: SyncDispatcher, wired: Staff
+) -> None:
+    journal, fights = tell_story(watch, 6)
+    wired.freeze()
+    try:
+        _submit(engine, journal, fights[:5])
+        watch.redis.config_set("maxmemory", 1)
+        with pytest.raises(HandoffFailed, match="OOM"):
+            engine.submit_combat_sync(fights[5].document)
+        wired.thaw()
+        time.sleep(1.5)  # beats and sweeps that fail
+    finally:
+        wired.thaw()
+        watch.redis.config_set("maxmemory", 0)
+    _submit(engine, journal, fights[5:])
+    wait_settled(watch, journal)
+    assert wired.worker.is_alive
+    assert wired.beat.is_alive
+
+
+def test_a_half_open_client_holds_up_its_own_character_and_nobody_else(
+    watch: Oracle, pair: ServerPair, engine: SyncDispatcher
+) -> None:
+    journal, fights = tell_story(watch, 8)
+    held = next(iter(fights[0].shares))
+    others = [fight for fight in fights if held not in fight.shares]
+    with proxy_to(HOST, pair.postgres.port) as cable:
+        # As long as our own sessions may idle, shortened.
+        options = "-c idle_in_transaction_session_timeout=5s"
+        url = pair.database_url(cable.port)
+        with psycopg.connect(url, options=options) as holder:
+            holder.execute("SELECT FROM characters WHERE id = %s FOR UPDATE", [held])
+            cable.pause()
+            _submit(engine, journal, fights)
+            wait_until(lambda: _settled(watch, others), "others are settled", 10)
+            assert not _settled(watch, fights[:1])
+            # Nobody answers it any more: it could not even roll back.
+            cable.resume()
+            cable.cut()
+            holder.close()
+    wait_settled(watch, journal)
+    assert not watch.tries_left(journal)
+
+
+def test_messages_that_no_worker_can_read_harm_nobody_else(
+    watch: Oracle, engine: SyncDispatcher, producer: Celery, wired: Staff
+) -> None:
+    journal, fights = tell_story(watch, 4)
+    hooked = fights[3].document
+    # kombu makes an object of this, or fails to: the whole message is undecodable.
+    hooked["participants"]["goblin_1"]["loot"] = {"__type__": "uuid", "__value__": 1}
+    producer.send_task("no_such_task", args=[1])
+    producer.send_task("settle_combat", args=[hooked])
+    # The worker's main process ends of this one, and its supervisor starts it again.
+    watch.redis.lpush("celery", b"no envelope")
+    _submit(engine, journal, fights[:3])
+    # The documented form: text is nobody's object.
+    producer.send_task("settle_combat", args=[json.dumps(hooked)])
+    journal.accepted.add(fights[3].session_id)
+
+    def is_settled() -> bool:
+        wired.supervise()
+        return watch.is_quiet() and not watch.violations(journal)
+
+    wait_until(is_settled, "all fights are settled", 40)
+
+
+def _submit(engine: SyncDispatcher, journal: Journal, fights: list[Fight]) -> None:
+    for fight in fights:
+        engine.submit_combat_sync(fight.document)
+        journal.accepted.add(fight.session_id)
+
+
+def _settled(watch: Oracle, fights: list[Fight]) -> bool:
+    (row,) = watch.database.execute(
+        "SELECT count(*) AS n FROM combat_history "
+        "WHERE session_id = ANY (%s) AND settlement_status = 'processed'",
+        [[fight.session_id for fight in fights]],
+    )
+    return bool(row["n"] == len(fights))
