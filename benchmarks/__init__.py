@@ -1,0 +1,3 @@
+"""Settlement measured side by side: `make bench`, or `python -m benchmarks --help`."""
+
+from __future__ import annotations

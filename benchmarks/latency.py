@@ -1,0 +1,85 @@
+"""From submit to committed and effects done, at a steady load far below the limit.
+
+Open loop: combats end at random moments (exponential gaps), whether or not the last one
+is settled. Each is timed from before `submit_combat` until its tombstone is in Redis,
+which the worker writes after its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+
+from benchmarks import books, world
+from benchmarks.backlog import Backlog
+from benchmarks.figures import Percentiles, percentiles
+from benchmarks.processes import wait_until
+from benchmarks.servers import Servers
+from benchmarks.variants import settlement_worker
+from benchmarks.witness import Witness, watching
+from persistence import redis_keys
+from persistence.dispatcher import SyncDispatcher
+from persistence.handoff import Handoff
+
+RATE = 50
+WARM_UP = 100
+"""Combats not counted: connections are made and statements prepared during them."""
+
+SETTLE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds."""
+
+    combats: int
+    settled: Percentiles
+    submitted: Percentiles
+    """Until `submit_combat` returned."""
+
+
+def measure(servers: Servers, backlog: Backlog, seed: str) -> Latency:
+    world.copy(servers)
+    keys = [redis_keys.tombstone(h.session_id) for h in backlog.handoffs]
+    with settlement_worker(servers), watching(servers) as witness:
+        calls = asyncio.run(_submit_all(servers, backlog, seed))
+        wait_until(
+            lambda: _all_seen(witness, keys), SETTLE_SECONDS, "combats settled at 50/s"
+        )
+    books.check(servers, backlog)
+    counted = list(zip(keys, calls, strict=True))[WARM_UP:]
+    return Latency(
+        combats=len(counted),
+        settled=percentiles(witness.seen[key] - began for key, (began, _) in counted),
+        submitted=percentiles(ended - began for _, (began, ended) in counted),
+    )
+
+
+def _all_seen(witness: Witness, keys: list[str]) -> bool:
+    return all(key in witness.seen for key in keys)
+
+
+async def _submit_all(
+    servers: Servers, backlog: Backlog, seed: str
+) -> list[tuple[float, float]]:
+    """When each call began and ended."""
+    dispatcher = SyncDispatcher(servers.redis_url)
+    dice = random.Random(seed)
+    due = time.perf_counter()
+    running = []
+    for handoff in backlog.handoffs:
+        due += dice.expovariate(RATE)
+        await asyncio.sleep(due - time.perf_counter())
+        running.append(asyncio.create_task(_submit(dispatcher, handoff)))
+    try:
+        return await asyncio.gather(*running)
+    finally:
+        await dispatcher.aclose()
+
+
+async def _submit(dispatcher: SyncDispatcher, handoff: Handoff) -> tuple[float, float]:
+    began = time.perf_counter()
+    await dispatcher.submit_combat(handoff.raw)
+    return began, time.perf_counter()

@@ -1,0 +1,121 @@
+"""Start the processes that settle, and stop them whatever happens.
+
+They also end when the benchmark itself is killed: the kernel tells them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.servers import BASE_DIR
+
+POOL_SIZE = 2
+START_SECONDS = 60
+STOP_SECONDS = 20
+POLL_SECONDS = 0.05
+LOG_TAIL = 3000
+
+
+@dataclass(frozen=True)
+class Process:
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    def has_said(self, word: str) -> bool:
+        self.raise_if_failed()
+        return word in self.log.read_text(errors="replace")
+
+    def raise_if_failed(self) -> None:
+        if self.popen.poll():
+            tail = self.log.read_text(errors="replace")[-LOG_TAIL:]
+            raise BenchmarkError(f"{self.popen.args!r} failed:\n{tail}")
+
+    def stop(self) -> None:
+        self.popen.send_signal(signal.SIGTERM)
+        try:
+            self.popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+
+
+@dataclass(frozen=True)
+class Settling:
+    """What is at work: Celery parents, whose pools are children, and bare processes."""
+
+    parents: Sequence[Process] = ()
+    bare: Sequence[Process] = ()
+
+    def raise_if_failed(self) -> None:
+        for process in (*self.parents, *self.bare):
+            process.raise_if_failed()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def celery_worker(app: str, environment: dict[str, str]) -> Iterator[Settling]:
+    """A prefork worker of two that is ready for messages."""
+    command = ["-m", "celery", "-A", app, "worker", "-c", str(POOL_SIZE), "-l", "INFO"]
+    with _running(command, environment) as process:
+        _await_word("ready.", process)
+        yield Settling(parents=[process])
+
+
+@contextmanager
+def bare_processes(module: str, environment: dict[str, str]) -> Iterator[Settling]:
+    """As many plain processes of `module`, each having printed `ready`."""
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(_running(["-m", module], environment))
+            for _ in range(POOL_SIZE)
+        ]
+        for process in started:
+            _await_word("ready", process)
+        yield Settling(bare=started)
+
+
+@contextmanager
+def _running(
+    arguments: Sequence[str], environment: dict[str, str]
+) -> Iterator[Process]:
+    guard = ["setpriv", "--pdeathsig=TERM"] if shutil.which("setpriv") else []
+    with tempfile.TemporaryDirectory(prefix="settlement-bench-") as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                [*guard, sys.executable, *arguments],
+                cwd=BASE_DIR,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        process = Process(popen, log)
+        try:
+            yield process
+        finally:
+            process.stop()
+
+
+def _await_word(word: str, process: Process) -> None:
+    wait_until(
+        lambda: process.has_said(word), START_SECONDS, f"{process.popen.args!r} ready"
+    )
