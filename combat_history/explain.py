@@ -145,7 +145,6 @@ FINISH_REASONS: dict[str, str | _StrPromise] = {
     FinishReason.DEFEAT: _("defeat"),
     FinishReason.FLEE: _("flight"),
     FinishReason.DRAW: _("draw"),
-    FinishReason.ABANDONED: _("abandoned"),
 }
 
 MOVEMENTS: dict[str, str | _StrPromise] = {

@@ -50,18 +50,22 @@ class Handoff:
 
 def read(
     payload: CombatResultPayload | Document | str | bytes,
+    max_bytes: int = MAX_DOCUMENT_BYTES,
 ) -> tuple[Document, bytes]:
     """A payload in any form an engine may hold, as (document, bytes to keep).
 
-    Raises PayloadInvalid for what is no JSON object.
+    Raises PayloadInvalid for what is no JSON object, or too large.
     """
     if isinstance(payload, CombatResultPayload):
         payload = payload.document()
     if isinstance(payload, dict):
-        return payload, canonical_json(payload)
+        raw = canonical_json(payload)
+        _refuse_too_large(raw, max_bytes)
+        return payload, raw
     if isinstance(payload, str):
         payload = payload.encode("utf-8", "surrogatepass")
     if isinstance(payload, bytes):
+        _refuse_too_large(payload, max_bytes)
         return parse_document(payload), payload
     raise PayloadInvalid(
         str(FailureCode.NOT_AN_OBJECT),
@@ -83,17 +87,17 @@ def checked(
 
     Raises PayloadInvalid with every fault; nothing is recorded then.
     """
-    document, raw = read(payload)
-    refuse_too_large(raw, max_bytes)
-    return _validated(document, raw)
+    return _validated(*read(payload, max_bytes))
 
 
-def unchecked(document: Document, raw: bytes, max_bytes: int) -> Handoff:
+def unchecked(
+    payload: Document | str | bytes, max_bytes: int = MAX_DOCUMENT_BYTES
+) -> Handoff:
     """A hand-off of a document that may break the contract: its row will say so.
 
-    Raises PayloadInvalid only where no row can be: no session id, or too large.
+    Raises PayloadInvalid only where no row can be: no object, no session id, too large.
     """
-    refuse_too_large(raw, max_bytes)
+    document, raw = read(payload, max_bytes)
     session_id = session_id_of(document)
     try:
         return _validated(document, raw)
@@ -101,7 +105,7 @@ def unchecked(document: Document, raw: bytes, max_bytes: int) -> Handoff:
         return _handoff(document, raw, session_id, int(time.time()), {})
 
 
-def refuse_too_large(raw: bytes, max_bytes: int) -> None:
+def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
     if len(raw) > max_bytes:
         raise PayloadInvalid(
             str(FailureCode.TOO_LARGE),

@@ -62,8 +62,6 @@ class FinishReason(StrEnum):
     DEFEAT = "defeat"
     FLEE = "flee"
     DRAW = "draw"
-    ABANDONED = "abandoned"
-    """Written by the sweep alone, for a session whose heartbeat stopped."""
 
 
 class _Strict(BaseModel):
@@ -168,7 +166,15 @@ def _split_participants(value: object) -> object:
 
 
 def _mark_ai(key: object, entry: object) -> object:
-    if not isinstance(key, str) or PLAYER_KEY.fullmatch(key):
+    if not isinstance(key, str):
+        return entry
+    if PLAYER_KEY.fullmatch(key):
+        if int(key) > MAX_BIGINT:
+            raise PydanticCustomError(
+                "participant_key",
+                "participant {key} exceeds the largest character id",
+                {"key": repr(key)},
+            )
         return entry
     if _SLOPPY_NUMBER.fullmatch(key):
         raise PydanticCustomError(

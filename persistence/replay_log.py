@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -17,9 +18,18 @@ _LEVEL = 1
 
 def pack(replay_log: object) -> bytes:
     """Compress a replay log: a list of turns or the engine's own base64 string."""
-    return zstd.compress(to_json(replay_log), _LEVEL)
+    try:
+        text = to_json(replay_log)
+    except PydanticSerializationError:
+        # A lone surrogate: no UTF-8 holds it, an escape does.
+        text = json.dumps(replay_log).encode()
+    return zstd.compress(text, _LEVEL)
 
 
 def unpack(data: bytes) -> Any:
     """The replay log exactly as received."""
-    return from_json(zstd.decompress(data))
+    text = zstd.decompress(data)
+    try:
+        return from_json(text)
+    except ValueError:
+        return json.loads(text)

@@ -22,7 +22,7 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from persistence import drain, inbox
 from persistence.errors import PayloadInvalid
-from persistence.handoff import read, unchecked
+from persistence.handoff import unchecked
 from persistence.payload import Document, digest
 from persistence.protocols import Delivery, Outcome
 from persistence.savers.cleanup_saver import CleanupStateSaver
@@ -54,8 +54,7 @@ def settle_combat(payload: Document | str) -> None:
     """
     started = time.monotonic()
     try:
-        document, raw = read(payload)
-        handoff = unchecked(document, raw, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
+        handoff = unchecked(payload, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
     except PayloadInvalid as error:
         _keep(partial(_reject, payload=payload, error=error))
         return

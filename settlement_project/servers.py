@@ -33,7 +33,20 @@ def resolve(base_dir: Path) -> tuple[str, str, str]:
 
 def are_local(*urls: str) -> bool:
     """Whether every server is reached over loopback or a unix socket."""
-    return all((urlsplit(url).hostname or "") in _LOOPBACK for url in urls)
+    return all(_is_local(host) for url in urls for host in _hosts(url))
+
+
+def _hosts(url: str) -> list[str]:
+    """libpq takes hosts from the query, too, and several of them."""
+    if not url.startswith(("postgres://", "postgresql://")):
+        return [urlsplit(url).hostname or ""]
+    parts = conninfo_to_dict(url)
+    named = (str(parts.get(key) or "") for key in ("host", "hostaddr"))
+    return [host for names in named for host in names.split(",")]
+
+
+def _is_local(host: str) -> bool:
+    return host in _LOOPBACK or host.startswith(("/", "@"))
 
 
 def django_database(url: str, session_options: str) -> dict[str, Any]:

@@ -6,13 +6,13 @@ import logging
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
 
 from combat_history.models import CombatHistory, Status
 from persistence import inbox, redis_keys
 from persistence.errors import PayloadInvalid
 from persistence.handoff import unchecked
-from persistence.payload import MAX_DOCUMENT_BYTES, parse_document
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class CleanupStateSaver:
 
     def _hand_off(self, key: bytes, raw: bytes) -> int:
         try:
-            handoff = unchecked(parse_document(raw), raw, MAX_DOCUMENT_BYTES)
+            handoff = unchecked(raw, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
         except PayloadInvalid as error:
             logger.error(
                 "unsent result is not usable",

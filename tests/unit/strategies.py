@@ -90,6 +90,8 @@ class Tables:
             items[row_id].durability = row.durability
         for row_id in plan.removed:
             del items[row_id]
+        # One statement each, in any order: no row may be in two of them.
+        assert not plan.updated.keys() & plan.removed
         assert not items.keys() & plan.inserted.keys()
         items |= plan.inserted
         return Tables(

@@ -10,7 +10,7 @@ import pytest
 from persistence import scripts
 from persistence.errors import PayloadInvalid
 from persistence.handoff import Receipt, answer, checked, unchecked
-from persistence.payload import MAX_DOCUMENT_BYTES, canonical_json, digest
+from persistence.payload import canonical_json, digest
 from tests.unit.builders import sample, sample_with, sample_without
 
 ID = sample()["session_id"]
@@ -74,7 +74,7 @@ def test_unchecked_it_is_handed_over_without_a_snapshot() -> None:
     document = sample_with("participants.101.changes.xp_gaind", 5)
     before = int(time.time())
 
-    handoff = unchecked(document, canonical_json(document), MAX_DOCUMENT_BYTES)
+    handoff = unchecked(document)
 
     assert handoff.keys[-1] == "combat:doorbell"
     assert handoff.args[0] == ID
@@ -85,12 +85,12 @@ def test_unchecked_it_is_handed_over_without_a_snapshot() -> None:
 def test_unchecked_a_valid_document_is_handed_over_in_full() -> None:
     raw = canonical_json(sample())
 
-    assert unchecked(sample(), raw, MAX_DOCUMENT_BYTES) == checked(sample())
+    assert unchecked(raw) == checked(sample())
 
 
 def test_without_a_session_nothing_can_be_handed_over() -> None:
     with pytest.raises(PayloadInvalid) as caught:
-        unchecked(sample_without("session_id"), b"{}", MAX_DOCUMENT_BYTES)
+        unchecked(sample_without("session_id"))
 
     assert caught.value.code == "bad_session_id"
 

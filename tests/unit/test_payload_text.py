@@ -75,7 +75,7 @@ def test_a_document_of_the_largest_size_is_accepted() -> None:
 
 def test_too_large_is_told_before_anything_is_looked_into() -> None:
     with pytest.raises(PayloadInvalid) as caught:
-        unchecked({}, b"x" * 2000, 1999)
+        unchecked(b"x" * 2000, 1999)
 
     assert caught.value.code == "too_large"
 
