@@ -48,25 +48,31 @@ class Handoff:
     args: list[Any]
 
 
-def read(
-    payload: CombatResultPayload | Document | str | bytes,
-    max_bytes: int = MAX_DOCUMENT_BYTES,
-) -> tuple[Document, bytes]:
-    """A payload in any form an engine may hold, as (document, bytes to keep).
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A document in the three forms that a hand-off needs."""
 
-    Raises PayloadInvalid for what is no JSON object, or too large.
-    """
+    parsed: Document
+    raw: bytes
+    canonical: bytes
+
+
+def _read(
+    payload: CombatResultPayload | Document | str | bytes, max_bytes: int
+) -> _Document:
+    """A payload in any form an engine may hold; PayloadInvalid where it is none."""
     if isinstance(payload, CombatResultPayload):
         payload = payload.document()
     if isinstance(payload, dict):
-        raw = canonical_json(payload)
-        _refuse_too_large(raw, max_bytes)
-        return payload, raw
+        canonical = canonical_json(payload)
+        _refuse_too_large(canonical, max_bytes)
+        return _Document(payload, canonical, canonical)
     if isinstance(payload, str):
         payload = payload.encode("utf-8", "surrogatepass")
     if isinstance(payload, bytes):
         _refuse_too_large(payload, max_bytes)
-        return parse_document(payload), payload
+        document = parse_document(payload)
+        return _Document(document, payload, canonical_json(document))
     raise PayloadInvalid(
         str(FailureCode.NOT_AN_OBJECT),
         [
@@ -87,7 +93,7 @@ def checked(
 
     Raises PayloadInvalid with every fault; nothing is recorded then.
     """
-    return _validated(*read(payload, max_bytes))
+    return _validated(_read(payload, max_bytes))
 
 
 def unchecked(
@@ -97,12 +103,12 @@ def unchecked(
 
     Raises PayloadInvalid only where no row can be: no object, no session id, too large.
     """
-    document, raw = read(payload, max_bytes)
-    session_id = session_id_of(document)
+    document = _read(payload, max_bytes)
+    session_id = session_id_of(document.parsed)
     try:
-        return _validated(document, raw)
+        return _validated(document)
     except PayloadInvalid:
-        return _handoff(document, raw, session_id, int(time.time()), {})
+        return _handoff(document, session_id, int(time.time()), {})
 
 
 def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
@@ -113,9 +119,9 @@ def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
         )
 
 
-def _validated(document: Document, raw: bytes) -> Handoff:
-    model = validate(document)
-    reason = unstorable(raw, document)
+def _validated(document: _Document) -> Handoff:
+    model = validate(document.parsed)
+    reason = unstorable(document.canonical, document.parsed)
     if reason is not None:
         raise PayloadInvalid(
             str(FailureCode.INVALID_PAYLOAD), [{"path": "", "message": reason}]
@@ -125,7 +131,6 @@ def _validated(document: Document, raw: bytes) -> Handoff:
     }
     return _handoff(
         document,
-        raw,
         model.session_id,
         model.meta.end_timestamp,
         {
@@ -136,16 +141,15 @@ def _validated(document: Document, raw: bytes) -> Handoff:
 
 
 def _handoff(
-    document: Document,
-    raw: bytes,
+    document: _Document,
     session_id: UUID,
     finished_at: int,
     snapshots: dict[int, tuple[int | str, int | str]],
 ) -> Handoff:
-    sha256 = digest(canonical_json(document))
+    sha256 = digest(document.canonical)
     return Handoff(
         session_id=session_id,
-        raw=raw,
+        raw=document.raw,
         sha256=sha256,
         keys=[
             redis_keys.result(session_id),
@@ -157,7 +161,7 @@ def _handoff(
         ],
         args=[
             str(session_id),
-            raw,
+            document.raw,
             sha256,
             finished_at,
             redis_keys.FINISHED_SESSION_TTL_SECONDS,

@@ -18,6 +18,7 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -53,7 +54,7 @@ Document = dict[str, Any]
 
 PLAYER_KEY = re.compile(r"[1-9][0-9]{0,18}")
 _SLOPPY_NUMBER = re.compile(r"\s*\+?[0-9]+\s*")
-_DURABILITY_TARGET = r"^(item:[^\x00]{1,64}|inventory:[1-9][0-9]{0,18})$"
+_WEAR_TARGET = r"^(item:[^\x00]{1,64}|inventory:[1-9][0-9]{0,18})$"
 _UNION_TAGS = frozenset({"player", "ai"})
 
 
@@ -62,6 +63,17 @@ class FinishReason(StrEnum):
     DEFEAT = "defeat"
     FLEE = "flee"
     DRAW = "draw"
+
+
+def _within_bigint(target: str) -> str:
+    kind, _, number = target.partition(":")
+    if kind == "inventory" and int(number) > MAX_BIGINT:
+        raise PydanticCustomError(
+            "wear_target",
+            "{target} exceeds the largest inventory id",
+            {"target": target},
+        )
+    return target
 
 
 class _Strict(BaseModel):
@@ -75,6 +87,7 @@ class _Closed(BaseModel):
 TemplateId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
 RowId = Annotated[int, Field(ge=1, le=MAX_BIGINT)]
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+WearTarget = Annotated[str, Field(pattern=_WEAR_TARGET), AfterValidator(_within_bigint)]
 Vital = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 
 
@@ -117,9 +130,9 @@ class Changes(_Closed):
     xp_gained: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] = 0
     gold_gained: Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] = 0
     items_consumed: Annotated[list[ConsumedItem], Field(max_length=MAX_ENTRIES)] = []
-    durability_loss: dict[
-        Annotated[str, Field(pattern=_DURABILITY_TARGET)],
-        Annotated[int, Field(ge=0, le=MAX_AMOUNT)],
+    durability_loss: Annotated[
+        dict[WearTarget, Annotated[int, Field(ge=0, le=MAX_AMOUNT)]],
+        Field(json_schema_extra={"additionalProperties": False}),
     ] = {}
     items_gained: Annotated[list[GainedItem], Field(max_length=MAX_ENTRIES)] | None = (
         None
@@ -189,7 +202,7 @@ def _mark_ai(key: object, entry: object) -> object:
         raise PydanticCustomError(
             "participant", "participant {key} must be an object", {"key": repr(key)}
         )
-    return AiParticipant.model_construct(_fields_set=set(entry), **entry)
+    return AiParticipant.model_validate(entry)
 
 
 def _participant_tag(value: object) -> str:
@@ -250,7 +263,13 @@ class CombatResultPayload(_Strict):
         Field(min_length=1, max_length=MAX_PARTICIPANTS),
     ]
     # Not looked into: validating every turn would double the cost of a document.
-    replay_log: Annotated[Any, BeforeValidator(_check_replay_log)] = None
+    replay_log: Annotated[
+        Any,
+        BeforeValidator(_check_replay_log),
+        WithJsonSchema(
+            {"anyOf": [{"type": "array"}, {"type": "string"}, {"type": "null"}]}
+        ),
+    ] = None
 
     def players(self) -> dict[int, ParticipantResult]:
         """Player participants by character id, ascending."""
@@ -410,6 +429,9 @@ def payload_schema() -> dict[str, Any]:
         f"^{PLAYER_KEY.pattern}$": {"$ref": "#/$defs/ParticipantResult"}
     }
     participants["additionalProperties"] = {"type": "object"}
+    # A validator in front hides from pydantic that the bounds are of an object.
+    participants["minProperties"] = participants.pop("minLength")
+    participants["maxProperties"] = participants.pop("maxLength")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema
 

@@ -80,9 +80,15 @@ class Environment:
 
     def _file_text(self, name: str, file_name: str) -> str:
         try:
-            return Path(file_name).read_text(encoding="utf-8").strip()
+            text = Path(file_name).read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            self._problems.append(f"{name}={file_name!r} holds no UTF-8 text")
+            return ""
         except OSError as error:
             self._problems.append(
                 f"{name}={file_name!r} cannot be read: {error.strerror}"
             )
             return ""
+        if not text:
+            self._problems.append(f"{name}={file_name!r} is empty")
+        return text

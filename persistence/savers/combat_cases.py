@@ -101,7 +101,8 @@ def read_document(
         text = to_json(stored)
         reason = unstorable(text, stored)
     except PydanticSerializationError:
-        reason = "a string holds a lone surrogate"
+        lone = unstorable(canonical_json(stored), stored)
+        reason = lone or "it is nested too deeply"
     payload, failure = _judge(document, session_id, reason)
     if reason is not None:
         text = to_json({"session_id": str(session_id), "unstorable": reason})

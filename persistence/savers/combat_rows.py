@@ -106,16 +106,12 @@ class Discrepancy:
 
 
 class Catalogue:
-    """Item templates by id and by either name."""
+    """Item templates by id and by either name; the first language's goes first."""
 
     def __init__(self, templates: Iterable[Template]) -> None:
-        self.by_id: dict[str, Template] = {}
-        self.by_name: dict[str, Template] = {}
-        for template in templates:
-            self.by_id[template.id] = template
-            self.by_name.setdefault(template.name, template)
-            if template.name_en:
-                self.by_name.setdefault(template.name_en, template)
+        self.by_id = {template.id: template for template in templates}
+        english = {t.name_en: t for t in self.by_id.values() if t.name_en}
+        self.by_name = english | {t.name: t for t in self.by_id.values()}
 
     def find(self, loot: LootEntry) -> Template | None:
         if loot.item_template_id is not None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistence.errors import PayloadInvalid
-from persistence.handoff import checked, read
+from persistence.handoff import checked
 from persistence.payload import (
     AiParticipant,
     Changes,
@@ -158,7 +158,7 @@ def test_a_payload_built_in_python_has_the_hash_of_its_document() -> None:
         },
     }
 
-    assert read(built)[0] == document
+    assert built.document() == document
     assert checked(built).sha256 == checked(document).sha256
 
 
