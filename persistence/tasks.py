@@ -59,7 +59,7 @@ def settle_combat(payload: Document | str) -> None:
         _keep(partial(_reject, payload=payload, error=error))
         return
     try:
-        inbox.record(handoff)
+        _, rung = inbox.record(handoff)
     except redis.RedisError:
         logger.warning("inbox not reachable, receipt goes to PostgreSQL", exc_info=True)
         delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
@@ -67,6 +67,9 @@ def settle_combat(payload: Document | str) -> None:
         _keep(partial(CombatStateSaver.receive, delivery=delivery))
         return
     drain.check_connection()
+    if rung:
+        # The drain below answers this ring; others must be free to ring again.
+        inbox.silence_doorbell()
     drain_batch(started)
 
 
@@ -96,7 +99,7 @@ def sweep() -> None:
     found = CleanupStateSaver().sweep()
     logger.info("sweep", extra=found)
     if any(found.values()):
-        ring()
+        send_ring()
 
 
 def drain_batch(started: float) -> bool:
@@ -109,22 +112,32 @@ def drain_batch(started: float) -> bool:
 
 
 def ring() -> None:
-    """Ask for a drain, unless one is asked for already. A lost ring costs a beat."""
+    """Ask for a drain, unless one is asked for already."""
     try:
-        if inbox.press_doorbell():
-            settle_inbox.apply_async()
-    except (BrokerError, redis.RedisError):
+        if not inbox.press_doorbell():
+            return
+    except redis.RedisError:
+        logger.warning("doorbell not reachable; beat drains the inbox", exc_info=True)
+        return
+    send_ring()
+
+
+def send_ring() -> None:
+    """Ask for a drain, whoever pressed the doorbell. A lost ring costs a beat."""
+    try:
+        settle_inbox.apply_async()
+    except BrokerError:
         logger.warning("ring failed; beat drains the inbox", exc_info=True)
 
 
 @worker_ready.connect
 def look_for_leftovers(**_: object) -> None:
     """What was left while no worker ran is taken up before the first beat."""
+    send_ring()
     try:
         sweep.apply_async()
-        settle_inbox.apply_async()
     except BrokerError:
-        logger.warning("not sent; beat sends the next", exc_info=True)
+        logger.warning("first sweep not sent; beat sends the next", exc_info=True)
 
 
 def _keep(write: Callable[[CombatStateSaver], object]) -> None:

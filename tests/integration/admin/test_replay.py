@@ -7,19 +7,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
-import redis
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
-from django.contrib.messages import get_messages
-from django.db import connection, connections
-from django.test import Client
+from django.contrib.auth.models import User
+from django.db import connections
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
@@ -31,98 +26,30 @@ from combat_history.models import (
     LedgerLine,
     Status,
 )
-from combat_history.replay import MAX_COMBATS, SkipReason, replay
+from combat_history.replay import replay
 from persistence import inbox, redis_keys
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.tasks import settle_combat, settle_inbox
 from tests.conftest import Settle
+from tests.support.admin import (
+    LIST_URL,
+    REASON,
+    audit,
+    in_inbox,
+    logged_in,
+    post_replay,
+    status,
+    told,
+    unknown_loot,
+)
 from tests.support.factories import (
     HERO,
     add_template,
     make_document,
-    make_participant,
-    new_session_id,
 )
 from tests.support.waiting import wait_until
 
-REASON = "The catalogue entry was added"
-REPLAY_URL = "/admin/combat_history/combathistory/replay/"
-LIST_URL = "/admin/combat_history/combathistory/"
-
-OFFER = re.compile(r"/replay/|replay_selected")
-
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _static_files(settings: Settings, tmp_path: Path) -> None:
-    """WhiteNoise warns about a folder that only `collectstatic` makes."""
-    settings.STATIC_ROOT = tmp_path
-
-
-def unknown_loot(**over: Any) -> dict[str, Any]:
-    """A fight for 10 XP and 5 gold whose loot is not in the catalogue."""
-    part = make_participant(
-        xp_gained=10,
-        gold_gained=5,
-        items_gained=[{"item_template_id": "dragon_scale", "qty": 3}],
-    )
-    return make_document({str(HERO): part}, **over)
-
-
-@pytest.fixture
-def failed(settle_here: Settle) -> UUID:
-    """A combat that failed with unknown_item."""
-    document = unknown_loot()
-    settle_here(document)
-    combat = CombatHistory.objects.get(pk=document["session_id"])
-    assert (combat.settlement_status, combat.failure_code) == ("failed", "unknown_item")
-    return combat.pk
-
-
-@pytest.fixture
-def operator(db: None) -> User:
-    return User.objects.create_superuser("operator")
-
-
-@pytest.fixture
-def viewer(db: None) -> User:
-    """May look at the history, may not replay."""
-    user = User.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.set(
-        Permission.objects.filter(
-            content_type__app_label="combat_history", codename__startswith="view_"
-        )
-    )
-    return user
-
-
-def logged_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def post_replay(client: Client, *session_ids: UUID, reason: str = REASON) -> Any:
-    data = {"session_id": [str(pk) for pk in session_ids], "reason": reason}
-    return client.post(REPLAY_URL, data)
-
-
-def told(response: Any) -> list[str]:
-    return [str(message) for message in get_messages(response.wsgi_request)]
-
-
-def status(session_id: UUID) -> str:
-    return CombatHistory.objects.get(pk=session_id).settlement_status
-
-
-def audit(session_id: UUID) -> list[str]:
-    entries = LogEntry.objects.filter(object_id=str(session_id)).order_by("id")
-    return [entry.change_message for entry in entries]
-
-
-def in_inbox(session_id: UUID) -> bool:
-    return inbox.client().zscore(redis_keys.INBOX, str(session_id)) is not None
 
 
 def assert_applied_once(session_id: UUID) -> None:
@@ -132,6 +59,22 @@ def assert_applied_once(session_id: UUID) -> None:
     assert LedgerLine.objects.filter(session_id=session_id).count() == 1
     scales = InventoryItem.objects.filter(item_template_id="dragon_scale")
     assert [item.quantity for item in scales] == [3]
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Results of calls that start at the same time, each on its own connection."""
+    barrier = Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        try:
+            barrier.wait(10)
+            return call()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        futures = [pool.submit(run, call) for call in calls]
+        return [future.result(30) for future in futures]
 
 
 def test_admin_fixes_the_cause_and_the_replay_settles_once(
@@ -279,123 +222,6 @@ def test_replay_racing_a_redelivery_settles_once(
     assert LedgerLine.objects.filter(kind="settlement").count() == rounds
 
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Results of calls that start at the same time, each on its own connection."""
-    barrier = Barrier(len(calls))
-
-    def run(call: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait(10)
-            return call()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        futures = [pool.submit(run, call) for call in calls]
-        return [future.result(30) for future in futures]
-
-
-def test_without_the_permission_replay_is_hidden_refused_and_audited(
-    failed: UUID, viewer: User
-) -> None:
-    client = logged_in(viewer)
-    for url in (LIST_URL, f"{LIST_URL}{failed}/change/"):
-        response = client.get(url)
-        assert response.status_code == 200
-        assert not OFFER.search(response.content.decode())
-    assert client.get(REPLAY_URL, {"session_id": str(failed)}).status_code == 403
-
-    assert post_replay(client, failed).status_code == 403
-
-    assert status(failed) == Status.FAILED
-    assert not in_inbox(failed)
-    assert audit(failed) == [f"replay denied: no permission; reason: {REASON}"]
-    action = {"action": "replay_selected", "_selected_action": [str(failed)]}
-    page = client.post(LIST_URL, action, follow=True).content.decode()
-    assert not OFFER.search(page)
-    assert status(failed) == Status.FAILED
-
-
-def test_permission_alone_is_enough_for_a_viewer(failed: UUID, viewer: User) -> None:
-    add_template("dragon_scale")
-    viewer.user_permissions.add(Permission.objects.get(codename="replay_combat"))
-    client = logged_in(viewer)
-    for url in (LIST_URL, f"{LIST_URL}{failed}/change/"):
-        assert OFFER.search(client.get(url).content.decode())
-    assert post_replay(client, failed).status_code == 302
-    settle_inbox()
-    assert_applied_once(failed)
-
-
-def test_replay_without_view_permission_is_refused(failed: UUID, db: None) -> None:
-    user = User.objects.create_user("blind", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="replay_combat"))
-    client = logged_in(user)
-    assert client.get(REPLAY_URL, {"session_id": str(failed)}).status_code == 403
-    assert post_replay(client, failed).status_code == 403
-    assert status(failed) == Status.FAILED
-
-
-def test_looking_changes_nothing(failed: UUID, operator: User) -> None:
-    client = logged_in(operator)
-    before = CombatHistory.objects.values().get(pk=failed)
-    for url, data in (
-        (LIST_URL, {}),
-        (f"{LIST_URL}{failed}/change/", {}),
-        (REPLAY_URL, {"session_id": str(failed), "reason": REASON}),
-    ):
-        assert client.get(url, data).status_code == 200
-    assert CombatHistory.objects.values().get(pk=failed) == before
-    assert audit(failed) == []
-    assert not in_inbox(failed)
-
-
-@pytest.mark.parametrize("reason", ["", "too short", " " * 20, "x" * 1001])
-def test_replay_needs_a_reason(failed: UUID, operator: User, reason: str) -> None:
-    response = post_replay(logged_in(operator), failed, reason=reason)
-    assert response.status_code == 200
-    assert response.context["form"].errors
-    with pytest.raises(ValueError, match="10 to 1000"):
-        replay([failed], actor=operator, reason=reason)
-    assert status(failed) == Status.FAILED
-    assert audit(failed) == []
-
-
-@pytest.mark.parametrize("ids", [[], ["nonsense"], ["0" * 32] * (MAX_COMBATS + 1)])
-def test_unusable_ids_are_a_bad_request(operator: User, ids: list[str]) -> None:
-    client = logged_in(operator)
-    data = {"session_id": ids, "reason": REASON}
-    assert client.post(REPLAY_URL, data).status_code == 400
-    assert client.get(REPLAY_URL, {"session_id": ids[:2]}).status_code in (400, 200)
-
-
-def test_only_failed_combats_are_replayed(failed: UUID, operator: User) -> None:
-    processed, voided, unknown = new_session_id(), new_session_id(), new_session_id()
-    settle_combat(make_document(session_id=processed))
-    CombatHistory.objects.create(
-        session_id=voided,
-        participant_ids=[HERO],
-        result_payload={},
-        settlement_status=Status.VOIDED,
-    )
-    result = replay([failed, processed, voided, unknown], actor=operator, reason=REASON)
-    assert result.replayed == [failed]
-    assert result.skipped == {
-        processed: SkipReason.PROCESSED,
-        voided: SkipReason.VOIDED,
-        unknown: SkipReason.UNKNOWN,
-    }
-    assert status(processed) == Status.PROCESSED
-    assert status(voided) == Status.VOIDED
-    assert inbox.client().zrange(redis_keys.INBOX, 0, -1) == [str(failed).encode()]
-
-
-def test_too_many_at_once_are_refused(operator: User) -> None:
-    many = [new_session_id() for _ in range(MAX_COMBATS + 1)]
-    with pytest.raises(ValueError, match="at most 500"):
-        replay(many, actor=operator, reason=REASON)
-
-
 def test_replay_gives_a_poisonous_combat_all_its_tries_again(
     failed: UUID, operator: User
 ) -> None:
@@ -459,31 +285,6 @@ def test_without_redis_the_replay_stands_and_the_sweep_brings_it(
     assert CleanupStateSaver().sweep()["pending_returned"] == 1
     settle_inbox()
     assert_applied_once(failed)
-
-
-def test_a_locked_combat_is_reported_audited_and_left_alone(
-    failed: UUID, operator: User, redis_client: redis.Redis
-) -> None:
-    client = logged_in(operator)
-    parameters = connection.get_connection_params()
-    with psycopg.connect(
-        **{
-            k: parameters[k]
-            for k in ("dbname", "user", "host", "port")
-            if k in parameters
-        }
-    ) as other:
-        other.execute(
-            "SELECT 1 FROM combat_history WHERE session_id = %s FOR UPDATE", [failed]
-        )
-        response = post_replay(client, failed)
-    assert response.status_code == 302
-    assert "nothing was replayed" in told(response)[0]
-    assert status(failed) == Status.FAILED
-    assert not in_inbox(failed)
-    (entry,) = audit(failed)
-    assert entry.startswith("replay failed: OperationalError")
-    assert entry.endswith(REASON)
 
 
 def test_history_button_shows_the_replay(failed: UUID, operator: User) -> None:
