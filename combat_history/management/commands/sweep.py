@@ -60,4 +60,4 @@ class Command(BaseCommand):
         self.stdout.write(" ".join(f"{kind}={count}" for kind, count in found.items()))
         self.stdout.flush()
         if any(found.values()):
-            tasks.ring()
+            tasks.send_ring()
