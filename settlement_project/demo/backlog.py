@@ -8,6 +8,7 @@ from typing import cast
 from uuid import UUID
 
 import redis
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import QuerySet
 from kombu.transport.redis import Channel
@@ -61,12 +62,11 @@ def return_messages() -> None:
 
 
 def _messages() -> int:
-    with inbox.client().pipeline(transaction=False) as pipeline:
-        pipeline.zcard(redis_keys.INBOX)
-        pipeline.hlen(_UNACKNOWLEDGED)
-        for queue in _QUEUES:
-            pipeline.llen(queue)
-        return sum(pipeline.execute())
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        lengths = [broker.llen(queue) for queue in _QUEUES]
+        lengths.append(broker.hlen(_UNACKNOWLEDGED))
+    lengths.append(inbox.client().zcard(redis_keys.INBOX))
+    return sum(int(length) for length in lengths)
 
 
 def _pending() -> QuerySet[CombatHistory]:

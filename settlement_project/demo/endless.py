@@ -11,6 +11,7 @@ from typing import TextIO
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
 
 from persistence.dispatcher import SyncDispatcher
 from settlement_project.demo import backlog, login, stack, world
@@ -72,15 +73,20 @@ class Endless:
         producer = bare_producer(settings.CELERY_BROKER_URL)
         try:
             while True:
+                schedule = await sync_to_async(_schedule)()
+                if schedule is None:
+                    await asyncio.sleep(1)
+                    continue
                 engine = Engine(dispatcher, producer, self._answered)
-                await self._season(engine, processes)
+                await self._season(engine, schedule, processes)
         finally:
             await dispatcher.aclose()
 
-    async def _season(self, engine: Engine, processes: Stack) -> None:
+    async def _season(
+        self, engine: Engine, schedule: Schedule, processes: Stack
+    ) -> None:
         watch = Watch()
         sent: dict[str, Submission] = {}
-        schedule = await sync_to_async(_schedule)()
         playing = asyncio.create_task(
             engine.play(_noted(schedule, watch, sent), FIGHTS_A_SECOND)
         )
@@ -88,9 +94,7 @@ class Endless:
         try:
             while not (playing.done() and watch.is_complete):
                 await asyncio.sleep(POLL_SECONDS)
-                for session_id, ending in (
-                    await sync_to_async(watch.refresh)()
-                ).items():
+                for session_id, ending in (await watch.refresh()).items():
                     self._tell(sent.pop(session_id), ending)
                     last_progress = time.monotonic()
                 await engine.resend(watch.missing)
@@ -128,11 +132,17 @@ def _servers() -> str:
     return f"embedded; for other terminals: source {stack.data_dir() / 'env'}"
 
 
-def _schedule() -> Schedule:
-    world.restock()
+def _schedule() -> Schedule | None:
+    """The next season's fights; None while PostgreSQL is away."""
+    try:
+        world.restock()
+        fighters = world.read_fighters()
+    except (OperationalError, InterfaceError):
+        connection.close()
+        return None
     return Schedule(
         Random(),  # noqa: S311 -- a game, not a secret
-        world.read_fighters(),
+        fighters,
         SEASON,
         start=int(time.time()),
         rate=FIGHTS_A_SECOND,

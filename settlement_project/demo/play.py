@@ -13,6 +13,7 @@ from typing import TextIO
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from tqdm import tqdm
 
 from persistence.dispatcher import SyncDispatcher
 from settlement_project.demo import backlog, stack, world
@@ -71,13 +72,13 @@ class Play:
         journal = Journal(path)
         self._say(f"Journal: {path}\nLogs: {stack.data_dir() / 'logs'}")
         if held := backlog.size():
-            self._say(f"Settling first what an earlier run left: {held} entries.")
+            self._say(f"Settling what an earlier run left: {held} entries or messages.")
             backlog.make_due()
         with Stack([stack.worker(), stack.beat()], self._say) as processes:
-            self._wait_for_quiet()
+            self._wait_for_quiet(processes)
             schedule = self._open(journal)
             asyncio.run(self._fight(processes, journal, schedule))
-            self._wait_for_quiet()
+            self._wait_for_quiet(processes)
         journal.close()
         return self._judge(path)
 
@@ -112,7 +113,7 @@ class Play:
                         await playing
                         await engine.resend(watch.missing)
                     await asyncio.sleep(POLL_SECONDS)
-                    await sync_to_async(watch.refresh)()
+                    await watch.refresh()
                     if processes.revive():
                         await sync_to_async(backlog.return_messages)()
                     progress.show(engine.handed_over, watch.settled)
@@ -121,13 +122,15 @@ class Play:
             playing.cancel()
             await dispatcher.aclose()
 
-    def _wait_for_quiet(self) -> None:
+    def _wait_for_quiet(self, processes: Stack) -> None:
         """Until nothing is under way: repeated deliveries too, which change nothing."""
         patience = _Patience()
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < QUIET_SECONDS:
             if size := backlog.size():
                 quiet_since = time.monotonic()
+            if processes.revive():
+                backlog.return_messages()
             patience.check(size, lambda: [f"{backlog.size()} entries or messages"])
             time.sleep(POLL_SECONDS)
 
@@ -151,7 +154,8 @@ class Play:
         return is_right
 
     def _say(self, message: str) -> None:
-        self._out.write(f"{message}\n")
+        # Also right while a bar is on show.
+        tqdm.write(message, file=self._out)
         self._out.flush()
 
 

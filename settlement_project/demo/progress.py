@@ -20,7 +20,7 @@ class Progress:
         self._next_line = time.monotonic() + PLAIN_LINE_SECONDS
         self._last = ""
         self._bar = (
-            tqdm(total=total, desc="Settled", unit="combat", file=stream)
+            tqdm(total=total, desc="Settled", unit=" combats", file=stream)
             if stream.isatty()
             else None
         )
@@ -49,12 +49,4 @@ class Progress:
             self._next_line = time.monotonic() + PLAIN_LINE_SECONDS
             self._last = line
             self._stream.write(f"{line}\n")
-            self._stream.flush()
-
-    def say(self, message: str) -> None:
-        """A line of its own, without tearing the bar."""
-        if self._bar is not None:
-            self._bar.write(message, file=self._stream)
-        else:
-            self._stream.write(f"{message}\n")
             self._stream.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connection
 
 from combat_history.models import CombatHistory, RejectedPayload, Status
@@ -36,19 +37,21 @@ class Watch:
     def is_complete(self) -> bool:
         return not (self._rows or self._rejections or self._conflicts)
 
-    def refresh(self) -> dict[str, str]:
+    async def refresh(self) -> dict[str, str]:
         """One look at the tables: the sessions that ended since, and how.
 
         A database that is away shows nothing new.
         """
-        try:
-            found = self._final_rows() | self._kept_rejections()
-            self._note_conflicts()
-        except (OperationalError, InterfaceError):
-            connection.close()
-            return {}
-        self.settled += len(found)
-        return found
+        # The thread works on copies: the engine adds to these sets meanwhile.
+        ended, kept, refused = await sync_to_async(_look)(
+            list(self._rows), list(self._rejections), list(self._conflicts)
+        )
+        self._rows.difference_update(ended)
+        self._conflicts.difference_update(refused)
+        for sha256, code in kept.items():
+            ended[self._rejections.pop(sha256)] = f"rejected: {code}"
+        self.settled += len(ended)
+        return ended
 
     def lines(self) -> list[str]:
         """What is missing, in words."""
@@ -64,31 +67,36 @@ class Watch:
             ),
         ]
 
-    def _final_rows(self) -> dict[str, str]:
-        rows = CombatHistory.objects.filter(session_id__in=self._rows)
-        final = rows.exclude(settlement_status=Status.PENDING).values_list(
-            "session_id", "settlement_status", "failure_code"
-        )
-        found = {
-            str(session_id): f"{status}: {code}" if code else status
-            for session_id, status, code in final
-        }
-        self._rows.difference_update(found)
-        return found
 
-    def _kept_rejections(self) -> dict[str, str]:
-        kept = RejectedPayload.objects.filter(
-            session_id=None, payload_sha256__in=self._rejections
-        )
-        found = dict(kept.values_list("payload_sha256", "code"))
-        return {
-            self._rejections.pop(sha256): f"rejected: {code}"
-            for sha256, code in found.items()
-            if sha256 is not None
-        }
+def _look(
+    sessions: list[str], hashes: list[str], conflicts: list[tuple[str, str]]
+) -> tuple[dict[str, str], dict[str, str], set[tuple[str, str]]]:
+    try:
+        return _final_rows(sessions), _rejected(hashes), _refused(conflicts)
+    except (OperationalError, InterfaceError):
+        connection.close()
+        return {}, {}, set()
 
-    def _note_conflicts(self) -> None:
-        kept = RejectedPayload.objects.filter(
-            session_id__in={session_id for session_id, _ in self._conflicts}
-        ).values_list("session_id", "payload_sha256")
-        self._conflicts.difference_update((str(s), sha256 or "") for s, sha256 in kept)
+
+def _final_rows(sessions: list[str]) -> dict[str, str]:
+    rows = CombatHistory.objects.filter(session_id__in=sessions)
+    final = rows.exclude(settlement_status=Status.PENDING).values_list(
+        "session_id", "settlement_status", "failure_code"
+    )
+    return {
+        str(session_id): f"{status}: {code}" if code else status
+        for session_id, status, code in final
+    }
+
+
+def _rejected(hashes: list[str]) -> dict[str, str]:
+    kept = RejectedPayload.objects.filter(session_id=None, payload_sha256__in=hashes)
+    rows = kept.values_list("payload_sha256", "code")
+    return {sha256: code for sha256, code in rows if sha256 is not None}
+
+
+def _refused(conflicts: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    kept = RejectedPayload.objects.filter(
+        session_id__in={session_id for session_id, _ in conflicts}
+    ).values_list("session_id", "payload_sha256")
+    return {(str(session_id), sha256 or "") for session_id, sha256 in kept}

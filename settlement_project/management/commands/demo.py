@@ -35,7 +35,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["combats"] < MIN_COMBATS:
-            raise CommandError(f"--combats must be at least {MIN_COMBATS}.")
+            raise CommandError(
+                f"--combats must be at least {MIN_COMBATS}: every mishap has to fit in."
+            )
         stop_on_signals()
         seed, clock = options["seed"], options["clock"]
         play = Play(
