@@ -57,7 +57,8 @@ class Doorbell:
 
 def _producer(broker_url: str) -> Celery:
     """A Celery app that can only send, and gives up on a frozen broker."""
-    app = Celery(broker=broker_url, set_as_current=False)
+    # No fix-ups: the engine may have a Django of its own, which is none of ours.
+    app = Celery(broker=broker_url, set_as_current=False, fixups=[])
     app.conf.update(
         task_serializer="json",
         task_ignore_result=True,

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from persistence import redis_keys
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.payload import (
@@ -122,6 +124,8 @@ def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
 def _validated(document: _Document) -> Handoff:
     model = validate(document.parsed)
     reason = unstorable(document.canonical, document.parsed)
+    if reason is None and not _serializable(document.parsed):
+        reason = "it is nested too deeply"
     if reason is not None:
         raise PayloadInvalid(
             str(FailureCode.INVALID_PAYLOAD), [{"path": "", "message": reason}]
@@ -138,6 +142,15 @@ def _validated(document: _Document) -> Handoff:
             for char_id, snapshot in snapshots.items()
         },
     )
+
+
+def _serializable(document: Document) -> bool:
+    """Whether the worker could write it as JSON: its writer is bounded in depth."""
+    try:
+        to_json(document)
+    except PydanticSerializationError:
+        return False
+    return True
 
 
 def _handoff(

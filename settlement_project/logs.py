@@ -18,8 +18,13 @@ class KeyValueFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         line = super().formatMessage(record)
         extra = (
-            f"{key}={value}"
+            f"{key}={_one_line(value)}"
             for key, value in vars(record).items()
             if key not in _STANDARD and key not in _NOISE
         )
         return " ".join((line, *extra))
+
+
+def _one_line(value: object) -> str:
+    """A value that came from outside must not write a line of its own."""
+    return str(value).replace("\r", "\\r").replace("\n", "\\n")

@@ -170,17 +170,20 @@ class _Draft:
     def _consume(
         self, char_id: int, result: ParticipantResult
     ) -> Iterator[dict[str, Any]]:
-        wanted: dict[tuple[int, str | None], int] = {}
+        wanted: dict[int, int] = {}
+        templates: dict[int, set[str]] = {}
         for entry in result.changes.items_consumed:
-            key = (entry.inventory_id, entry.item_template_id)
-            wanted[key] = wanted.get(key, 0) + entry.qty
-        for (row_id, template_id), qty in wanted.items():
-            row = self._owned_row(char_id, row_id, template_id, qty)
+            row_id = entry.inventory_id
+            wanted[row_id] = wanted.get(row_id, 0) + entry.qty
+            if entry.item_template_id is not None:
+                templates.setdefault(row_id, set()).add(entry.item_template_id)
+        for row_id, qty in wanted.items():
+            row = self._owned_row(char_id, row_id, templates.get(row_id, set()), qty)
             if row is not None:
                 yield from self._take(row, qty)
 
     def _owned_row(
-        self, char_id: int, row_id: int, template_id: str | None, wanted: int
+        self, char_id: int, row_id: int, templates: set[str], wanted: int
     ) -> ItemRow | None:
         """The character's row as it stands; None after noting why there is none."""
         row = self._current(row_id)
@@ -188,10 +191,11 @@ class _Draft:
             code = DiscrepancyCode.ITEM_GONE
         elif row.character_id != char_id:
             code = DiscrepancyCode.ITEM_NOT_OWNED
-        elif template_id is not None and row.item_template_id != template_id:
+        elif templates - {row.item_template_id}:
             code = DiscrepancyCode.ITEM_MISMATCH
         else:
             return row
+        template_id = min(templates) if templates else None
         self._discrepancy(char_id, code, wanted, 0, row_id, template_id)
         return None
 
@@ -221,11 +225,13 @@ class _Draft:
         self, char_id: int, result: ParticipantResult
     ) -> Iterator[dict[str, Any]]:
         for target, points in result.changes.durability_loss.items():
+            if not points:
+                continue
             kind, _, name = target.partition(":")
             if kind == "item":
                 row = self._equipped(char_id, name, points)
             else:
-                row = self._owned_row(char_id, int(name), None, points)
+                row = self._owned_row(char_id, int(name), set(), points)
             if row is not None:
                 yield from self._wear_row(row, points)
 
