@@ -31,9 +31,6 @@ def brief(document: Document) -> bytes:
 
 def _participant(result: Document) -> dict[str, Any]:
     changes = result["changes"]
-    loot = changes.get("items_gained")
-    if loot is None:
-        loot = result.get("ui_report", {}).get("loot_obtained", [])
     return {
         "is_winner": result["is_winner"],
         "team": result.get("team"),
@@ -44,6 +41,16 @@ def _participant(result: Document) -> dict[str, Any]:
                 "name": entry.get("name") or entry.get("item_template_id"),
                 "qty": entry.get("qty", 1),
             }
-            for entry in loot
+            for entry in _loot(changes, result.get("ui_report", {}))
         ],
     }
+
+
+def _loot(changes: Document, report: Document) -> list[Document]:
+    """The loot that is granted, under the names it was shown with."""
+    shown: list[Document] = report.get("loot_obtained", [])
+    gained = changes.get("items_gained")
+    if gained is None:
+        return shown
+    names = {entry.get("item_template_id"): entry.get("name") for entry in shown}
+    return [{**item, "name": names.get(item["item_template_id"])} for item in gained]

@@ -23,6 +23,8 @@ SESSION_PREFIX = "cs:"
 ACCOUNT_PREFIX = "ac:"
 RESULT_PREFIX = "combat:result:"
 TOMBSTONE_PREFIX = "combat:result_cache:"
+UNKNOWN_PREFIX = "combat:result_unknown:"
+UNKNOWN_ASKED_PREFIX = "api:unknown_asked:"
 
 CONFLICT_FIELD_PREFIX = "conflict:"
 """Field of the result hash: SHA-256 of another document for the same session."""
@@ -33,6 +35,12 @@ FINISHED_SESSION_TTL_SECONDS = 300
 
 DOORBELL_TTL_MS = 1000
 """A ring whose message was lost silences the others no longer than this."""
+
+UNKNOWN_TTL_SECONDS = 30
+"""A button of no fight is mashed for seconds; a fight known later waits no longer."""
+
+UNKNOWN_WINDOW_SECONDS = 60
+"""Of the limit on unknown ids of one API caller."""
 
 MAX_CONFLICTS_HELD = 5
 """Conflicting documents kept per session until a drain has recorded them."""
@@ -56,3 +64,13 @@ def result(session_id: UUID) -> str:
 def tombstone(session_id: UUID) -> str:
     """String: brief JSON of a processed combat; 24 h."""
     return f"{TOMBSTONE_PREFIX}{session_id}"
+
+
+def unknown(session_id: UUID) -> str:
+    """String: PostgreSQL had no such fight; 30 s, and any other key of it wins."""
+    return f"{UNKNOWN_PREFIX}{session_id}"
+
+
+def unknown_asked(caller: str) -> str:
+    """Sorted set: session id -> when an API caller first asked (s); 60 s."""
+    return f"{UNKNOWN_ASKED_PREFIX}{caller}"

@@ -82,6 +82,16 @@ DATABASES = {
         "-c idle_in_transaction_session_timeout=15s -c synchronous_commit=on",
     )
 }
+# Under ASGI every request has a thread, and so a connection, of its own: a web process
+# says how many it may hold. Workers have one each, for life.
+DATABASE_POOL = env.integer("SETTLEMENT_DATABASE_POOL", 0, 0, 100)
+if DATABASE_POOL:
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": DATABASE_POOL,
+        "timeout": 5,
+    }
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("ru", "Русский"), ("en", "English")]
@@ -96,6 +106,8 @@ if not DEBUG:
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=True)
+    # Probes come from next door, without a proxy in between.
+    SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
     SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000, 0, 10**9)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
@@ -119,6 +131,15 @@ SETTLEMENT_BACKOFF_MS = env.integer("SETTLEMENT_BACKOFF_MS", 1000, 10, 60_000)
 SETTLEMENT_DRAIN_SECONDS = env.integer("SETTLEMENT_DRAIN_SECONDS", 8, 1, 60)
 SETTLEMENT_BEAT_SECONDS = env.integer("SETTLEMENT_BEAT_SECONDS", 5, 1, 300)
 SETTLEMENT_SWEEP_SECONDS = env.integer("SETTLEMENT_SWEEP_SECONDS", 15, 1, 3600)
+
+# HTTP API. Bearer tokens of bots and engines, comma-separated: none lets nobody in.
+_api_tokens = env.secret("SETTLEMENT_API_TOKENS", "demo-only-token" if DEBUG else "")
+SETTLEMENT_API_TOKENS = [t.strip() for t in _api_tokens.split(",") if t.strip()]
+if not DEBUG and any(len(token) < 16 for token in SETTLEMENT_API_TOKENS):
+    env.problem("SETTLEMENT_API_TOKENS: a token has at least 16 characters")
+SETTLEMENT_API_UNKNOWN_PER_MINUTE = env.integer(
+    "SETTLEMENT_API_UNKNOWN_PER_MINUTE", 30, 1, 100_000
+)
 
 # Celery: where a message gets lost, and what each line closes, is in the README.
 CELERY_BROKER_URL = BROKER_URL

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from settlement_project import health
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/", include("combat_history.api.urls")),
+    path("livez", health.livez),
+    path("readyz", health.readyz),
+]

@@ -12,7 +12,7 @@ from django.utils import timezone
 from combat_history.models import CombatHistory, Status
 from persistence import inbox, redis_keys
 from persistence.errors import PayloadInvalid
-from persistence.handoff import unchecked
+from persistence.handoff import Handoff, unchecked
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,30 @@ class CleanupStateSaver:
         stuck = CombatHistory.objects.filter(
             settlement_status=Status.PENDING, due_at__lt=timezone.now() - PENDING_GRACE
         ).order_by("due_at")
-        return inbox.put(list(stuck.values_list("session_id", flat=True)[:SWEEP_LIMIT]))
+        return sum(map(self._return, stuck[:SWEEP_LIMIT]))
+
+    def _return(self, row: CombatHistory) -> int:
+        client = inbox.client()
+        if client.zscore(redis_keys.INBOX, str(row.session_id)) is not None:
+            return 0
+        if not client.hexists(redis_keys.result(row.session_id), "sha256"):
+            # Redis was away when it was received, or emptied since: the hand-off is
+            # still owed, with all it does for cs: and ac:.
+            handoff = self._handoff_of(row)
+            if handoff is not None:
+                inbox.record(handoff)
+                return 1
+        return inbox.put([row.session_id])
+
+    def _handoff_of(self, row: CombatHistory) -> Handoff | None:
+        """None for a row whose document cannot pass the door again."""
+        if row.raw_payload is not None:
+            return None
+        try:
+            handoff = unchecked(row.document(), settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
+        except PayloadInvalid:
+            return None
+        return handoff if handoff.session_id == row.session_id else None
 
     def _hand_off_unsent(self) -> int:
         """Finished sessions whose `result` net was never handed off."""

@@ -1,0 +1,88 @@
+"""What every view of the API has in common: method, token, problems."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+from django.db import Error
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+from pydantic import BaseModel
+
+from combat_history.api.auth import authenticate
+from combat_history.api.problems import Problem, unavailable
+from persistence.transience import transience
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[..., Awaitable[HttpResponseBase]]
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+
+
+def endpoint(method: str) -> Callable[[Handler], View]:
+    """A view for one method (HEAD comes with GET) and for callers with a token.
+
+    The decorated function gets the caller's name after the request. A token in a
+    header is nothing a browser adds by itself, hence no CSRF check.
+    """
+    allowed = ("GET", "HEAD") if method == "GET" else (method,)
+
+    def decorate(handler: Handler) -> View:
+        @csrf_exempt
+        async def view(request: HttpRequest, **path: str) -> HttpResponseBase:
+            try:
+                if request.method not in allowed:
+                    raise _not_allowed(allowed)
+                return await handler(request, authenticate(request), **path)
+            except Problem as problem:
+                return problem.response()
+            except (Error, psycopg.Error) as error:
+                return _database_problem(error)
+            except Exception:
+                logger.exception("API request failed", extra={"path": request.path})
+                return _unexpected()
+
+        return view
+
+    return decorate
+
+
+def json_response(
+    body: BaseModel, status: HTTPStatus = HTTPStatus.OK, **headers: str
+) -> HttpResponse:
+    """`headers` by keyword: underscores stand for hyphens."""
+    return HttpResponse(
+        body.model_dump_json(),
+        status=status,
+        content_type="application/json",
+        headers={
+            "Cache-Control": "no-store",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        },
+    )
+
+
+def _not_allowed(allowed: tuple[str, ...]) -> Problem:
+    return Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        f"allowed: {', '.join(allowed)}",
+        headers={"Allow": ", ".join(allowed)},
+    )
+
+
+def _database_problem(error: Exception) -> HttpResponse:
+    logger.error("PostgreSQL did not serve a request", exc_info=error)
+    if transience(error) is None:
+        return _unexpected()
+    return unavailable("the database did not answer; ask again").response()
+
+
+def _unexpected() -> HttpResponse:
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected", "see the server's log"
+    ).response()

@@ -1,0 +1,79 @@
+"""How many unknown fights one caller may ask for in a minute.
+
+Guessing ids is slowed and PostgreSQL is spared; what Redis can answer is answered all
+the same, so that one player's forged buttons do not silence a bot. Without Redis
+nothing is counted and nobody is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from http import HTTPStatus
+from typing import cast
+from uuid import UUID
+
+import redis
+from django.conf import settings
+
+from combat_history import redis_clients
+from combat_history.api.problems import Problem
+from persistence import redis_keys
+
+logger = logging.getLogger(__name__)
+
+Entries = list[tuple[bytes, float]]
+"""Unknown ids of the last minute and when each was asked for first."""
+
+
+async def refuse_over_limit(caller: str) -> None:
+    """Raises a 429 problem where the caller has used up the last minute."""
+    now = time.time()
+    try:
+        found = await redis_clients.async_client().zrangebyscore(
+            redis_keys.unknown_asked(caller),
+            now - redis_keys.UNKNOWN_WINDOW_SECONDS,
+            "+inf",
+            withscores=True,
+        )
+    except redis.RedisError:
+        logger.warning("unknown fights are not counted", exc_info=True)
+        return
+    allowed = settings.SETTLEMENT_API_UNKNOWN_PER_MINUTE - 1
+    _refuse_beyond(allowed, cast("Entries", found), now)
+
+
+async def count_unknown(caller: str, session_id: UUID) -> None:
+    """Note one unknown id; raises a 429 problem for one too many.
+
+    The same id counts once: who mashes one dead button is no guesser.
+    """
+    now = time.time()
+    window = redis_keys.UNKNOWN_WINDOW_SECONDS
+    key = redis_keys.unknown_asked(caller)
+    try:
+        async with redis_clients.async_client().pipeline(transaction=True) as pipeline:
+            pipeline.zremrangebyscore(key, "-inf", now - window)
+            pipeline.zadd(key, {str(session_id): now}, nx=True)
+            pipeline.expire(key, window)
+            pipeline.zrange(key, 0, -1, withscores=True)
+            entries: Entries = (await pipeline.execute())[-1]
+    except redis.RedisError:
+        logger.warning("unknown fights are not counted", exc_info=True)
+        return
+    _refuse_beyond(settings.SETTLEMENT_API_UNKNOWN_PER_MINUTE, entries, now)
+
+
+def _refuse_beyond(allowed: int, entries: Entries, now: float) -> None:
+    if len(entries) <= allowed:
+        return
+    # Room comes when the oldest of the newest `allowed` + 1 leaves the window.
+    leaves_at = entries[-allowed - 1][1] + redis_keys.UNKNOWN_WINDOW_SECONDS
+    raise Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many_unknown",
+        f"more than {settings.SETTLEMENT_API_UNKNOWN_PER_MINUTE} unknown combats "
+        "in a minute",
+        headers={"Retry-After": str(max(1, math.ceil(leaves_at - now)))},
+    )

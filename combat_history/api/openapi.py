@@ -1,0 +1,234 @@
+"""The OpenAPI 3.1 description of the API, made from the models it answers with."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from combat_history.api import problems, schemas
+from combat_history.api.pages import DEFAULT_LIMIT, MAX_LIMIT
+from persistence.payload import payload_schema
+
+Json = dict[str, Any]
+
+VERSION = "1.0.0"
+"""Of the API: raised with its bodies, not with releases of the system."""
+
+_REFERENCE = "#/components/schemas/{model}"
+_BODIES: tuple[type[BaseModel], ...] = (
+    schemas.Accepted,
+    schemas.Belt,
+    schemas.CombatPage,
+    schemas.CombatResult,
+    schemas.ProblemDetails,
+)
+
+_PROBLEMS = {
+    "400": "A parameter is missing or malformed.",
+    "401": "No token, or not a known one.",
+    "404": "Unknown.",
+    "405": "Another method is needed.",
+    "409": "The session has another document, which stands.",
+    "413": "The document is too large.",
+    "422": "The document breaks the contract; nothing was recorded.",
+    "429": "Too many unknown combats in a minute.",
+    "500": "An error that nobody foresaw; the server's log tells.",
+    "503": "PostgreSQL did not answer; ask again.",
+}
+_COMMON_PROBLEMS = ("401", "405", "500", "503")
+
+
+@cache
+def document() -> Json:
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Combat Settlement",
+            "version": VERSION,
+            "description": "Hand finished fights over, and ask what became of them.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}],
+        "paths": {
+            "/api/combats": {"post": _hand_off()},
+            "/api/combats/{session_id}/result": {"get": _result()},
+            "/api/characters/{character_id}/combats": {"get": _combats()},
+            "/api/characters/{character_id}/belt": {"get": _belt()},
+            "/api/openapi.json": {"get": _self()},
+        },
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _hand_off() -> Json:
+    accepted = _answer(
+        "The receipt is durable in PostgreSQL. The same document again is harmless.",
+        "Accepted",
+    )
+    return {
+        "operationId": "handOffCombat",
+        "summary": "Hand over the result of a finished fight",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _ref("CombatResultPayload")}},
+        },
+        "responses": {"202": accepted, **_problems("409", "413", "422")},
+    }
+
+
+def _result() -> Json:
+    return {
+        "operationId": "getCombatResult",
+        "summary": "What became of a fight, for one player",
+        "parameters": [
+            _parameter(
+                "session_id",
+                "path",
+                {"type": "string"},
+                "UUID, 32 hex digits or 22 base64url characters.",
+            ),
+            {
+                **_parameter(
+                    "char_id",
+                    "query",
+                    {"type": "integer", "minimum": 1},
+                    "Who asks: only participants may see a fight.",
+                ),
+                "required": True,
+            },
+            _parameter(
+                "lang",
+                "query",
+                {"type": "string"},
+                "Language of the texts, as Telegram names it: ru or en.",
+            ),
+            _parameter(
+                "If-None-Match", "header", {"type": "string"}, "An ETag held already."
+            ),
+        ],
+        "responses": {
+            "200": _answer(
+                "Credited and cancelled fights are final and may be kept for a day.",
+                "CombatResult",
+                headers=("ETag", "Cache-Control"),
+            ),
+            "304": {"description": "What the client holds is still right."},
+            **_problems("400", "404", "429"),
+        },
+    }
+
+
+def _combats() -> Json:
+    return {
+        "operationId": "listCharacterCombats",
+        "summary": "The fights of a player, newest first",
+        "parameters": [
+            _character_id(),
+            _parameter(
+                "limit",
+                "query",
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": MAX_LIMIT,
+                    "default": DEFAULT_LIMIT,
+                },
+                "Fights of one page.",
+            ),
+            _parameter("cursor", "query", {"type": "string"}, "From `next`; opaque."),
+        ],
+        "responses": {
+            "200": _answer("One page.", "CombatPage", headers=("Link",)),
+            **_problems("400"),
+        },
+    }
+
+
+def _belt() -> Json:
+    return {
+        "operationId": "getCharacterBelt",
+        "summary": "The equipped items of the slots belt_1, belt_2 and so on",
+        "parameters": [_character_id()],
+        "responses": {
+            "200": _answer("The belt, in the order of its slots.", "Belt"),
+            **_problems("400", "404"),
+        },
+    }
+
+
+def _self() -> Json:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return {
+        "operationId": "getDescription",
+        "summary": "This document",
+        "security": [],
+        "responses": {"200": {"description": "OpenAPI 3.1", "content": content}},
+    }
+
+
+def _schemas() -> Json:
+    _, bodies = models_json_schema(
+        [(model, "serialization") for model in _BODIES], ref_template=_REFERENCE
+    )
+    payload = payload_schema()
+    del payload["$schema"]
+    definitions = payload.pop("$defs")
+    moved = {"CombatResultPayload": payload, **definitions}
+    found: Json = {**bodies["$defs"], **_moved(moved)}
+    return dict(sorted(found.items()))
+
+
+def _moved(node: Any) -> Any:
+    """References of a schema that stood alone, as references into this document."""
+    if isinstance(node, dict):
+        return {
+            key: _REFERENCE.format(model=value.removeprefix("#/$defs/"))
+            if key == "$ref"
+            else _moved(value)
+            for key, value in node.items()
+        }
+    return [_moved(item) for item in node] if isinstance(node, list) else node
+
+
+def _answer(description: str, model: str, headers: tuple[str, ...] = ()) -> Json:
+    return {
+        "description": description,
+        "headers": {name: {"schema": {"type": "string"}} for name in headers},
+        "content": {"application/json": {"schema": _ref(model)}},
+    }
+
+
+def _problems(*statuses: str) -> Json:
+    schema = {"schema": _ref("ProblemDetails")}
+    return {
+        status: {
+            "description": _PROBLEMS[status],
+            "content": {problems.CONTENT_TYPE: schema},
+        }
+        for status in sorted({*statuses, *_COMMON_PROBLEMS})
+    }
+
+
+def _character_id() -> Json:
+    return _parameter("character_id", "path", {"type": "integer", "minimum": 1}, "")
+
+
+def _parameter(name: str, place: str, schema: Json, description: str) -> Json:
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "schema": schema,
+        **({"description": description} if description else {}),
+    }
+
+
+def _ref(model: str) -> Json:
+    return {"$ref": _REFERENCE.format(model=model)}

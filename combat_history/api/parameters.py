@@ -1,0 +1,36 @@
+"""Reading what a caller wrote into path and query. Raises 400 problems."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from combat_history.api.problems import bad_parameter
+from persistence.ids import parse_session_id
+from persistence.payload import MAX_BIGINT
+
+_NUMBER = re.compile(r"[0-9]{1,19}")
+
+
+def session_id(text: str) -> UUID:
+    try:
+        return parse_session_id(text)
+    except ValueError as error:
+        raise bad_parameter("session_id", str(error)) from None
+
+
+def character_id(name: str, text: str | None) -> int:
+    return _number(name, text, MAX_BIGINT)
+
+
+def limit(request: HttpRequest, default: int, highest: int) -> int:
+    text = request.GET.get("limit")
+    return default if text is None else _number("limit", text, highest)
+
+
+def _number(name: str, text: str | None, highest: int) -> int:
+    if text is not None and _NUMBER.fullmatch(text) and 1 <= int(text) <= highest:
+        return int(text)
+    raise bad_parameter(name, f"expected a whole number from 1 to {highest}")

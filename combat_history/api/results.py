@@ -1,0 +1,77 @@
+"""GET /api/combats/{id}/result: the answer to a stale button, over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from http import HTTPStatus
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.cache import get_conditional_response
+
+from combat_history import player_text
+from combat_history.api import limits, parameters
+from combat_history.api.endpoint import json_response
+from combat_history.api.problems import Problem
+from combat_history.api.schemas import CombatResult, Texts
+from combat_history.lookup import Credit, Lookup, State, afind_result
+from persistence.redis_keys import DAY_SECONDS
+
+FINAL = frozenset({Credit.CREDITED, Credit.CANCELLED})
+
+
+async def result(
+    request: HttpRequest, caller: str, session_id: UUID
+) -> HttpResponseBase:
+    char_id = parameters.character_id("char_id", request.GET.get("char_id"))
+    lookup = await afind_result(
+        session_id,
+        char_id,
+        before_database=partial(limits.refuse_over_limit, caller),
+    )
+    language = request.GET.get("lang")
+    if lookup.state is State.UNKNOWN:
+        await limits.count_unknown(caller, session_id)
+        raise _unknown(lookup, language)
+    response = json_response(
+        CombatResult(
+            session_id=session_id,
+            state=lookup.state,
+            credit=lookup.credit,
+            outcome=lookup.outcome,
+            text=_texts(lookup, language),
+        ),
+        Cache_Control=_caching(lookup),
+        Content_Language=player_text.supported_language(language),
+    )
+    response["ETag"] = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
+    conditional = get_conditional_response(
+        request, etag=response["ETag"], response=response
+    )
+    assert conditional is not None  # a response was given
+    return conditional
+
+
+def _caching(lookup: Lookup) -> str:
+    """Only the player's own client may keep it: the answer depends on who asks."""
+    if lookup.credit in FINAL:
+        return f"private, max-age={DAY_SECONDS}, immutable"
+    return "private, no-cache"
+
+
+def _texts(lookup: Lookup, language: str | None) -> Texts:
+    return Texts(
+        short=player_text.callback_text(lookup, language),
+        long=player_text.message_text(lookup, language),
+    )
+
+
+def _unknown(lookup: Lookup, language: str | None) -> Problem:
+    """The same for a fight of others and for one that never existed."""
+    return Problem(
+        HTTPStatus.NOT_FOUND,
+        "unknown_combat",
+        "this character has no such combat",
+        text=_texts(lookup, language),
+    )

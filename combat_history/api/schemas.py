@@ -1,0 +1,73 @@
+"""The bodies the API answers with; the OpenAPI document is made from these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from combat_history.lookup import Credit, Outcome, State
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Texts(_Body):
+    """What the player may be shown, in the language asked for."""
+
+    short: str = Field(description="At most 200 characters: a callback answer.")
+    long: str = Field(description="At most 4096 characters: a message.")
+
+
+class CombatResult(_Body):
+    session_id: UUID
+    state: State
+    credit: Credit | None = Field(description="What became of the rewards.")
+    outcome: Outcome | None = Field(description="The player's own part of the result.")
+    text: Texts
+
+
+class CombatEntry(_Body):
+    session_id: UUID
+    finished_at: datetime
+    credit: Credit
+    outcome: Outcome | None
+
+
+class CombatPage(_Body):
+    items: list[CombatEntry]
+    next: str | None = Field(description="The next page's address; null on the last.")
+
+
+class BeltEntry(_Body):
+    inventory_id: int
+    item_template_id: str
+    slot: str
+    quantity: int
+
+
+class Belt(_Body):
+    character_id: int
+    items: list[BeltEntry]
+
+
+class Accepted(_Body):
+    session_id: UUID
+    duplicate: bool = Field(description="The same document was accepted before.")
+
+
+class Fault(_Body):
+    path: str
+    message: str
+
+
+class ProblemDetails(_Body):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[Fault] | None = None
+    text: Texts | None = None

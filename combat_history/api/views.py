@@ -1,0 +1,64 @@
+"""The views behind `urls`; what each answers with is in `openapi`."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+
+from combat_history.api import handoff, openapi, pages, parameters, results
+from combat_history.api.belt import belt_of
+from combat_history.api.endpoint import endpoint, json_response
+from combat_history.api.problems import Problem
+
+
+@endpoint("POST")
+async def combats(request: HttpRequest, caller: str) -> HttpResponseBase:
+    return await handoff.accept(request)
+
+
+@endpoint("GET")
+async def result(
+    request: HttpRequest, caller: str, session_id: str
+) -> HttpResponseBase:
+    return await results.result(request, caller, parameters.session_id(session_id))
+
+
+@endpoint("GET")
+async def character_combats(
+    request: HttpRequest, caller: str, character_id: str
+) -> HttpResponseBase:
+    char_id = parameters.character_id("character_id", character_id)
+    limit = parameters.limit(request, pages.DEFAULT_LIMIT, pages.MAX_LIMIT)
+    text = request.GET.get("cursor")
+    cursor = None if text is None else pages.Cursor.parse(text)
+    page = await sync_to_async(pages.combats)(char_id, limit, cursor, request.path)
+    response = json_response(page)
+    if page.next is not None:
+        response["Link"] = f'<{page.next}>; rel="next"'
+    return response
+
+
+@endpoint("GET")
+async def character_belt(
+    request: HttpRequest, caller: str, character_id: str
+) -> HttpResponseBase:
+    char_id = parameters.character_id("character_id", character_id)
+    belt = await sync_to_async(belt_of)(char_id)
+    if belt is None:
+        raise Problem(
+            HTTPStatus.NOT_FOUND, "unknown_character", "there is no such character"
+        )
+    return json_response(belt)
+
+
+async def description(request: HttpRequest) -> HttpResponse:
+    """Open to everybody: it tells how to ask, not what is known."""
+    return JsonResponse(openapi.document())
+
+
+async def not_found(request: HttpRequest) -> HttpResponse:
+    return Problem(
+        HTTPStatus.NOT_FOUND, "no_such_address", "see /api/openapi.json"
+    ).response()

@@ -1,0 +1,390 @@
+"""What became of a fight, for one player: the answer to a stale button.
+
+Redis first, in one round trip: a tombstone or a live session answers at once. Then
+PostgreSQL by primary key, whose status is the truth; a processed fight gets its
+tombstone back, an unknown id is remembered for 30 seconds. A document that is handed
+off and not yet in PostgreSQL is a finished fight whose rewards are on their way.
+
+Only participants may see a fight: for anybody else it is as unknown as one that never
+existed. Without Redis everything is asked of PostgreSQL; without PostgreSQL what Redis
+cannot answer raises Django's database error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import redis
+from asgiref.sync import sync_to_async
+from django.db import InterfaceError, OperationalError, connection
+from pydantic_core import from_json
+from redis.exceptions import NoScriptError
+
+from combat_history import redis_clients
+from combat_history.models import CombatHistory, Status
+from persistence import redis_keys, scripts
+from persistence.errors import PayloadInvalid
+from persistence.ids import parse_session_id
+from persistence.outcome import brief
+from persistence.payload import Document, parse_document, player_ids, validate
+
+logger = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    ACTIVE = "active"
+    FINISHED = "finished"
+    UNKNOWN = "unknown"
+    """Never existed, or is none of this player's: the two cannot be told apart."""
+
+
+class Credit(StrEnum):
+    """What became of the rewards of a finished fight."""
+
+    PENDING = "being_credited"
+    CREDITED = "credited"
+    UNDER_REVIEW = "under_review"
+    """Nothing credited; an admin decides."""
+    CANCELLED = "cancelled"
+    """Nothing credited, and never will be."""
+
+
+FINISHED = b"finished"
+"""Status of a live session whose fight is over; any other is a fight going on."""
+
+KEYS = 6
+"""That lookup.lua takes, before its arguments."""
+
+CREDITS: dict[str, Credit] = {
+    Status.PENDING: Credit.PENDING,
+    Status.PROCESSED: Credit.CREDITED,
+    Status.FAILED: Credit.UNDER_REVIEW,
+    Status.VOIDED: Credit.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loot:
+    name: str
+    qty: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of a fight as it concerns one player."""
+
+    winner_team: str | None
+    finish_reason: str
+    end_timestamp: int
+    is_winner: bool
+    team: str | None
+    xp: int
+    gold: int
+    loot: tuple[Loot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """`credit` is set iff the fight is finished.
+
+    `outcome` is None where nothing readable says more than that it is finished: the
+    result has not arrived, or breaks the contract.
+    """
+
+    state: State
+    credit: Credit | None = None
+    outcome: Outcome | None = None
+
+
+ACTIVE = Lookup(State.ACTIVE)
+UNKNOWN = Lookup(State.UNKNOWN)
+
+
+def find_result(session_id: UUID | str, char_id: int) -> Lookup:
+    """Any fight of the player, by any form of its id."""
+    question = _Question.about(session_id, char_id)
+    if question is None:
+        return UNKNOWN
+    try:
+        seen = question.read(_ask(question))
+    except redis.RedisError:
+        seen = _redis_is_away()
+    if isinstance(seen, Lookup):
+        return seen
+    row = _row(question.session_id)
+    memory = question.memory(seen, row)
+    if memory is not None:
+        try:
+            redis_clients.client().set(
+                memory.key, memory.value, ex=memory.seconds, nx=True
+            )
+        except redis.RedisError:
+            _redis_is_away()
+    return question.answer(seen, row)
+
+
+async def afind_result(
+    session_id: UUID | str,
+    char_id: int,
+    *,
+    before_database: Callable[[], Awaitable[None]] | None = None,
+) -> Lookup:
+    """The asynchronous twin of `find_result`.
+
+    `before_database` is awaited where PostgreSQL is about to be asked; it may raise.
+    """
+    question = _Question.about(session_id, char_id)
+    if question is None:
+        return UNKNOWN
+    try:
+        seen = question.read(await _aask(question))
+    except redis.RedisError:
+        seen = _redis_is_away()
+    if isinstance(seen, Lookup):
+        return seen
+    if before_database is not None:
+        await before_database()
+    row = await sync_to_async(_row)(question.session_id)
+    memory = question.memory(seen, row)
+    if memory is not None:
+        try:
+            await redis_clients.async_client().set(
+                memory.key, memory.value, ex=memory.seconds, nx=True
+            )
+        except redis.RedisError:
+            _redis_is_away()
+    return question.answer(seen, row)
+
+
+def outcome_of(document: Document, char_id: int, status: str) -> Outcome | None:
+    """A player's part of a document; None where the document breaks the contract."""
+    # A processed one was sound when it was settled, whatever the contract says by now.
+    if status != Status.PROCESSED:
+        try:
+            validate(document)
+        except PayloadInvalid:
+            return None
+    return _outcome(brief(document), char_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Traces:
+    """What Redis holds of a fight without a tombstone; see lookup.lua."""
+
+    live_status: bytes | None = None
+    participants: bytes | None = None
+    is_actor: bool = False
+    raw: bytes | None = None
+    is_handed_off: bool = False
+    is_last_fight: bool = False
+    is_known: bool = False
+    was_unknown: bool = False
+    redis_answered: bool = True
+
+    @property
+    def is_active(self) -> bool:
+        is_live = self.live_status is not None and self.live_status != FINISHED
+        return is_live and not self.is_handed_off
+
+    @property
+    def awaits_settlement(self) -> bool:
+        """Not settled, or its effects are still to come: they remove the session."""
+        is_over = self.live_status == FINISHED
+        return is_over and self.is_handed_off and self.raw is not None
+
+    def names(self, char_id: int) -> bool:
+        """Whether the player is known to have taken part, without a document."""
+        if self.is_actor or self.is_last_fight:
+            return True
+        return str(char_id) in _listed(self.participants)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    status: str
+    participants: list[int]
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What is written to Redis for whoever asks next."""
+
+    key: str
+    value: bytes
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    session_id: UUID
+    char_id: int
+    keys_and_args: list[str]
+
+    @classmethod
+    def about(cls, session_id: UUID | str, char_id: int) -> _Question | None:
+        """None where no fight can have that id."""
+        try:
+            id_ = parse_session_id(session_id)
+        except ValueError:
+            return None
+        # By prefix: writing a UUID six times costs more than reading the answer.
+        text = str(id_)
+        keys = [
+            redis_keys.TOMBSTONE_PREFIX + text,
+            redis_keys.SESSION_PREFIX + text,
+            redis_keys.RESULT_PREFIX + text,
+            redis_keys.account(char_id),
+            redis_keys.UNKNOWN_PREFIX + text,
+            redis_keys.INBOX,
+        ]
+        return cls(id_, char_id, [*keys, text, str(char_id)])
+
+    def read(self, reply: Any) -> Lookup | _Traces:
+        """The answer, where Redis alone can give a true one."""
+        if isinstance(reply, bytes):
+            outcome = _outcome(reply, self.char_id)
+            return _finished(Credit.CREDITED, outcome) if outcome else UNKNOWN
+        status, participants, actor, raw, *flags = reply
+        seen = _Traces(status, participants, bool(actor), raw, *map(bool, flags))
+        if seen.is_active:
+            return ACTIVE if seen.names(self.char_id) else UNKNOWN
+        if seen.awaits_settlement:
+            return self._without_row(seen)
+        if seen.was_unknown and not seen.is_known:
+            return UNKNOWN
+        return seen
+
+    def answer(self, seen: _Traces, row: _Row | None) -> Lookup:
+        """The answer once PostgreSQL has said what it holds."""
+        if row is None:
+            return self._without_row(seen)
+        if self.char_id not in row.participants:
+            return UNKNOWN
+        outcome = outcome_of(row.document, self.char_id, row.status)
+        return _finished(CREDITS[row.status], outcome)
+
+    def memory(self, seen: _Traces, row: _Row | None) -> _Memory | None:
+        if not seen.redis_answered:
+            return None
+        if row is not None and row.status == Status.PROCESSED:
+            key = redis_keys.tombstone(self.session_id)
+            return _Memory(key, brief(row.document), redis_keys.DAY_SECONDS)
+        if row is None and not seen.is_known:
+            key = redis_keys.unknown(self.session_id)
+            return _Memory(key, b"1", redis_keys.UNKNOWN_TTL_SECONDS)
+        return None
+
+    def _without_row(self, seen: _Traces) -> Lookup:
+        """Of a fight that is over, and so far only known to Redis."""
+        document = _readable(seen.raw)
+        if document is not None:
+            if self.char_id not in player_ids(document):
+                return UNKNOWN
+            outcome = outcome_of(document, self.char_id, Status.PENDING)
+            return _finished(Credit.PENDING, outcome)
+        is_over = seen.live_status == FINISHED or seen.is_last_fight
+        if is_over and seen.names(self.char_id):
+            return _finished(Credit.PENDING, None)
+        return UNKNOWN
+
+
+def _finished(credit: Credit, outcome: Outcome | None) -> Lookup:
+    return Lookup(State.FINISHED, credit, outcome)
+
+
+def _row(session_id: UUID) -> _Row | None:
+    """One query by primary key; once more where PostgreSQL had hung up meanwhile."""
+    was_connected = connection.connection is not None
+    try:
+        return _select(session_id)
+    except (OperationalError, InterfaceError):
+        connection.close_if_unusable_or_obsolete()
+        if not was_connected or connection.connection is not None:
+            raise
+        return _select(session_id)
+
+
+def _select(session_id: UUID) -> _Row | None:
+    found = (
+        CombatHistory.objects.filter(pk=session_id)
+        .values_list("settlement_status", "participant_ids", "result_payload")
+        .first()
+    )
+    return None if found is None else _Row(*found)
+
+
+def _outcome(told: bytes, char_id: int) -> Outcome | None:
+    """A player's part of a brief; None for who did not take part."""
+    fight = from_json(told)
+    mine = fight["participants"].get(str(char_id))
+    if mine is None:
+        return None
+    return Outcome(
+        fight["winner_team"],
+        fight["finish_reason"],
+        fight["end_timestamp"],
+        mine["is_winner"],
+        mine["team"],
+        mine["xp"],
+        mine["gold"],
+        tuple([Loot(entry["name"], entry["qty"]) for entry in mine["loot"]]),
+    )
+
+
+def _readable(raw: bytes | None) -> Document | None:
+    """What an engine wrote into its own session may be anything."""
+    if raw is None:
+        return None
+    try:
+        return parse_document(raw)
+    except PayloadInvalid:
+        return None
+
+
+def _listed(participants: bytes | None) -> set[str]:
+    try:
+        ids = from_json(participants or b"[]")
+    except ValueError:
+        return set()
+    return {str(id_) for id_ in ids} if isinstance(ids, list) else set()
+
+
+def _ask(question: _Question) -> Any:
+    # Not redis-py's Script: its bookkeeping costs a tenth of the round trip.
+    client = redis_clients.client()
+    try:
+        return client.evalsha(_sha1(), KEYS, *question.keys_and_args)
+    except NoScriptError:
+        return client.eval(_source(), KEYS, *question.keys_and_args)
+
+
+async def _aask(question: _Question) -> Any:
+    client = redis_clients.async_client()
+    try:
+        return await client.evalsha(_sha1(), KEYS, *question.keys_and_args)
+    except NoScriptError:
+        return await client.eval(_source(), KEYS, *question.keys_and_args)
+
+
+@cache
+def _source() -> str:
+    return scripts.source("lookup")
+
+
+@cache
+def _sha1() -> str:
+    # The name Redis gives a script; nothing is secured by it.
+    return hashlib.sha1(_source().encode(), usedforsecurity=False).hexdigest()
+
+
+def _redis_is_away() -> _Traces:
+    logger.warning("PostgreSQL is asked without Redis", exc_info=True)
+    return _Traces(redis_answered=False)

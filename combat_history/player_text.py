@@ -1,0 +1,144 @@
+"""What a player reads after pressing a button of an old fight. Plain text, no markup.
+
+Telegram counts UTF-16 units, so lengths here are in those.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from django.conf import settings
+from django.utils.translation import (
+    get_supported_language_variant,
+    gettext,
+    ngettext,
+    override,
+)
+
+from combat_history.lookup import Credit, Lookup, Outcome, State
+
+CALLBACK_LIMIT = 200
+"""Of the answer to a callback query."""
+
+MESSAGE_LIMIT = 4096
+CALLBACK_NAME_LIMIT = 40
+"""Of a team's name in a callback answer: the lines below it must fit, too."""
+
+
+def callback_text(lookup: Lookup, language: str | None) -> str:
+    """At most CALLBACK_LIMIT; a long list of loot ends in an ellipsis.
+
+    `language` is any code a client may send; one we do not speak gets LANGUAGE_CODE.
+    """
+    return _text(lookup, language, CALLBACK_LIMIT, CALLBACK_NAME_LIMIT)
+
+
+def message_text(lookup: Lookup, language: str | None) -> str:
+    """At most MESSAGE_LIMIT; see `callback_text`."""
+    return _text(lookup, language, MESSAGE_LIMIT, MESSAGE_LIMIT)
+
+
+def supported_language(language: str | None) -> str:
+    try:
+        return get_supported_language_variant(language or "")
+    except LookupError:
+        return settings.LANGUAGE_CODE
+
+
+def _text(lookup: Lookup, language: str | None, limit: int, name_limit: int) -> str:
+    with override(supported_language(language)):
+        if lookup.state is State.UNKNOWN:
+            return gettext("The fight is out of date or does not exist")
+        if lookup.state is State.ACTIVE:
+            return gettext("The fight is still going on")
+        return _finished(lookup, limit, name_limit)
+
+
+def _finished(lookup: Lookup, limit: int, name_limit: int) -> str:
+    lines = [gettext("The fight is already over!")]
+    loot: list[str] = []
+    outcome = lookup.outcome
+    if outcome is not None:
+        lines.append(_winner(outcome, name_limit))
+        # A reward that nobody will get is not named.
+        if lookup.credit is not Credit.CANCELLED:
+            lines += _reward(outcome)
+            loot = _loot(outcome)
+    status = _status(lookup)
+    room = limit - _length("\n".join([*lines, *status])) - 1
+    return "\n".join([*lines, *_loot_line(loot, room), *status])
+
+
+def _winner(outcome: Outcome, name_limit: int) -> str:
+    team = _plain(outcome.winner_team or "")
+    if not team:
+        return gettext("Draw")
+    known = {"blue": gettext("Blue"), "red": gettext("Red")}
+    shown = known.get(team.lower()) or _cut(team, name_limit)
+    return gettext("Winner: %(team)s") % {"team": shown}
+
+
+def _reward(outcome: Outcome) -> list[str]:
+    gold, xp = outcome.gold, outcome.xp
+    if gold < 0:
+        penalty = ngettext("Penalty: %(gold)d gold", "Penalty: %(gold)d gold", -gold)
+        lines = [penalty % {"gold": -gold}]
+    else:
+        reward = ngettext("Reward: %(gold)d gold", "Reward: %(gold)d gold", gold)
+        lines = [reward % {"gold": gold}]
+    if xp:
+        experience = ngettext(
+            "Experience: %(xp)d point", "Experience: %(xp)d points", xp
+        )
+        lines.append(experience % {"xp": xp})
+    return lines
+
+
+def _loot(outcome: Outcome) -> list[str]:
+    pieces: Counter[str] = Counter()
+    for entry in outcome.loot:
+        pieces[_plain(entry.name)] += entry.qty
+    return [name if qty == 1 else f"{name} ×{qty}" for name, qty in pieces.items()]
+
+
+def _loot_line(loot: list[str], room: int) -> list[str]:
+    """The line with as many items as fit; no line where not even an ellipsis does."""
+    if not loot:
+        return []
+    for count in range(len(loot), -1, -1):
+        shown = loot if count == len(loot) else [*loot[:count], "…"]
+        line = gettext("Loot: %(items)s") % {"items": ", ".join(shown)}
+        if _length(line) <= room:
+            return [line]
+    return []
+
+
+def _status(lookup: Lookup) -> list[str]:
+    match lookup.credit:
+        case Credit.PENDING if lookup.outcome is None:
+            return [gettext("The result has not arrived yet")]
+        case Credit.PENDING:
+            return [gettext("Status: being credited")]
+        case Credit.UNDER_REVIEW:
+            return [gettext("Status: under review, nothing is credited yet")]
+        case Credit.CANCELLED:
+            return [gettext("Status: cancelled, nothing will be credited")]
+        case _:
+            return []
+
+
+def _plain(name: str) -> str:
+    """One line without control characters: a name must not forge a line of ours."""
+    return " ".join("".join(c if c.isprintable() else " " for c in name).split())
+
+
+def _cut(text: str, limit: int) -> str:
+    if _length(text) <= limit:
+        return text
+    while _length(text) >= limit:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
+
+
+def _length(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -1,0 +1,62 @@
+"""Redis for those who read: answers soon or not at all, PostgreSQL answers then.
+
+Nothing is retried. A pooled connection that the server has closed is replaced unasked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cache
+from weakref import WeakKeyDictionary
+
+import redis
+import redis.asyncio
+from django.conf import settings
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+CONNECT_SECONDS = 0.5
+ANSWER_SECONDS = 1.0
+"""A player looks at a spinner for as long as Redis is frozen."""
+
+_async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
+    WeakKeyDictionary()
+)
+
+
+def client() -> redis.Redis:
+    """The process's own client for synchronous code."""
+    return _client(settings.REDIS_URL)
+
+
+def async_client() -> redis.asyncio.Redis:
+    """The running event loop's own client."""
+    loop = asyncio.get_running_loop()
+    known = _async_clients.get(loop)
+    if known is None:
+        known = redis.asyncio.Redis.from_url(
+            settings.REDIS_URL,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
+            retry=AsyncRetry(NoBackoff(), 0),
+        )
+        _async_clients[loop] = known
+    return known
+
+
+async def aclose() -> None:
+    """Close the running event loop's connections; the next use opens new ones."""
+    known = _async_clients.pop(asyncio.get_running_loop(), None)
+    if known is not None:
+        await known.aclose()
+
+
+@cache
+def _client(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from combat_history.api import handoff
+from combat_history.lookup import find_result
+from tests.support.api import OTHER_TOKEN, TOKEN
+from tests.support.lookups import Find, find_in_a_loop
+
+
+@pytest.fixture
+def api(settings: Settings, tmp_path: Path) -> Iterator[None]:
+    """Known tokens, and at the end no thread that rings."""
+    settings.SETTLEMENT_API_TOKENS = [OTHER_TOKEN, TOKEN]
+    # WhiteNoise warns about a folder that only `collectstatic` makes.
+    settings.STATIC_ROOT = tmp_path
+    yield
+    if handoff.doorbell.cache_info().currsize:
+        handoff.doorbell().close(5)
+        handoff.doorbell.cache_clear()
+
+
+@pytest.fixture(params=["sync", "async"])
+def find(request: pytest.FixtureRequest) -> Find:
+    """`find_result`, then its twin: both have to pass every test."""
+    return find_result if request.param == "sync" else find_in_a_loop
