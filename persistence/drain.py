@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from persistence import inbox
-from persistence.errors import FailureCode
+from persistence.errors import FailureCode, PayloadInvalid
 from persistence.inbox import Entry
 from persistence.protocols import Delivery, Outcome, Verdict
 from persistence.savers import combat_attempts as attempts
@@ -174,10 +174,10 @@ def _ended_in_error(
         )
         if try_id is not None:
             attempts.end(cursor, try_id, verdict)
-        # No row could be written at all: the bytes are kept where any can be.
-        return (
-            verdict if failed else saver.reject(delivery, verdict.code, verdict.detail)
-        )
+        # Without a row to fail: the bytes are kept where any can be.
+        if failed:
+            return verdict
+        return saver.reject(delivery, PayloadInvalid.of(code, "", verdict.detail))
 
 
 def _take_back(try_id: int | None, verdict: Verdict) -> None:

@@ -61,6 +61,11 @@ class PayloadInvalid(PersistenceError):
         self.code = code
         self.errors = errors
 
+    @classmethod
+    def of(cls, code: str, path: str, message: str) -> PayloadInvalid:
+        """With a single fault."""
+        return cls(str(code), [{"path": path, "message": message}])
+
     def __str__(self) -> str:
         lines = "; ".join(
             f"{e['path'] or 'payload'}: {e['message']}" for e in self.errors

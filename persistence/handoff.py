@@ -75,15 +75,10 @@ def _read(
         _refuse_too_large(payload, max_bytes)
         document = parse_document(payload)
         return _Document(document, payload, canonical_json(document))
-    raise PayloadInvalid(
-        str(FailureCode.NOT_AN_OBJECT),
-        [
-            {
-                "path": "",
-                "message": "expected a JSON object or its text, "
-                f"got {type(payload).__name__}",
-            }
-        ],
+    raise PayloadInvalid.of(
+        FailureCode.NOT_AN_OBJECT,
+        "",
+        f"expected a JSON object or its text, got {type(payload).__name__}",
     )
 
 
@@ -115,9 +110,8 @@ def unchecked(
 
 def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
     if len(raw) > max_bytes:
-        raise PayloadInvalid(
-            str(FailureCode.TOO_LARGE),
-            [{"path": "", "message": f"{len(raw)} bytes; at most {max_bytes}"}],
+        raise PayloadInvalid.of(
+            FailureCode.TOO_LARGE, "", f"{len(raw)} bytes; at most {max_bytes}"
         )
 
 
@@ -127,9 +121,7 @@ def _validated(document: _Document) -> Handoff:
     if reason is None and not _serializable(document.parsed):
         reason = "it is nested too deeply"
     if reason is not None:
-        raise PayloadInvalid(
-            str(FailureCode.INVALID_PAYLOAD), [{"path": "", "message": reason}]
-        )
+        raise PayloadInvalid.of(FailureCode.INVALID_PAYLOAD, "", reason)
     snapshots = {
         char_id: result.state_snapshot for char_id, result in model.players().items()
     }

@@ -321,7 +321,7 @@ def parse_document(raw: bytes) -> Document:
     except ValueError:
         document = _parse_tolerantly(raw)
     if not isinstance(document, dict):
-        raise _invalid(
+        raise PayloadInvalid.of(
             FailureCode.NOT_AN_OBJECT,
             "",
             f"expected a JSON object, got {type(document).__name__}",
@@ -335,7 +335,7 @@ def _parse_tolerantly(raw: bytes) -> object:
         return json.loads(raw.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         reason = str(error) or "nested too deeply"
-        raise _invalid(
+        raise PayloadInvalid.of(
             FailureCode.INVALID_PAYLOAD, "", f"not readable as JSON: {reason}"
         ) from error
 
@@ -350,7 +350,7 @@ def canonical_json(document: Document) -> bytes:
             document, sort_keys=True, separators=(",", ":"), ensure_ascii=False
         )
     except (TypeError, ValueError, RecursionError) as error:
-        raise _invalid(
+        raise PayloadInvalid.of(
             FailureCode.INVALID_PAYLOAD, "", f"not writable as JSON: {error}"
         ) from error
     return text.encode("utf-8", "surrogatepass")
@@ -409,7 +409,9 @@ def session_id_of(document: Document) -> UUID:
     try:
         return parse_session_id(document.get("session_id"))
     except ValueError as error:
-        raise _invalid(FailureCode.BAD_SESSION_ID, "session_id", str(error)) from None
+        raise PayloadInvalid.of(
+            FailureCode.BAD_SESSION_ID, "session_id", str(error)
+        ) from None
 
 
 def player_ids(document: Document) -> list[int]:
@@ -434,10 +436,6 @@ def payload_schema() -> dict[str, Any]:
     participants["maxProperties"] = participants.pop("maxLength")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema
-
-
-def _invalid(code: FailureCode, path: str, message: str) -> PayloadInvalid:
-    return PayloadInvalid(str(code), [{"path": path, "message": message}])
 
 
 _RANGE_ERRORS = frozenset(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +24,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from persistence import drain, inbox
 from persistence.errors import PayloadInvalid
 from persistence.handoff import unchecked
-from persistence.payload import Document, digest
+from persistence.payload import Document
 from persistence.protocols import Delivery, Outcome
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.combat_saver import CombatStateSaver
@@ -156,8 +157,7 @@ def _keep(write: Callable[[CombatStateSaver], object]) -> None:
 def _reject(
     saver: CombatStateSaver, payload: Document | str, error: PayloadInvalid
 ) -> None:
-    raw = _bytes(payload)
-    saver.reject_unidentified(raw, digest(raw), error.code, error.errors)
+    saver.reject_unidentified(_bytes(payload), error)
     logger.error(
         "payload rejected",
         extra={"outcome": Outcome.REJECTED, "code": error.code},
@@ -165,7 +165,14 @@ def _reject(
 
 
 def _bytes(payload: object) -> bytes:
+    """What to keep of a payload that no document could be made of."""
     if isinstance(payload, str):
         return payload.encode("utf-8", "surrogatepass")
-    text = json.dumps(payload, ensure_ascii=False)
+    limit = sys.getrecursionlimit()
+    # The broker's client read it from a shallower stack than this one.
+    sys.setrecursionlimit(4 * limit)
+    try:
+        text = json.dumps(payload, ensure_ascii=False)
+    finally:
+        sys.setrecursionlimit(limit)
     return text.encode("utf-8", "surrogatepass")

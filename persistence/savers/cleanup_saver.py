@@ -10,9 +10,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from combat_history.models import CombatHistory, Status
-from persistence import inbox, redis_keys
-from persistence.errors import PayloadInvalid
+from persistence import drain, inbox, redis_keys
+from persistence.errors import FailureCode, PayloadInvalid
 from persistence.handoff import Handoff, unchecked
+from persistence.payload import digest
+from persistence.protocols import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -71,30 +73,43 @@ class CleanupStateSaver:
             match=f"{redis_keys.SESSION_PREFIX}*", count=1000, _type="hash"
         ):
             status, raw = client.hmget(key, ["status", "result"])
-            if (
-                status == b"finished"
-                and isinstance(raw, bytes)
-                and self._is_unsent(key)
-            ):
-                handed += self._hand_off(key, raw)
+            session_id = _session_of(key)
+            if session_id and status == b"finished" and isinstance(raw, bytes):
+                handed += self._hand_off(session_id, raw)
         return handed
 
-    def _is_unsent(self, key: bytes) -> bool:
-        try:
-            session_id = UUID(key.decode().removeprefix(redis_keys.SESSION_PREFIX))
-        except ValueError:
-            return False
-        known = inbox.client().hexists(redis_keys.result(session_id), "sha256")
-        return not known and not CombatHistory.objects.filter(pk=session_id).exists()
-
-    def _hand_off(self, key: bytes, raw: bytes) -> int:
+    def _hand_off(self, session_id: UUID, raw: bytes) -> int:
+        if (
+            inbox.client().hexists(redis_keys.result(session_id), "sha256")
+            or CombatHistory.objects.filter(pk=session_id).exists()
+        ):
+            return 0
         try:
             handoff = unchecked(raw, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
+            if handoff.session_id != session_id:
+                raise PayloadInvalid.of(
+                    FailureCode.BAD_SESSION_ID, "session_id", f"is not {session_id}"
+                )
         except PayloadInvalid as error:
-            logger.error(
-                "unsent result is not usable",
-                extra={"key": key.decode(), "error": str(error)},
-            )
+            self._reject(session_id, raw, error)
             return 0
         inbox.record(handoff)
         return 1
+
+    def _reject(self, session_id: UUID, raw: bytes, error: PayloadInvalid) -> None:
+        """Keep the bytes as a row, then take them out of the next sweep's way."""
+        logger.error(
+            "unsent result is not usable",
+            extra={"session_id": session_id, "code": error.code},
+        )
+        with drain.open_saver() as (saver, _):
+            saver.reject(Delivery(session_id, raw, digest(raw)), error)
+        inbox.client().hdel(redis_keys.session(session_id), "result")
+
+
+def _session_of(key: bytes) -> UUID | None:
+    """None for a foreign key that only begins like a session's."""
+    try:
+        return UUID(key.decode().removeprefix(redis_keys.SESSION_PREFIX))
+    except ValueError:
+        return None

@@ -67,9 +67,10 @@ def read_delivery(delivery: Delivery, now: datetime) -> Case | Rejected:
     try:
         document = parse_document(delivery.raw)
         if session_id_of(document) != delivery.session_id:
-            raise PayloadInvalid(
-                str(FailureCode.BAD_SESSION_ID),
-                [{"path": "session_id", "message": f"is not {delivery.session_id}"}],
+            raise PayloadInvalid.of(
+                FailureCode.BAD_SESSION_ID,
+                "session_id",
+                f"is not {delivery.session_id}",
             )
     except PayloadInvalid as error:
         return Rejected(

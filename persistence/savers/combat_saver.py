@@ -17,7 +17,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from persistence.errors import FailureCode, ReceiptRaced
+from persistence.errors import (
+    FailureCode,
+    PayloadInvalid,
+    ReceiptRaced,
+)
 from persistence.handoff import Receipt
 from persistence.outcome import brief
 from persistence.payload import canonical_json, digest, parse_document
@@ -91,23 +95,21 @@ class CombatStateSaver:
         self._reject([_as_conflict(delivery)])
         return Receipt.CONFLICT
 
-    def reject(self, delivery: Delivery, code: str, message: str) -> Verdict:
+    def reject(self, delivery: Delivery, error: PayloadInvalid) -> Verdict:
         """Keep the bytes of a document that no row can hold."""
         rejected = Rejected(
             delivery.session_id,
             delivery.sha256,
-            code,
-            [{"path": "", "message": message}],
+            error.code,
+            error.errors,
             delivery.raw,
         )
         self._reject([rejected])
-        return Verdict(delivery.session_id, Outcome.REJECTED, code, message)
+        return Verdict(delivery.session_id, Outcome.REJECTED, error.code, str(error))
 
-    def reject_unidentified(
-        self, raw: bytes, sha256: str, code: str, errors: list[dict[str, str]]
-    ) -> None:
+    def reject_unidentified(self, raw: bytes, error: PayloadInvalid) -> None:
         """Keep what names no session; the same bytes are one row."""
-        self._reject([Rejected(None, sha256, code, errors, raw)])
+        self._reject([Rejected(None, digest(raw), error.code, error.errors, raw)])
 
     def _reject(self, rejected: Iterable[Rejected]) -> None:
         sql.run(self._cursor.connection, [write.rejected(rejected)])
