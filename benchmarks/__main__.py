@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import backlog, latency, machine, servers, submit_cost, world
+from benchmarks import backlog, latency, machine, submit_cost, world
 from benchmarks.backlog import Backlog
 from benchmarks.drain import Drain, measure
 from benchmarks.errors import BenchmarkError
 from benchmarks.report import Results, Round, render
-from benchmarks.servers import Servers
+from benchmarks.servers import Servers, opened
 from benchmarks.variants import CEILING, INBOX, NAIVE, SEND_TASK, Variant
 
 
@@ -48,10 +48,12 @@ def main() -> None:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     try:
-        with servers.opened() as opened:
-            results = _run(opened, options.sizes, options.seed)
+        with opened() as servers:
+            results = _run(servers, options.sizes, options.seed)
     except BenchmarkError as error:
         sys.exit(f"benchmark failed: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
     print(render(results))
     if options.json:
         text = json.dumps(asdict(results), indent=2, ensure_ascii=False)

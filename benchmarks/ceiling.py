@@ -63,7 +63,7 @@ def main() -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         loaded = FRAMEWORKS & sys.modules.keys()
         assert not loaded, f"no bare process: {loaded}"
-        # Documents are freed by their counts; looking for cycles would cost a tenth.
+        # Nothing here makes cycles, and looking for them costs more than parsing.
         gc.disable()
         print("ready", flush=True)
         client.blpop([GO], timeout=WAIT_SECONDS)

@@ -5,6 +5,7 @@ They also end when the benchmark itself is killed: the kernel tells them.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.servers import BASE_DIR
@@ -29,16 +29,22 @@ LOG_TAIL = 3000
 @dataclass(frozen=True)
 class Process:
     popen: subprocess.Popen[bytes]
-    log: Path
+    output: int
+    """Descriptor of the nameless file that it writes to."""
 
     def has_said(self, word: str) -> bool:
         self.raise_if_failed()
-        return word in self.log.read_text(errors="replace")
+        return word in self._said()
 
     def raise_if_failed(self) -> None:
         if self.popen.poll():
-            tail = self.log.read_text(errors="replace")[-LOG_TAIL:]
-            raise BenchmarkError(f"{self.popen.args!r} failed:\n{tail}")
+            raise BenchmarkError(
+                f"{self.popen.args!r} failed:\n{self._said()[-LOG_TAIL:]}"
+            )
+
+    def _said(self) -> str:
+        size = os.fstat(self.output).st_size
+        return os.pread(self.output, size, 0).decode(errors="replace")
 
     def stop(self) -> None:
         self.popen.send_signal(signal.SIGTERM)
@@ -96,19 +102,17 @@ def _running(
     arguments: Sequence[str], environment: dict[str, str]
 ) -> Iterator[Process]:
     guard = ["setpriv", "--pdeathsig=TERM"] if shutil.which("setpriv") else []
-    with tempfile.TemporaryDirectory(prefix="settlement-bench-") as folder:
-        log = Path(folder) / "log"
-        with log.open("wb") as output:
-            popen = subprocess.Popen(
-                [*guard, sys.executable, *arguments],
-                cwd=BASE_DIR,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        process = Process(popen, log)
+    with tempfile.TemporaryFile() as output:
+        popen = subprocess.Popen(
+            [*guard, sys.executable, *arguments],
+            cwd=BASE_DIR,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        process = Process(popen, output.fileno())
         try:
             yield process
         finally:

@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from benchmarks.backlog import Backlog
+from benchmarks.backlog import Backlog, hide_from_collector
 from benchmarks.figures import Percentiles, percentiles
 from benchmarks.servers import Servers
 from persistence.dispatcher import DEFAULT_TIMEOUT_SECONDS, SyncDispatcher
@@ -45,6 +45,7 @@ def measure(servers: Servers, backlog: Backlog) -> SubmitCost:
     half = len(backlog) // 2
     texts = backlog.raws[:half]
     documents = [orjson.loads(raw) for raw in backlog.raws[half:]]
+    hide_from_collector()
     bare, by_text, by_document = [], [], []
     for number, (text, document) in enumerate(zip(texts, documents, strict=False)):
         bare.append(_seconds(client.set, f"bare:{number}", text))

@@ -30,10 +30,14 @@ from redis.exceptions import NoScriptError
 from combat_history import redis_clients
 from combat_history.models import CombatHistory, Status
 from persistence import redis_keys, scripts
+from persistence.document import Document, parse_document
 from persistence.errors import PayloadInvalid
 from persistence.ids import parse_session_id
 from persistence.outcome import brief
-from persistence.payload import Document, parse_document, player_ids, validate
+from persistence.payload import (
+    player_ids,
+    validate,
+)
 
 logger = logging.getLogger(__name__)
 

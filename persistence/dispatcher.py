@@ -20,10 +20,13 @@ from redis.commands.core import AsyncScript
 from redis.retry import Retry
 
 from persistence import scripts
+from persistence.document import MAX_DOCUMENT_BYTES, Document
 from persistence.doorbell import Doorbell
 from persistence.errors import HandoffFailed, PayloadConflict
 from persistence.handoff import Handoff, Receipt, answer, checked
-from persistence.payload import MAX_DOCUMENT_BYTES, CombatResultPayload, Document
+from persistence.payload import (
+    CombatResultPayload,
+)
 
 DEFAULT_TIMEOUT_SECONDS = 2.0
 MAX_TIMEOUT_SECONDS = 10.0

@@ -16,16 +16,18 @@ from uuid import UUID
 from pydantic_core import PydanticSerializationError, to_json
 
 from persistence import redis_keys
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.payload import (
+from persistence.document import (
     MAX_DOCUMENT_BYTES,
-    CombatResultPayload,
     Document,
     canonical_json,
     digest,
     parse_document,
-    session_id_of,
     unstorable,
+)
+from persistence.errors import FailureCode, PayloadInvalid
+from persistence.payload import (
+    CombatResultPayload,
+    session_id_of,
     validate,
 )
 

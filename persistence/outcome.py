@@ -9,7 +9,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from persistence.payload import PLAYER_KEY, Document
+from persistence.document import Document
+from persistence.payload import (
+    PLAYER_KEY,
+)
 
 
 def brief(document: Document) -> bytes:

@@ -7,14 +7,12 @@ points or coins; `end_timestamp` is Unix seconds.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import (
@@ -31,12 +29,12 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import PydanticCustomError
 
+from persistence.document import Document
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.ids import parse_session_id
 
-MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_FUTURE_SECONDS = 5 * 60
 """Clocks of game servers differ by seconds; a result from tomorrow is a bug."""
 
@@ -48,9 +46,6 @@ MAX_QUANTITY = 1_000_000
 MAX_PARTICIPANTS = 1000
 MAX_ENTRIES = 500
 MAX_NAME = 200
-
-Document = dict[str, Any]
-"""A combat result as parsed JSON, exactly as received."""
 
 PLAYER_KEY = re.compile(r"[1-9][0-9]{0,18}")
 _SLOPPY_NUMBER = re.compile(r"\s*\+?[0-9]+\s*")
@@ -308,92 +303,6 @@ class CombatSessionContainerDTO(_Strict):
     energy: Vital
     belt_items: list[BeltItem] = []
     consumed: list[ConsumedItem] = []
-
-
-def parse_document(raw: bytes) -> Document:
-    """Parse a document as received.
-
-    Raises PayloadInvalid `invalid_payload` for what is no JSON and `not_an_object` for
-    JSON that is no object.
-    """
-    try:
-        document = from_json(raw)
-    except ValueError:
-        document = _parse_tolerantly(raw)
-    if not isinstance(document, dict):
-        raise PayloadInvalid.of(
-            FailureCode.NOT_AN_OBJECT,
-            "",
-            f"expected a JSON object, got {type(document).__name__}",
-        )
-    return cast("Document", document)
-
-
-def _parse_tolerantly(raw: bytes) -> object:
-    """Lone surrogates and deep nesting: readable, so that the row can say why not."""
-    try:
-        return json.loads(raw.decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError) as error:
-        reason = str(error) or "nested too deeply"
-        raise PayloadInvalid.of(
-            FailureCode.INVALID_PAYLOAD, "", f"not readable as JSON: {reason}"
-        ) from error
-
-
-def canonical_json(document: Document) -> bytes:
-    """Sorted keys, no spaces, UTF-8: the bytes whose SHA-256 identifies a document.
-
-    Raises PayloadInvalid for a value JSON has no form for.
-    """
-    try:
-        text = json.dumps(
-            document, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PayloadInvalid.of(
-            FailureCode.INVALID_PAYLOAD, "", f"not writable as JSON: {error}"
-        ) from error
-    return text.encode("utf-8", "surrogatepass")
-
-
-def digest(canonical: bytes) -> str:
-    """SHA-256, hexadecimal, of `canonical_json`."""
-    return hashlib.sha256(canonical).hexdigest()
-
-
-def unstorable(text: bytes, document: Document) -> str | None:
-    """Why jsonb would refuse this document, or None. `text` is its JSON."""
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError:
-        return "a string holds a lone surrogate"
-    if b"\\u0000" in text and _holds_nul(document):
-        return "a string holds the NUL character"
-    if (b"NaN" in text or b"Infinity" in text) and _holds_non_finite(document):
-        return "a number is NaN, infinite or too large for a float"
-    return None
-
-
-def _holds_nul(value: object) -> bool:
-    match value:
-        case str():
-            return "\x00" in value
-        case dict():
-            return any(_holds_nul(k) or _holds_nul(v) for k, v in value.items())
-        case list():
-            return any(map(_holds_nul, value))
-    return False
-
-
-def _holds_non_finite(value: object) -> bool:
-    match value:
-        case float():
-            return value != value or value in (float("inf"), float("-inf"))
-        case dict():
-            return any(map(_holds_non_finite, value.values()))
-        case list():
-            return any(map(_holds_non_finite, value))
-    return False
 
 
 def validate(document: Document) -> CombatResultPayload:

@@ -22,9 +22,9 @@ from django.db import DatabaseError, InterfaceError, connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from persistence import drain, inbox
+from persistence.document import Document
 from persistence.errors import PayloadInvalid
 from persistence.handoff import unchecked
-from persistence.payload import Document
 from persistence.protocols import Delivery, Outcome
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.combat_saver import CombatStateSaver

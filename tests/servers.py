@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
-import time
 from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,10 +19,8 @@ import pytest
 import redis
 
 from settlement_project import embedded
-from settlement_project.embedded import locks, state
 
 STATE_DB, BROKER_DB = 15, 14
-STOP_TIMEOUT_SECONDS = 30
 
 TIMINGS = {
     # A task is milliseconds; what a killed parent held unacknowledged comes back after
@@ -66,7 +62,8 @@ def pytest_unconfigure() -> None:
         with redis.Redis.from_url(url) as client:
             client.flushdb()
     if _data_dir is not None:
-        _stop(_data_dir)
+        embedded.stop(_data_dir)
+        shutil.rmtree(_data_dir)
 
 
 def _start() -> None:
@@ -77,8 +74,12 @@ def _start() -> None:
     except embedded.EmbeddedError as error:
         shutil.rmtree(_data_dir)
         raise pytest.UsageError(str(error)) from error
-    os.environ.setdefault("DATABASE_URL", servers.database_url)
-    os.environ.setdefault("REDIS_URL", servers.redis_url)
+    addresses = {
+        "DATABASE_URL": servers.database_url,
+        "REDIS_URL": servers.redis_url,
+    }
+    for name, url in addresses.items():
+        os.environ[name] = os.environ.get(name) or url
 
 
 def _separate_redis_databases() -> None:
@@ -98,15 +99,3 @@ def _empty_database(url: str, number: int) -> str:
             )
     _own_redis.append(own)
     return own
-
-
-def _stop(data_dir: Path) -> None:
-    lock = locks.open_lock(data_dir, "supervisor")
-    pair = state.last(data_dir)
-    if pair is not None and not locks.try_exclusive(lock):
-        os.kill(pair.supervisor_pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
-        while not locks.try_exclusive(lock) and time.monotonic() < deadline:
-            time.sleep(0.02)
-    os.close(lock)
-    shutil.rmtree(data_dir)

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from combat_history.models import CombatHistory, Status
 from persistence import drain, inbox, redis_keys
+from persistence.document import digest
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.handoff import Handoff, unchecked
-from persistence.payload import digest
 from persistence.protocols import Delivery
 
 logger = logging.getLogger(__name__)

@@ -13,16 +13,18 @@ from uuid import UUID
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from persistence.errors import DomainFailure, FailureCode, PayloadInvalid
-from persistence.payload import (
-    CombatResultPayload,
+from persistence.document import (
     Document,
     canonical_json,
     digest,
     parse_document,
+    unstorable,
+)
+from persistence.errors import DomainFailure, FailureCode, PayloadInvalid
+from persistence.payload import (
+    CombatResultPayload,
     player_ids,
     session_id_of,
-    unstorable,
     validate,
 )
 from persistence.protocols import Delivery

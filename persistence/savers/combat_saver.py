@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from persistence.document import canonical_json, digest, parse_document
 from persistence.errors import (
     FailureCode,
     PayloadInvalid,
@@ -24,7 +25,6 @@ from persistence.errors import (
 )
 from persistence.handoff import Receipt
 from persistence.outcome import brief
-from persistence.payload import canonical_json, digest, parse_document
 from persistence.protocols import Delivery, Outcome, Verdict
 from persistence.savers import combat_load as load
 from persistence.savers import combat_sql as sql

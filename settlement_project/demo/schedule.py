@@ -20,7 +20,7 @@ from itertools import count
 from random import Random
 from uuid import UUID
 
-from persistence.payload import canonical_json, digest
+from persistence.document import canonical_json, digest
 from settlement_project.demo import documents
 from settlement_project.demo.documents import FAULTS, Document, Gain
 from settlement_project.demo.fights import Actor, monsters, player, shadow, simulate

@@ -73,15 +73,17 @@ def wired(
         DATABASE_URL=pair.database_url(cables.postgres.port),
         REDIS_URL=pair.redis_url(cables.redis.port),
         CELERY_BROKER_URL=pair.redis_url(cables.broker.port),
+        # As in production: no wait here comes near the soft limit.
+        SETTLEMENT_HARD_LIMIT_SECONDS="30",
     )
-    with staff(tmp_path_factory.mktemp("wired"), env) as hired:
+    with staff(pair, tmp_path_factory.mktemp("wired"), env) as hired:
         yield hired
 
 
 @pytest.fixture
 def watch(pair: ServerPair, cables: Cables, wired: Staff) -> Iterator[Oracle]:
     """Over the servers that may be killed; the wired staff is at work."""
-    wired.supervise()
+    wired.supervise()  # a test that hired others has dismissed them
     with closing(Oracle(pair.database_url(), pair.redis_url())) as oracle:
         wait_until(oracle.is_quiet, "nothing is left from the test before")
         yield oracle

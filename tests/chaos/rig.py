@@ -34,6 +34,8 @@ class ServerPair:
         self._socket_dir = postgres.socket_directory(None, owner)
         self.postgres = Server(postgres.Postgres(folder, owner, self._socket_dir), None)
         self.redis = Server(redis.Redis(folder, owner), None)
+        self.hired: list[Staff] = []
+        """Everybody who has worked on these servers."""
 
     def start(self) -> None:
         self.postgres.start()
@@ -132,8 +134,12 @@ class Staff:
 
 
 @contextlib.contextmanager
-def staff(folder: Path, env: dict[str, str]) -> Iterator[Staff]:
+def staff(pair: ServerPair, folder: Path, env: dict[str, str]) -> Iterator[Staff]:
+    """For the length of a block. Whoever worked here before is dismissed."""
+    for other in pair.hired:
+        other.dismiss()
     hired = Staff(folder, env)
+    pair.hired.append(hired)
     try:
         yield hired
     finally:

@@ -64,7 +64,7 @@ def soak(
     fights = make_fights(journal, submissions, chance)
     with (
         closing(Oracle(pair.database_url(), pair.redis_url())) as oracle,
-        staff(folder, env) as hired,
+        staff(pair, folder, env) as hired,
     ):
         oracle.add_world(journal)
         senders = Senders(

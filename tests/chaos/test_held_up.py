@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -114,22 +115,24 @@ def test_a_half_open_client_holds_up_its_own_character_and_nobody_else(
     journal, fights = tell_story(watch, 8)
     held = next(iter(fights[0].shares))
     others = [fight for fight in fights if held not in fight.shares]
-    with proxy_to(HOST, pair.postgres.port) as cable:
-        # As long as our own sessions may idle, shortened.
-        options = "-c idle_in_transaction_session_timeout=5s"
-        url = pair.database_url(cable.port)
-        with psycopg.connect(url, options=options) as holder:
-            holder.execute("SELECT FROM characters WHERE id = %s FOR UPDATE", [held])
-            cable.pause()
-            _submit(engine, journal, fights)
-            wait_until(lambda: _settled(watch, others), "others are settled", 10)
-            assert not _settled(watch, fights[:1])
-            # Nobody answers it any more: it could not even roll back.
-            cable.resume()
-            cable.cut()
-            holder.close()
-    wait_settled(watch, journal)
-    assert not watch.tries_left(journal)
+    with (
+        proxy_to(HOST, pair.postgres.port) as cable,
+        closing(
+            psycopg.connect(
+                pair.database_url(cable.port),
+                # As long as our own sessions may idle, shortened.
+                options="-c idle_in_transaction_session_timeout=5s",
+            )
+        ) as holder,
+    ):
+        holder.execute("SELECT FROM characters WHERE id = %s FOR UPDATE", [held])
+        # Nobody hears of it any more: it cannot even roll back.
+        cable.pause()
+        _submit(engine, journal, fights)
+        wait_until(lambda: _settled(watch, others), "others are settled", 10)
+        assert not _settled(watch, fights[:1])
+        wait_settled(watch, journal)
+    wait_until(lambda: not watch.tries_left(journal), "all tries are taken back")
 
 
 def test_messages_that_no_worker_can_read_harm_nobody_else(

@@ -21,8 +21,8 @@ from combat_history.models import (
     RejectedPayload,
 )
 from persistence import inbox, redis_keys
+from persistence.document import Document
 from persistence.handoff import checked
-from persistence.payload import Document
 from persistence.tasks import settle_inbox, sweep
 from tests.support.api import (
     NOBODY_LISTENS,

@@ -13,9 +13,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from combat_history.models import CombatHistory
 from persistence import inbox, redis_keys
+from persistence.document import Document
 from persistence.handoff import checked
 from persistence.ids import short_id
-from persistence.payload import Document
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.api import (

@@ -17,8 +17,8 @@ from combat_history.models import (
     SettlementDiscrepancy,
 )
 from persistence import inbox, redis_keys
+from persistence.document import Document
 from persistence.handoff import checked
-from persistence.payload import Document
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.factories import (

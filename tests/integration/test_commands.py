@@ -20,7 +20,7 @@ from django.db import connection
 
 from combat_history.models import CombatHistory
 from persistence import redis_keys
-from persistence.payload import Document
+from persistence.document import Document
 from tests.support import factories, worker
 from tests.support.factories import HERO, make_participant
 from tests.support.redis_server import free_port, running_redis

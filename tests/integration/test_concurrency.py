@@ -23,10 +23,10 @@ from combat_history.models import (
     RejectedPayload,
 )
 from persistence import inbox, redis_keys
+from persistence.document import Document
 from persistence.drain import settle_entries
 from persistence.handoff import checked
 from persistence.inbox import Entry
-from persistence.payload import Document
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.factories import (
     HERO,

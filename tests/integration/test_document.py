@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from combat_history.models import CombatHistory, CombatReplay
+from persistence.document import Document, canonical_json, digest
 from persistence.handoff import checked
-from persistence.payload import Document, canonical_json, digest
 from persistence.replay_log import unpack
 from tests.conftest import Settle
 from tests.support.factories import make_document, sample_document

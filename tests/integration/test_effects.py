@@ -11,8 +11,8 @@ from pytest_django import Settings
 
 from combat_history.models import CombatHistory
 from persistence import inbox, redis_keys
+from persistence.document import Document
 from persistence.handoff import checked
-from persistence.payload import Document
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.factories import (
     HERO,
@@ -153,7 +153,8 @@ def test_effects_of_an_entry_whose_row_is_terminal_need_no_payload(
     settle_inbox()
 
     assert redis_client.get(tombstone_key(document)) == expected
-    assert redis_client.keys("combat:*") == [tombstone_key(document).encode()]
+    assert not redis_client.exists(redis_keys.INBOX)
+    assert not redis_client.hexists(result_key(document), "raw")
 
 
 def test_duplicate_while_the_first_waits_is_one_entry(

@@ -20,10 +20,10 @@ from combat_history.models import (
     SettlementAttempt,
 )
 from persistence import inbox, redis_keys
+from persistence.document import Document
 from persistence.drain import settle_entries
 from persistence.handoff import Receipt, checked
 from persistence.inbox import Entry
-from persistence.payload import Document
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.factories import (
     HERO,
@@ -109,13 +109,15 @@ def test_late_worker_removes_nothing_of_the_one_who_holds_it_now(
     settings.SETTLEMENT_LEASE_MS = LONG_MS
     holder = claim_once_due()
 
-    assert inbox.finish([(late, b"tombstone of the late")]) == 0
+    settle_now([late])
     inbox.release([late], 0, uncount=True)
 
     assert due_in_ms(redis_client, document["session_id"]) > LONG_MS / 2
     assert not redis_client.exists(redis_keys.tombstone(late.session_id))
-    assert inbox.finish([(holder, b"tombstone")]) == 1
+    settle_now([holder])
+    assert redis_client.exists(redis_keys.tombstone(late.session_id))
     assert not redis_client.exists(redis_keys.INBOX)
+    assert Character.objects.get().gold == 5
 
 
 def test_replay_put_in_between_claim_and_finish_survives(
@@ -298,6 +300,36 @@ def test_full_batch_rings_for_help_before_it_works(
         submit(1)
         settle_inbox()
         assert broker.llen("celery") == 0
+
+
+def test_drain_that_used_its_time_rings_and_leaves_the_rest(
+    settings: Settings, redis_client: redis.Redis
+) -> None:
+    settings.SETTLEMENT_BATCH_SIZE = 2
+    settings.SETTLEMENT_DRAIN_SECONDS = 0
+    submit(5)
+
+    settle_inbox()
+
+    assert CombatHistory.objects.count() == 2
+    with redis.Redis.from_url(django_settings.BROKER_URL) as broker:
+        assert broker.llen("celery") == 1
+
+
+def test_claim_takes_no_more_bytes_than_a_batch_may_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inbox, "MAX_CLAIM_BYTES", 2500)
+    for _ in range(5):
+        inbox.record(checked(make_document(note="x" * 1000)))
+
+    claims = [inbox.claim(100) for _ in range(3)]
+
+    assert [(len(entries), more) for entries, more in claims] == [
+        (2, True),
+        (2, True),
+        (1, False),
+    ]
 
 
 @pytest.mark.parametrize("member", [b"garbage", b"\xff\xfe", b"A" * 36, b""])

@@ -14,10 +14,10 @@ from pytest_django import DjangoAssertNumQueries
 from combat_history.lookup import ACTIVE, UNKNOWN, Credit, Loot, Outcome
 from combat_history.models import CombatHistory, Status
 from persistence import drain, inbox, redis_keys
+from persistence.document import Document
 from persistence.handoff import checked, unchecked
 from persistence.ids import short_id
 from persistence.outcome import brief
-from persistence.payload import Document
 from persistence.protocols import Delivery
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle

@@ -25,7 +25,7 @@ from combat_history.lookup import (
     find_result,
 )
 from persistence import redis_keys
-from persistence.payload import Document
+from persistence.document import Document
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.api import NOBODY_LISTENS

@@ -22,7 +22,9 @@ from combat_history.models import (
     RejectedPayload,
     SettlementDiscrepancy,
 )
-from persistence.payload import MAX_DOCUMENT_BYTES, Document
+from persistence.document import MAX_DOCUMENT_BYTES, Document
+from persistence.errors import PayloadInvalid
+from persistence.handoff import checked
 from tests.conftest import Settle
 from tests.support.factories import (
     HERO,
@@ -299,6 +301,50 @@ def test_any_json_leaves_the_worker_alive(settle: Settle, payloads: list[Any]) -
     settle(*map(json.dumps, payloads))
 
     assert _endings() == (ended + len(payloads), unexpected)
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(payload=ANYTHING)
+def test_engine_and_worker_judge_any_json_alike(
+    settle_here: Settle, payload: Any
+) -> None:
+    """`submit_combat` refuses what would fail by itself, and nothing else.
+
+    Of the replay log it asks more than the worker, who keeps any.
+    """
+    if isinstance(payload, dict):
+        payload.pop("replay_log", None)
+    text = json.dumps(payload)
+    try:
+        checked(text)
+        refused = None
+    except PayloadInvalid as error:
+        refused = error.code
+
+    settle_here(text)
+
+    if refused is None:
+        assert _last_ending() in {"processed", "unknown_item", "unknown_character"}
+    else:
+        assert _last_ending() == refused
+
+
+def _last_ending() -> str:
+    """The newest row's status or code, whichever table holds it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT coalesce(failure_code, settlement_status), received_at
+            FROM combat_history
+            UNION ALL SELECT code, last_seen_at FROM rejected_payloads
+            ORDER BY 2 DESC LIMIT 1
+            """
+        )
+        return str(cursor.fetchone()[0])
 
 
 def _endings() -> tuple[int, int]:

@@ -15,8 +15,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from combat_history.models import CombatHistory, RejectedPayload, SettlementDiscrepancy
+from persistence.document import Document
 from persistence.errors import DiscrepancyCode
-from persistence.payload import Document
 from persistence.tasks import settle_inbox, sweep
 from tests.support import factories, worker
 from tests.support.factories import HERO, PELT, POTION, SWORD, make_participant

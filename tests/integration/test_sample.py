@@ -21,8 +21,8 @@ from combat_history.models import (
     SettlementDiscrepancy,
 )
 from persistence import inbox, redis_keys
+from persistence.document import Document
 from persistence.handoff import checked
-from persistence.payload import Document
 from tests.conftest import Settle
 from tests.support.factories import HERO, PELT, POTION, SWORD, sample_document
 from tests.support.waiting import wait_until

@@ -14,7 +14,7 @@ from combat_history.models import (
     LedgerLine,
     SettlementDiscrepancy,
 )
-from persistence.payload import Document
+from persistence.document import Document
 from tests.conftest import Settle
 from tests.support.factories import (
     HERO,

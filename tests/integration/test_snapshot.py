@@ -11,8 +11,8 @@ import redis
 
 from combat_history.models import Character
 from persistence import inbox, redis_keys
+from persistence.document import Document
 from persistence.handoff import Receipt, checked
-from persistence.payload import Document
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.factories import (
     HERO,
@@ -216,13 +216,3 @@ def test_conflicting_document_writes_no_snapshot(redis_client: redis.Redis) -> N
 
     assert receipt is Receipt.CONFLICT
     assert account(redis_client) == before
-
-
-def test_invalid_document_still_frees_its_player(redis_client: redis.Redis) -> None:
-    """Or a combat that failed would keep its players in combat for ever."""
-    document = fight(3, note="\x00")
-    put(redis_client, combat_session_id=document["session_id"])
-
-    settle_combat(document)
-
-    assert "combat_session_id" not in account(redis_client)

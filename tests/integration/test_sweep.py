@@ -18,8 +18,8 @@ from combat_history.models import (
     RejectedPayload,
 )
 from persistence import inbox, redis_keys
+from persistence.document import Document, canonical_json, digest
 from persistence.handoff import checked
-from persistence.payload import Document, canonical_json, digest
 from persistence.tasks import settle_combat, settle_inbox, sweep
 from tests.conftest import Settle
 from tests.support.factories import (

@@ -19,7 +19,7 @@ import pytest
 from django.db import connection
 
 from combat_history.models import Character
-from persistence.payload import Document
+from persistence.document import Document
 from tests.support.api import TOKEN, result_path
 from tests.support.factories import HERO, sample_document
 from tests.support.waiting import wait_until

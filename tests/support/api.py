@@ -13,7 +13,7 @@ from django.test import AsyncClient
 
 from combat_history import redis_clients
 from combat_history.api.schemas import Accepted, CombatResult, ProblemDetails
-from persistence.payload import Document
+from persistence.document import Document
 from tests.support.factories import HERO
 
 TOKEN, OTHER_TOKEN = "an-engine's-own-token", "a-bot's-own-token"

@@ -9,13 +9,14 @@ did to the servers, and nothing else.
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import signal
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
@@ -82,12 +83,10 @@ def run(work: Work, crash: Crash | None = None) -> Run:
     return Run(False, told, int(end))
 
 
-def every_crash() -> Iterator[Crash]:
+def every_crash(whens: Iterable[When]) -> Iterator[Crash]:
     """All crash points in order: the caller stops at the first run that survives."""
-    operation = 0
-    while True:
-        operation += 1
-        for when in When:
+    for operation in itertools.count(1):
+        for when in whens:
             yield Crash(operation, when)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from combat_history.models import Character, InventoryItem, ItemTemplate
-from persistence.payload import Document
+from persistence.document import Document
 
 HERO = 101
 """The character of the seed's sample."""

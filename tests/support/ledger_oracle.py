@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
@@ -153,7 +153,7 @@ class Oracle:
 
     def let_time_pass(self) -> None:
         """All leases, delays and due times run out."""
-        members = self.redis.zrange("combat:inbox", 0, -1)
+        members = cast("list[bytes]", self.redis.zrange("combat:inbox", 0, -1))
         if members:
             # XX: what leaves the inbox meanwhile must not come back.
             self.redis.zadd("combat:inbox", dict.fromkeys(members, 0), xx=True)
@@ -336,8 +336,8 @@ class Oracle:
                     "combat_session_id": "",
                 },
             )
-            found = self.redis.hgetall(f"ac:{character_id}")
-            account = {str(k, "utf-8"): str(v, "utf-8") for k, v in found.items()}
+            found = cast("dict[bytes, bytes]", self.redis.hgetall(f"ac:{character_id}"))
+            account = {k.decode(): v.decode() for k, v in found.items()}
             shown = {name: account.get(name, "") for name in expected}
             if shown != expected:
                 yield f"ac:{character_id} is {shown}, not {expected}"

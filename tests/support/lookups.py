@@ -23,8 +23,8 @@ from combat_history.lookup import (
     find_result,
 )
 from persistence import inbox, redis_keys
+from persistence.document import Document
 from persistence.handoff import Handoff, checked
-from persistence.payload import Document
 from tests.support.factories import HERO, SAMPLE_END, make_document, make_participant
 
 Find = Callable[[UUID | str, int], Lookup]

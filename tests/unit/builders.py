@@ -13,8 +13,11 @@ from uuid import UUID
 
 import pytest
 
+from persistence.document import Document
 from persistence.errors import PayloadInvalid
-from persistence.payload import Document, validate
+from persistence.payload import (
+    validate,
+)
 from persistence.savers.combat_plan import plan_batch
 from persistence.savers.combat_rows import (
     Catalogue,

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from persistence.document import canonical_json, digest
 from persistence.errors import PayloadInvalid
 from persistence.handoff import checked
-from persistence.payload import MAX_BIGINT, canonical_json, digest
+from persistence.payload import (
+    MAX_BIGINT,
+)
 from persistence.protocols import Delivery
 from persistence.replay_log import unpack
 from persistence.savers.combat_cases import (

@@ -13,11 +13,10 @@ from uuid import UUID
 import pytest
 
 from combat_history.management.commands.seed_world import CATALOGUE
+from persistence.document import Document, parse_document
 from persistence.errors import PayloadInvalid
 from persistence.handoff import checked, unchecked
 from persistence.payload import (
-    Document,
-    parse_document,
     validate,
 )
 from persistence.savers.combat_plan import plan_batch

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from persistence import scripts
+from persistence.document import canonical_json, digest
 from persistence.errors import PayloadInvalid
 from persistence.handoff import Receipt, answer, checked, unchecked
-from persistence.payload import canonical_json, digest
 from tests.unit.builders import sample, sample_with, sample_without
 
 ID = sample()["session_id"]

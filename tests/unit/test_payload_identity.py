@@ -11,6 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from persistence.document import (
+    Document,
+    canonical_json,
+    digest,
+    parse_document,
+)
 from persistence.errors import PayloadInvalid
 from persistence.handoff import checked
 from persistence.payload import (
@@ -19,14 +25,10 @@ from persistence.payload import (
     CombatMeta,
     CombatResultPayload,
     ConsumedItem,
-    Document,
     FinishReason,
     GainedItem,
     ParticipantResult,
     StateSnapshot,
-    canonical_json,
-    digest,
-    parse_document,
     validate,
 )
 from tests.unit.builders import sample, sample_with

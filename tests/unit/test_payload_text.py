@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from persistence.errors import PayloadInvalid
-from persistence.handoff import checked, unchecked
-from persistence.payload import (
+from persistence.document import (
     MAX_DOCUMENT_BYTES,
     canonical_json,
     parse_document,
     unstorable,
 )
+from persistence.errors import PayloadInvalid
+from persistence.handoff import checked, unchecked
 from tests.unit.builders import paths, sample, sample_with
 
 SURROGATE = "a string holds a lone surrogate"

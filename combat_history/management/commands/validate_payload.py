@@ -15,9 +15,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from persistence.document import parse_document
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.handoff import checked
-from persistence.payload import parse_document, player_ids
+from persistence.payload import (
+    player_ids,
+)
 
 REFUSED, UNREADABLE = 1, 2
 
