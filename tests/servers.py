@@ -8,17 +8,21 @@ empty. The addresses go into the environment, so that worker processes inherit t
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import pytest
 import redis
 
 from settlement_project import embedded
+
+_Thing = TypeVar("_Thing")
 
 STATE_DB, BROKER_DB = 15, 14
 
@@ -39,12 +43,6 @@ TIMINGS = {
     "SETTLEMENT_LOCK_TIMEOUT_MS": "1000",
 }
 
-_data_dir: Path | None = None
-"""Of the pair that this run started; None with given servers."""
-
-_own_redis: list[str] = []
-"""Databases found empty, and therefore emptied at the end."""
-
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests() -> Generator[None]:
@@ -57,22 +55,12 @@ def pytest_load_initial_conftests() -> Generator[None]:
     return (yield)
 
 
-def pytest_unconfigure() -> None:
-    for url in _own_redis:
-        with redis.Redis.from_url(url) as client:
-            client.flushdb()
-    if _data_dir is not None:
-        embedded.stop(_data_dir)
-        shutil.rmtree(_data_dir)
-
-
 def _start() -> None:
-    global _data_dir
-    _data_dir = Path(tempfile.mkdtemp(prefix="settlement-tests-"))
+    data_dir = Path(tempfile.mkdtemp(prefix="settlement-tests-"))
+    _at_exit(_remove, data_dir)
     try:
-        servers = embedded.ensure(_data_dir)
+        servers = embedded.ensure(data_dir)
     except embedded.EmbeddedError as error:
-        shutil.rmtree(_data_dir)
         raise pytest.UsageError(str(error)) from error
     addresses = {
         "DATABASE_URL": servers.database_url,
@@ -80,6 +68,17 @@ def _start() -> None:
     }
     for name, url in addresses.items():
         os.environ[name] = os.environ.get(name) or url
+
+
+def _remove(data_dir: Path) -> None:
+    embedded.stop(data_dir)
+    shutil.rmtree(data_dir)
+
+
+def _at_exit(clean: Callable[[_Thing], None], thing: _Thing) -> None:
+    """Also where the run ends before its first test; not where a forked child does."""
+    owner = os.getpid()
+    atexit.register(lambda: clean(thing) if os.getpid() == owner else None)
 
 
 def _separate_redis_databases() -> None:
@@ -97,5 +96,10 @@ def _empty_database(url: str, number: int) -> str:
                 f"The tests use Redis database {number} and empty it, but it holds "
                 f"keys. Look at {own}, then FLUSHDB it, or unset REDIS_URL."
             )
-    _own_redis.append(own)
+    _at_exit(_empty, own)
     return own
+
+
+def _empty(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
