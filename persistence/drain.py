@@ -159,7 +159,11 @@ def _ended_in_error(
     kind = transience(error)
     code = str(FailureCode.UNEXPECTED) if kind is None else "transient"
     verdict = Verdict(
-        entry.session_id, Outcome.FAILED, code, f"{type(error).__name__}: {error}"
+        entry.session_id,
+        Outcome.FAILED,
+        code,
+        f"{type(error).__name__}: {error}",
+        sha256=entry.sha256,
     )
     if kind is not None:
         _log(entry, verdict, RETRY, round((time.monotonic() - started) * 1000, 1))
@@ -198,6 +202,7 @@ def _fail_poison(cursor: psycopg.Cursor[Row], entry: Entry, try_id: int) -> Verd
         Outcome.FAILED,
         str(FailureCode.POISON),
         f"{settings.SETTLEMENT_MAX_ATTEMPTS} tries killed their worker",
+        sha256=entry.sha256,
     )
     attempts.fail(cursor, entry.session_id, verdict.code, verdict.detail, None)
     attempts.end(cursor, try_id, verdict)
@@ -209,7 +214,7 @@ def _finish(settled: Sequence[tuple[Entry, Verdict]], started: float) -> None:
     if not settled:
         return
     try:
-        inbox.finish((entry, verdict.tombstone) for entry, verdict in settled)
+        inbox.finish(settled)
     except redis.RedisError:
         logger.exception("effects not confirmed", extra={"combats": len(settled)})
     duration_ms = round((time.monotonic() - started) * 1000, 1)

@@ -18,6 +18,7 @@ from django.conf import settings
 
 from persistence import redis_keys, scripts
 from persistence.handoff import Handoff, Receipt, answer
+from persistence.protocols import Verdict
 
 if TYPE_CHECKING:
     from redis.commands.core import Script
@@ -73,8 +74,8 @@ def claim(limit: int) -> tuple[list[Entry], bool]:
     return [_entry(f) for f in reply[1:] if _is_session(f[0])], bool(reply[0])
 
 
-def finish(settled: Iterable[tuple[Entry, bytes | None]]) -> int:
-    """Apply the effects of (entry, tombstone or None) and remove the entries."""
+def finish(settled: Iterable[tuple[Entry, Verdict]]) -> int:
+    """Apply the effects of settled entries and remove them."""
     args: list[Any] = [
         redis_keys.RESULT_PREFIX,
         redis_keys.TOMBSTONE_PREFIX,
@@ -82,8 +83,9 @@ def finish(settled: Iterable[tuple[Entry, bytes | None]]) -> int:
         redis_keys.DAY_SECONDS,
         settings.SETTLEMENT_RAW_RETENTION_SECONDS,
     ]
-    for entry, tombstone in settled:
-        args += [str(entry.session_id), entry.lease, tombstone or b""]
+    for entry, verdict in settled:
+        args += [str(entry.session_id), entry.lease]
+        args += [verdict.tombstone or b"", verdict.sha256 or b""]
         args += [len(entry.conflicts), *map(_conflict_field, entry.conflicts)]
     removed: int = _script("finish")(keys=[redis_keys.INBOX], args=args)
     return removed

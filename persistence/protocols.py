@@ -36,10 +36,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one delivery. `tombstone` only for a processed combat."""
+    """What became of one delivery. `tombstone` only for a processed combat.
+
+    `sha256`: of the document the row holds; None where no row could be.
+    """
 
     session_id: UUID
     outcome: Outcome
     code: str = ""
     detail: str = ""
     tombstone: bytes | None = None
+    sha256: str | None = None

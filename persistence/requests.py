@@ -8,6 +8,7 @@ from typing import Any
 from celery.worker.request import Request
 
 _SESSION_ID = re.compile(r'"session_id"\s*:\s*"([\w-]{22,36})"')
+_ID = re.compile(r"[\w-]{22,36}")
 _UNKNOWN = "no session id"
 
 
@@ -24,7 +25,9 @@ class ReadableRequest(Request):
 
 def _shown(payload: object) -> str:
     if isinstance(payload, dict):
-        return str(payload.get("session_id", _UNKNOWN))[:36]
-    if isinstance(payload, str) and (found := _SESSION_ID.search(payload)):
+        session_id = payload.get("session_id")
+        if isinstance(session_id, str) and _ID.fullmatch(session_id):
+            return session_id
+    elif isinstance(payload, str) and (found := _SESSION_ID.search(payload)):
         return found.group(1)
     return _UNKNOWN

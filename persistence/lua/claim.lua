@@ -18,6 +18,12 @@ local function conflicts(key, entry)
     end
 end
 
+-- Whatever foreign thing sits at the result's key is put aside, or no claim would pass.
+local function put_aside(key)
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= 'hash' and kind ~= 'none' then redis.call('RENAME', key, key .. ':foreign') end
+end
+
 local function take(sid, key)
     redis.call('ZADD', KEYS[1], 'XX', lease, sid)
     local claims = redis.call('HINCRBY', key, 'claims', 1)
@@ -33,7 +39,10 @@ local reply = {#due == limit and 1 or 0}
 local bytes, again = 0, nil
 for _, sid in ipairs(due) do
     local key = ARGV[4] .. sid
-    if tonumber(redis.call('HGET', key, 'claims') or '0') > 0 then
+    put_aside(key)
+    if not string.match(sid, '^[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+$') then
+        reply[#reply + 1] = {sid}
+    elseif tonumber(redis.call('HGET', key, 'claims') or '0') > 0 then
         again = again or sid
     elseif bytes <= max_bytes then
         bytes = bytes + redis.call('HSTRLEN', key, 'raw')

@@ -1,7 +1,8 @@
 -- The effects of settled entries, and their removal, each only while its lease is ours.
 -- KEYS: inbox   ARGV: result prefix, tombstone prefix, session prefix, day (s),
 --       retention of raw (s), then for each entry: session id, lease, tombstone or '',
---       number of recorded conflict fields, the fields
+--       SHA-256 of the row or '' where there is none, number of recorded conflict
+--       fields, the fields
 -- Returns how many entries were removed.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -16,11 +17,15 @@ local function conflict_left(key)
     return false
 end
 
-local function finish(sid, lease, tombstone, fields)
+local function finish(sid, lease, tombstone, sha, fields)
     local score = redis.call('ZSCORE', KEYS[1], sid)
     if not score or tonumber(score) ~= tonumber(lease) then return 0 end
     local key = ARGV[1] .. sid
-    redis.call('DEL', ARGV[3] .. sid)
+    if sha ~= '' then
+        redis.call('DEL', ARGV[3] .. sid)
+        -- Redis may have forgotten the first document and met another one since.
+        redis.call('HSET', key, 'sha256', sha)
+    end
     if tombstone ~= '' then
         redis.call('SET', ARGV[2] .. sid, tombstone, 'EX', day)
     end
@@ -37,9 +42,9 @@ end
 
 local removed, at = 0, 6
 while at <= #ARGV do
-    local fields, count = {}, tonumber(ARGV[at + 3])
-    for i = 1, count do fields[i] = ARGV[at + 3 + i] end
-    removed = removed + finish(ARGV[at], ARGV[at + 1], ARGV[at + 2], fields)
-    at = at + 4 + count
+    local fields, count = {}, tonumber(ARGV[at + 4])
+    for i = 1, count do fields[i] = ARGV[at + 4 + i] end
+    removed = removed + finish(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], fields)
+    at = at + 5 + count
 end
 return removed

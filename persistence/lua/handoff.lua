@@ -53,6 +53,12 @@ local function snapshot(account, hp, energy)
     end
 end
 
+-- Whatever foreign thing sits at the result's key is put aside: it refuses nothing.
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then
+    redis.call('RENAME', KEYS[1], KEYS[1] .. ':foreign')
+end
+
 local known = redis.call('HGET', KEYS[1], 'sha256')
 if known and known ~= sha then
     if conflicts_held() < tonumber(ARGV[7]) then

@@ -122,12 +122,9 @@ class CombatStateSaver:
         }
         intake = _Intake()
         for delivery in batch:
-            intake.rejected += [
-                conflict(delivery.session_id, sha256, raw)
-                for sha256, raw in delivery.conflicts.items()
-            ]
             row = known.get(delivery.session_id)
             if row is None:
+                intake.add_conflicts(delivery, delivery.sha256)
                 intake.add_new(delivery, read_delivery(delivery, now))
             else:
                 intake.add_known(delivery, row, now)
@@ -195,18 +192,29 @@ class _Intake:
             Verdict(delivery.session_id, Outcome.REJECTED, case.code, detail)
         )
 
+    def add_conflicts(self, delivery: Delivery, sha256: str | None) -> bool:
+        """Keep the bodies that are not the one that counts; whether there were any."""
+        others = [
+            conflict(delivery.session_id, other, raw)
+            for other, raw in delivery.conflicts.items()
+            if other != sha256
+        ]
+        self.rejected += others
+        return bool(others)
+
     def add_known(self, delivery: Delivery, row: Sequence[Any], now: datetime) -> None:
-        differs = _differs(delivery, row[2] or _hash_of(row))
-        if differs:
+        sha256 = row[2] or _hash_of(row)
+        conflicting = self.add_conflicts(delivery, sha256)
+        if _differs(delivery, sha256):
+            conflicting = True
             self.rejected.append(_as_conflict(delivery))
         if row[1] == PENDING:
             self.waiting.append(read_row(row, now))
         else:
-            conflicting = differs or bool(delivery.conflicts)
-            self.verdicts.append(_terminal(row, conflicting=conflicting))
+            self.verdicts.append(_terminal(row, sha256, conflicting=conflicting))
 
 
-def _terminal(row: Sequence[Any], *, conflicting: bool) -> Verdict:
+def _terminal(row: Sequence[Any], sha256: str, *, conflicting: bool) -> Verdict:
     session_id, status, text = row[0], row[1], row[5]
     return Verdict(
         session_id,
@@ -214,6 +222,7 @@ def _terminal(row: Sequence[Any], *, conflicting: bool) -> Verdict:
         code=str(FailureCode.PAYLOAD_CONFLICT) if conflicting else "",
         detail=f"already {status}",
         tombstone=brief(parse_document(text.encode())) if status == PROCESSED else None,
+        sha256=sha256,
     )
 
 
@@ -244,8 +253,17 @@ def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
     for case in intake.cases():
         _, failure = _ending(case, plan)
         if failure is not None:
-            yield Verdict(case.session_id, Outcome.FAILED, failure.code, failure.detail)
+            yield Verdict(
+                case.session_id,
+                Outcome.FAILED,
+                failure.code,
+                failure.detail,
+                sha256=case.sha256,
+            )
         else:
             yield Verdict(
-                case.session_id, Outcome.PROCESSED, tombstone=brief(case.document)
+                case.session_id,
+                Outcome.PROCESSED,
+                tombstone=brief(case.document),
+                sha256=case.sha256,
             )

@@ -34,7 +34,7 @@ def _effects_before_commit() -> None:
         self: CombatStateSaver, batch: Sequence[Delivery]
     ) -> list[Verdict]:
         verdicts = settle(self, batch)
-        inbox.finish((claimed[v.session_id], v.tombstone) for v in verdicts)
+        inbox.finish((claimed[v.session_id], v) for v in verdicts)
         return verdicts
 
     _replace(drain, "settle_entries", remember)

@@ -28,6 +28,7 @@ from combat_history.models import (
 )
 from combat_history.replay import replay
 from persistence import inbox, redis_keys
+from persistence.protocols import Outcome, Verdict
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.tasks import settle_combat, settle_inbox
 from tests.conftest import Settle
@@ -245,7 +246,7 @@ def test_replay_breaks_the_lease_of_a_dead_worker(failed: UUID, operator: User) 
     inbox.put([failed])
     (entry,) = inbox.claim(10)[0]
     replay([failed], actor=operator, reason=REASON)
-    inbox.finish([(entry, None)])
+    inbox.finish([(entry, Verdict(failed, Outcome.FAILED))])
     assert in_inbox(failed)
     settle_inbox()
     assert_applied_once(failed)
