@@ -212,11 +212,11 @@ class _Draft:
             )
         if not taken:
             return
-        image = _image(row)
+        image = row.image() if taken == row.quantity else None
         row = self._writable(row)
         row.quantity -= taken
-        movement = _movement(row, "consumed", -taken)
-        if row.quantity == 0:
+        movement = row.movement("consumed", -taken)
+        if image is not None:
             self.removed.add(row.id)
             movement["image"] = image
         yield movement
@@ -249,7 +249,7 @@ class _Draft:
         before = row.durability
         row = self._writable(row)
         row.durability = max(0, before - points)
-        movement = _movement(row, "worn", 0)
+        movement = row.movement("worn", 0)
         movement["durability_delta"] = row.durability - before
         movement["durability_after"] = row.durability
         yield movement
@@ -287,14 +287,14 @@ class _Draft:
         else:
             row = self._writable(row)
             row.quantity = self._bounded(row.quantity + qty, MAX_INT, template.id)
-        return _movement(row, "gained", qty)
+        return row.movement("gained", qty)
 
     def _pieces(
         self, char_id: int, template: Template, qty: int
     ) -> Iterator[dict[str, Any]]:
         self._bounded(qty, MAX_PIECES, template.id)
         for _ in range(qty):
-            yield _movement(self._insert(char_id, template, 1), "gained", 1)
+            yield self._insert(char_id, template, 1).movement("gained", 1)
 
     def _bag_stack(self, char_id: int, template_id: str) -> ItemRow | None:
         """The unequipped stack of the lowest id."""
@@ -376,31 +376,3 @@ class _Draft:
                 applied=applied,
             )
         )
-
-
-def _movement(row: ItemRow, kind: str, delta: int) -> dict[str, Any]:
-    return {
-        "inventory_id": row.id,
-        "item_template_id": row.item_template_id,
-        "kind": kind,
-        "delta": delta,
-        "after": row.quantity,
-    }
-
-
-def _image(row: ItemRow) -> dict[str, Any]:
-    """The full row before it was removed: what an undo would put back."""
-    return {
-        "id": row.id,
-        "character_id": row.character_id,
-        "item_template_id": row.item_template_id,
-        "quantity": row.quantity,
-        "is_equipped": row.is_equipped,
-        "slot": row.slot,
-        "durability": row.durability,
-        "max_durability": row.max_durability,
-        "origin_session_id": str(row.origin_session_id)
-        if row.origin_session_id
-        else None,
-        "opening_quantity": row.opening_quantity,
-    }

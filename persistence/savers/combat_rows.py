@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -71,6 +71,23 @@ class ItemRow:
             self.origin_session_id,
             self.opening_quantity,
         )
+
+    def movement(self, kind: str, delta: int) -> dict[str, Any]:
+        """A ledger entry of what was just done to this row."""
+        return {
+            "inventory_id": self.id,
+            "item_template_id": self.item_template_id,
+            "kind": kind,
+            "delta": delta,
+            "after": self.quantity,
+        }
+
+    def image(self) -> dict[str, Any]:
+        """The full row before it is removed: what an undo would put back."""
+        image = asdict(self)
+        if self.origin_session_id is not None:
+            image["origin_session_id"] = str(self.origin_session_id)
+        return image
 
 
 @dataclass(frozen=True, slots=True)
