@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import books, world
@@ -21,7 +22,6 @@ from benchmarks.variants import settlement_worker
 from benchmarks.witness import Witness, watching
 from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
-from persistence.handoff import Handoff
 
 RATE = 50
 WARM_UP = 100
@@ -44,10 +44,7 @@ def measure(servers: Servers, backlog: Backlog, seed: str) -> Latency:
     world.copy(servers)
     keys = [redis_keys.tombstone(h.session_id) for h in backlog.handoffs]
     with settlement_worker(servers), watching(servers) as witness:
-        calls = asyncio.run(_submit_all(servers, backlog, seed))
-        wait_until(
-            lambda: _all_seen(witness, keys), SETTLE_SECONDS, "combats settled at 50/s"
-        )
+        calls = asyncio.run(_play(servers, backlog, seed, _all_seen(witness, keys)))
     books.check(servers, backlog)
     counted = list(zip(keys, calls, strict=True))[WARM_UP:]
     return Latency(
@@ -57,30 +54,39 @@ def measure(servers: Servers, backlog: Backlog, seed: str) -> Latency:
     )
 
 
-def _all_seen(witness: Witness, keys: list[str]) -> bool:
-    return all(key in witness.seen for key in keys)
+def _all_seen(witness: Witness, keys: list[str]) -> Callable[[], bool]:
+    return lambda: all(key in witness.seen for key in keys)
+
+
+async def _play(
+    servers: Servers, backlog: Backlog, seed: str, settled: Callable[[], bool]
+) -> list[tuple[float, float]]:
+    """Submit all, stay until all is settled; when each call began and ended."""
+    hide_from_collector()
+    dispatcher = SyncDispatcher(servers.redis_url)
+    try:
+        calls = await _submit_all(dispatcher, backlog, random.Random(seed))
+        await asyncio.to_thread(
+            wait_until, settled, SETTLE_SECONDS, f"combats settled at {RATE}/s"
+        )
+    finally:
+        await dispatcher.aclose()
+    return calls
 
 
 async def _submit_all(
-    servers: Servers, backlog: Backlog, seed: str
+    dispatcher: SyncDispatcher, backlog: Backlog, dice: random.Random
 ) -> list[tuple[float, float]]:
-    """When each call began and ended."""
-    hide_from_collector()
-    dispatcher = SyncDispatcher(servers.redis_url)
-    dice = random.Random(seed)
     due = time.perf_counter()
     running = []
-    for handoff in backlog.handoffs:
+    for raw in backlog.raws:
         due += dice.expovariate(RATE)
         await asyncio.sleep(due - time.perf_counter())
-        running.append(asyncio.create_task(_submit(dispatcher, handoff)))
-    try:
-        return await asyncio.gather(*running)
-    finally:
-        await dispatcher.aclose()
+        running.append(asyncio.create_task(_submit(dispatcher, raw)))
+    return await asyncio.gather(*running)
 
 
-async def _submit(dispatcher: SyncDispatcher, handoff: Handoff) -> tuple[float, float]:
+async def _submit(dispatcher: SyncDispatcher, raw: bytes) -> tuple[float, float]:
     began = time.perf_counter()
-    await dispatcher.submit_combat(handoff.raw)
+    await dispatcher.submit_combat(raw)
     return began, time.perf_counter()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 
 import pytest
 import redis
@@ -11,9 +10,9 @@ from django.conf import settings
 
 from persistence.dispatcher import SyncDispatcher
 from tests.chaos.load import bare_producer
-from tests.chaos.rig import HOST, ServerPair, Staff, staff
+from tests.chaos.rig import HOST, Cables, ServerPair, Staff, staff
 from tests.support.ledger_oracle import Oracle
-from tests.support.proxy import Proxy, proxy_to
+from tests.support.proxy import proxy_to
 from tests.support.waiting import wait_until
 from tests.support.worker import database_url
 
@@ -43,15 +42,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPair]:
         yield pair
     finally:
         pair.stop()
-
-
-@dataclass(frozen=True)
-class Cables:
-    """What connects the staff with the servers."""
-
-    postgres: Proxy
-    redis: Proxy
-    broker: Proxy
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +77,7 @@ def watch(pair: ServerPair, cables: Cables, wired: Staff) -> Iterator[Oracle]:
     with closing(Oracle(pair.database_url(), pair.redis_url())) as oracle:
         wait_until(oracle.is_quiet, "nothing is left from the test before")
         yield oracle
-    for proxy in (cables.postgres, cables.redis, cables.broker):
+    for proxy in cables:
         proxy.forget()
 
 

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import psycopg
 import redis
@@ -103,12 +103,12 @@ class Senders:
 
     def _submit(self, fights: list[Fight]) -> None:
         dispatcher = SyncDispatcher(self._redis_url, self._broker_url, timeout=1.0)
-        for number, fight in enumerate(self._paced(fights), 1):
-            self._submit_until_accepted(dispatcher, fight)
-            if self._chance.random() < DUPLICATES:
-                again = self._chance.choice(fights[:number])
-                self._submit_until_accepted(dispatcher, again)
-        dispatcher.close()
+        with closing(dispatcher):
+            for number, fight in enumerate(self._paced(fights), 1):
+                self._submit_until_accepted(dispatcher, fight)
+                if self._chance.random() < DUPLICATES:
+                    again = self._chance.choice(fights[:number])
+                    self._submit_until_accepted(dispatcher, again)
 
     def _submit_until_accepted(self, dispatcher: SyncDispatcher, fight: Fight) -> None:
         while not self._stopped.is_set():

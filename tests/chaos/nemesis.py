@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -98,7 +98,7 @@ class Nemesis:
     def freeze(self) -> None:
         """For longer than a lease: somebody else has taken over when it wakes up."""
         self._staff.freeze()
-        time.sleep(2.2)
+        time.sleep(2)
         self._staff.thaw()
         self.struck["freeze"] += 1
 
@@ -177,8 +177,10 @@ Fault = Callable[[], None]
 
 def _ports(pid: int) -> set[int]:
     """Local TCP ports of a process."""
-    links = Path(f"/proc/{pid}/fd").glob("*")
-    sockets = {os.readlink(link).removeprefix("socket:[")[:-1] for link in links}
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").glob("*"):
+        with suppress(FileNotFoundError):  # closed while we looked
+            sockets.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
     table = Path("/proc/net/tcp").read_text().splitlines()[1:]
     rows = (line.split() for line in table)
     return {int(row[1].split(":")[1], 16) for row in rows if row[9] in sockets}

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from settlement_project.embedded import identity, postgres, redis
 from settlement_project.embedded.server import Server
+from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, CeleryProcess, environment
 
 HOST = "127.0.0.1"
+PORTS = (12_000, 30_000)
+"""Where nobody looks for a port while a server that was killed is down."""
+
 CONCURRENCY = 2
 START_SECONDS = 60
 
@@ -32,8 +38,9 @@ class ServerPair:
         programs = [postgres.binaries() / "postgres", redis.binary()]
         owner = identity.choose(folder, programs)
         self._socket_dir = postgres.socket_directory(None, owner)
-        self.postgres = Server(postgres.Postgres(folder, owner, self._socket_dir), None)
-        self.redis = Server(redis.Redis(folder, owner), None)
+        database = postgres.Postgres(folder, owner, self._socket_dir)
+        self.postgres = Server(database, random.randrange(*PORTS))
+        self.redis = Server(redis.Redis(folder, owner), random.randrange(*PORTS))
         self.hired: list[Staff] = []
         """Everybody who has worked on these servers."""
 
@@ -81,6 +88,18 @@ def kill_server(server: Server) -> None:
     wait_until(lambda: not server.is_alive, f"{server.name} is dead")
 
 
+@dataclass(frozen=True)
+class Cables:
+    """What connects a staff with its servers."""
+
+    postgres: Proxy
+    redis: Proxy
+    broker: Proxy
+
+    def __iter__(self) -> Iterator[Proxy]:
+        return iter((self.postgres, self.redis, self.broker))
+
+
 class Staff:
     """One worker and one beat, hired again whenever one of them is gone."""
 
@@ -116,9 +135,10 @@ class Staff:
             process.kill9()
 
     def _signal(self, number: signal.Signals) -> None:
-        for pid in (self.worker.pid, *self.worker.children()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        if self.worker.is_alive:
+            for pid in (self.worker.pid, *self.worker.children()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def _hire_worker(self) -> CeleryProcess:
         arguments = ["--concurrency", str(CONCURRENCY), "--loglevel", "INFO"]
@@ -127,9 +147,6 @@ class Staff:
         return CeleryProcess(self._folder, ["worker", *arguments], self._env)
 
     def _hire_beat(self) -> CeleryProcess:
-        # Its schedule file may be torn by the kill; where it is gone it is made anew.
-        for leftover in self._folder.glob("celerybeat-schedule*"):
-            leftover.unlink()
         return CeleryProcess(self._folder, ["beat", "--loglevel", "INFO"], self._env)
 
 

@@ -7,9 +7,8 @@ import os
 from celery import Celery
 
 from persistence.dispatcher import SyncDispatcher
-from tests.chaos.conftest import Cables
 from tests.chaos.load import bare_producer, tell_story, wait_settled
-from tests.chaos.rig import ServerPair, Staff, wait_for_sweep
+from tests.chaos.rig import Cables, ServerPair, Staff, wait_for_sweep
 from tests.support.ledger_oracle import Oracle
 from tests.support.waiting import wait_until
 
