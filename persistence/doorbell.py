@@ -58,8 +58,10 @@ class Doorbell:
 def _producer(broker_url: str) -> Celery:
     """A Celery app that can only send, and gives up on a frozen broker."""
     # No fix-ups: the engine may have a Django of its own, which is none of ours.
-    app = Celery(broker=broker_url, set_as_current=False, fixups=[])
+    app = Celery(set_as_current=False, fixups=[])
     app.conf.update(
+        # Not `broker_url`, which the environment's CELERY_BROKER_URL would override.
+        broker_write_url=broker_url,
         task_serializer="json",
         task_ignore_result=True,
         broker_transport_options={"socket_timeout": 2, "socket_connect_timeout": 1},
