@@ -29,6 +29,8 @@ def stop_on_signals() -> None:
     """SIGTERM and a closed terminal end this process like Ctrl-C: children first."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    # A shell without job control starts what it puts aside with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
