@@ -217,7 +217,7 @@ def _finish(
         0,
     ]
     for entry, combat in zip(entries, combats, strict=True):
-        args += [entry[0], entry[1], _tombstone(combat), 0]
+        args += [entry[0], entry[1], _tombstone(combat), entry[4], 0]
     script(keys=[redis_keys.INBOX], args=args)
 
 

@@ -123,6 +123,10 @@ class Staff:
         if not self.beat.is_alive:
             self.beat = self._hire_beat()
 
+    def pool(self) -> list[int]:
+        """The worker's live processes; Celery buries a dead one only after seconds."""
+        return [pid for pid in self.worker.children() if not _is_zombie(pid)]
+
     def freeze(self) -> None:
         """SIGSTOP, as a machine does that swaps or is being moved."""
         self._signal(signal.SIGSTOP)
@@ -136,9 +140,8 @@ class Staff:
 
     def _signal(self, number: signal.Signals) -> None:
         if self.worker.is_alive:
-            for pid in (self.worker.pid, *self.worker.children()):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+            for pid in (self.worker.pid, *self.pool()):
+                os.kill(pid, number)
 
     def _hire_worker(self) -> CeleryProcess:
         arguments = ["--concurrency", str(CONCURRENCY), "--loglevel", "INFO"]
@@ -148,6 +151,14 @@ class Staff:
 
     def _hire_beat(self) -> CeleryProcess:
         return CeleryProcess(self._folder, ["beat", "--loglevel", "INFO"], self._env)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 @contextlib.contextmanager
