@@ -13,7 +13,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-_LEVEL = 1
+# Kept: making one costs as much as compressing a log. Safe to share among threads.
+_compressor = zstd.ZstdCompressor(level=1)
 
 
 def pack(replay_log: object) -> bytes:
@@ -23,7 +24,7 @@ def pack(replay_log: object) -> bytes:
     except PydanticSerializationError:
         # A lone surrogate: no UTF-8 holds it, an escape does.
         text = json.dumps(replay_log).encode()
-    return zstd.compress(text, _LEVEL)
+    return bytes(_compressor.compress(text, zstd.ZstdCompressor.FLUSH_FRAME))
 
 
 def unpack(data: bytes) -> Any:

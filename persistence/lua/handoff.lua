@@ -5,7 +5,8 @@
 -- Returns {accepted | duplicate | conflict, 1 if the caller is to ring}.
 local sid, raw, sha, finished_at = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+local finished_ms = string.format('%d', finished_at * 1000)
 
 local function ring()
     return redis.call('SET', KEYS[5], '1', 'NX', 'PX', ARGV[6]) and 1 or 0
@@ -34,23 +35,24 @@ end
 
 -- A foreign type is left alone: it must never refuse a hand-off.
 local function snapshot(account, hp, energy)
-    local kind = redis.call('TYPE', account).ok
-    if kind ~= 'hash' and kind ~= 'none' then return end
-    local now_in, last_finished, last_sid = unpack(redis.call('HMGET', account,
-        'combat_session_id', 'last_combat_finished_at', 'last_combat_session_id'))
-    local own = now_in == sid
-    local idle = not now_in or now_in == ''
-    local is_newer = newer(last_finished, last_sid)
+    local known = redis.pcall('HMGET', account, 'combat_session_id',
+        'last_combat_finished_at', 'last_combat_session_id')
+    if known.err then return end
+    local own = known[1] == sid
+    local idle = not known[1] or known[1] == ''
+    local is_newer = newer(known[2], known[3])
     if not own and not (idle and is_newer) then return end
     if own then redis.call('HDEL', account, 'combat_session_id') end
-    if hp ~= '' then
-        redis.call('HSET', account, 'hp', hp, 'energy', energy,
-            'vitals_at', string.format('%d', finished_at * 1000))
-    end
+    local fields = {}
     if is_newer then
-        redis.call('HSET', account, 'last_combat_session_id', sid,
-            'last_combat_finished_at', string.format('%d', finished_at))
+        fields = {'last_combat_session_id', sid, 'last_combat_finished_at', ARGV[4]}
     end
+    if hp ~= '' then
+        for _, value in ipairs({'hp', hp, 'energy', energy, 'vitals_at', finished_ms}) do
+            fields[#fields + 1] = value
+        end
+    end
+    if #fields > 0 then redis.call('HSET', account, unpack(fields)) end
 end
 
 -- Whatever foreign thing sits at the result's key is put aside: it refuses nothing.
@@ -70,9 +72,14 @@ end
 
 -- A duplicate is recorded again: where the first was settled, the drain finds the row
 -- and repeats the effects; where PostgreSQL lost it, it is settled.
-redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha)
-redis.call('HSETNX', KEYS[1], 'accepted_at', string.format('%d', now))
-redis.call('PERSIST', KEYS[1])
+if known then
+    redis.call('HSET', KEYS[1], 'raw', raw)
+    redis.call('HSETNX', KEYS[1], 'accepted_at', now)
+    redis.call('PERSIST', KEYS[1])
+else
+    redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha, 'accepted_at', now)
+    if kind == 'hash' then redis.call('PERSIST', KEYS[1]) end
+end
 redis.call('ZADD', KEYS[2], 'NX', now, sid)
 if redis.call('TYPE', KEYS[3]).ok == 'hash' then
     redis.call('HSET', KEYS[3], 'status', 'finished')
