@@ -18,7 +18,7 @@ import psycopg
 import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection
 
 from persistence import inbox
 from persistence.errors import FailureCode, PayloadInvalid
@@ -27,6 +27,7 @@ from persistence.protocols import Delivery, Outcome, Verdict
 from persistence.savers import combat_attempts as attempts
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.savers.combat_sql import Row
+from persistence.transactions import open_cursor
 from persistence.transience import Transience, transience
 
 logger = logging.getLogger(__name__)
@@ -49,15 +50,13 @@ _uncounted: list[Verdict] = []
 @contextmanager
 def open_saver() -> Iterator[tuple[CombatStateSaver, psycopg.Cursor[Row]]]:
     """One durable transaction on the task's connection, and a Saver inside it."""
-    with transaction.atomic(durable=True):
-        connection.ensure_connection()
-        with psycopg.Cursor[Row](connection.connection) as cursor:
-            yield (
-                CombatStateSaver(
-                    cursor, fail_on_shortage=settings.SETTLEMENT_SHORTAGES == "fail"
-                ),
-                cursor,
-            )
+    with open_cursor() as cursor:
+        yield (
+            CombatStateSaver(
+                cursor, fail_on_shortage=settings.SETTLEMENT_SHORTAGES == "fail"
+            ),
+            cursor,
+        )
 
 
 def settle_entries(entries: Sequence[Entry], started: float) -> bool:

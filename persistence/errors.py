@@ -4,6 +4,10 @@
     |- PayloadInvalid        the document breaks the contract; nothing was recorded
     |- PayloadConflict       the session already has another document
     |- HandoffFailed         Redis did not answer OK: not accepted, send again
+    |- DispatchFailed        Redis did not answer OK: nothing noted, call again
+    |- CombatInProgress      the player fights: nothing else may begin meanwhile
+    |- ItemReserved          an item of the belt that the fight holds
+    |- OperationInvalid      an inventory operation breaks its contract
     `- SettlementError       inside the worker only
        |- DomainFailure      permanent: the combat becomes `failed` with this code
        `- ReceiptRaced       another worker recorded the session first: run again
@@ -43,6 +47,24 @@ class DiscrepancyCode(StrEnum):
     GOLD_SHORTAGE = "gold_shortage"
     NOT_EQUIPPED = "not_equipped"
     NO_DURABILITY = "no_durability"
+
+
+class ParkCode(StrEnum):
+    """Why an operation or a snapshot is in `parked_operations`."""
+
+    INVALID = "invalid_operation"
+    OP_ID_REUSED = "op_id_reused"
+    UNKNOWN_CHARACTER = "unknown_character"
+    UNKNOWN_ITEM = "unknown_item"
+    ITEM_GONE = "item_gone"
+    ITEM_NOT_OWNED = "item_not_owned"
+    ITEM_SHORTAGE = "item_shortage"
+    ITEM_RESERVED = "item_reserved"
+    NOT_ALLOWED = "not_allowed"
+    SLOT_TAKEN = "slot_taken"
+    OUT_OF_RANGE = "out_of_range"
+    BLOCKED = "blocked"
+    UNEXPECTED = "unexpected"
 
 
 class PersistenceError(Exception):
@@ -104,6 +126,69 @@ class HandoffFailed(PersistenceError):
             f"[{self.code}] combat {self.session_id} was not accepted: {self.detail}; "
             "submit the same document again"
         )
+
+
+class DispatchFailed(PersistenceError):
+    """Redis did not confirm the call: make it again, which is harmless."""
+
+    code = "dispatch_failed"
+
+    def __init__(self, call: str, subject: str, detail: str) -> None:
+        super().__init__(call, subject, detail)
+        self.call = call
+        self.subject = subject
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.call} of {self.subject}: {self.detail}; call again"
+
+
+class CombatInProgress(PersistenceError):
+    """A running combat cannot be switched away from, nor another one begun."""
+
+    code = "combat_in_progress"
+
+    def __init__(self, char_id: int, session_id: str) -> None:
+        super().__init__(char_id, session_id)
+        self.char_id = char_id
+        self.session_id = session_id
+
+    def __str__(self) -> str:
+        return f"[{self.code}] character {self.char_id} fights in {self.session_id}"
+
+
+class ItemReserved(PersistenceError):
+    """The belt is in a fight: its items are not traded or moved until it is over."""
+
+    code = str(ParkCode.ITEM_RESERVED)
+
+    def __init__(self, char_id: int, session_id: str, inventory_ids: list[int]) -> None:
+        super().__init__(char_id, session_id, inventory_ids)
+        self.char_id = char_id
+        self.session_id = session_id
+        self.inventory_ids = inventory_ids
+
+    def __str__(self) -> str:
+        ids = ", ".join(map(str, self.inventory_ids))
+        return (
+            f"[{self.code}] items {ids} of character {self.char_id} are on the belt "
+            f"of combat {self.session_id}"
+        )
+
+
+class OperationInvalid(PersistenceError):
+    """Nothing was queued. `errors` is a list of {path, message}."""
+
+    code = str(ParkCode.INVALID)
+
+    def __init__(self, char_id: int, errors: list[dict[str, str]]) -> None:
+        super().__init__(char_id, errors)
+        self.char_id = char_id
+        self.errors = errors
+
+    def __str__(self) -> str:
+        lines = "; ".join(f"{e['path']}: {e['message']}" for e in self.errors)
+        return f"[{self.code}] character {self.char_id}: {lines}"
 
 
 class SettlementError(PersistenceError):

@@ -51,18 +51,18 @@ def client() -> redis.Redis:
 
 
 @cache
-def _script(name: str) -> Script:
-    return client().register_script(scripts.source(name))
+def script(name: str) -> Script:
+    return client().registerscript(scripts.source(name))
 
 
 def record(handoff: Handoff) -> tuple[Receipt, bool]:
     """Run the hand-off script; see `dispatcher` for the engine's bounded call."""
-    return answer(_script("handoff")(keys=handoff.keys, args=handoff.args))
+    return answer(script("handoff")(keys=handoff.keys, args=handoff.args))
 
 
 def claim(limit: int) -> tuple[list[Entry], bool]:
     """Lease due entries; the flag says that more may be due."""
-    reply: list[Any] = _script("claim")(
+    reply: list[Any] = script("claim")(
         keys=[redis_keys.INBOX],
         args=[
             limit,
@@ -87,7 +87,7 @@ def finish(settled: Iterable[tuple[Entry, Verdict]]) -> int:
         args += [str(entry.session_id), entry.lease]
         args += [verdict.tombstone or b"", verdict.sha256 or b""]
         args += [len(entry.conflicts), *map(_conflict_field, entry.conflicts)]
-    removed: int = _script("finish")(keys=[redis_keys.INBOX], args=args)
+    removed: int = script("finish")(keys=[redis_keys.INBOX], args=args)
     return removed
 
 
@@ -96,7 +96,7 @@ def release(entries: Iterable[Entry], delay_ms: int, *, uncount: bool) -> None:
     args: list[Any] = [redis_keys.RESULT_PREFIX, delay_ms, int(uncount)]
     for entry in entries:
         args += [str(entry.session_id), entry.lease]
-    _script("release")(keys=[redis_keys.INBOX], args=args)
+    script("release")(keys=[redis_keys.INBOX], args=args)
 
 
 def put(session_ids: Sequence[UUID], *, override: bool = False) -> int:

@@ -1,12 +1,59 @@
-"""What passes between the task layer and a Saver."""
+"""What passes between the engine, the task layer and a Saver. No Django needed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 from uuid import UUID
+
+
+class SyncScope(StrEnum):
+    """What of a player is to be saved; the first argument of `task_sync_state`."""
+
+    COMBAT_RESULT = "combat_result"
+    COMBAT = "combat_result"
+    INVENTORY = "inventory"
+    VITALS = "vitals"
+    SCENARIO = "scenario"
+    CLEANUP = "cleanup"
+
+
+class GameMode(StrEnum):
+    """What a player is doing: at most one of them, none where `IDLE`."""
+
+    IDLE = "idle"
+    COMBAT = "combat"
+    INVENTORY = "inventory"
+    SCENARIO = "scenario"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What one save did, and what is left to do once it is committed.
+
+    `confirm` tells Redis; it is idempotent, and repeated by the next save where it did
+    not run. `counts` go to the log. `again`: more waits for this player. `drain`: the
+    combat inbox has something due.
+    """
+
+    confirm: Callable[[], object] = lambda: None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    again: bool = False
+    drain: bool = False
+
+
+class Saver(Protocol):
+    """Moves one domain of a player from Redis to PostgreSQL.
+
+    Works inside the transaction that the caller holds open: reads Redis first, then
+    locks the character's row, then writes; never commits, splits or retries. Saving
+    twice is saving once. What cannot be applied is parked, never dropped.
+    """
+
+    def save(self, char_id: int) -> Saved: ...
 
 
 class Outcome(StrEnum):

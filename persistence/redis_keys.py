@@ -19,6 +19,10 @@ DOORBELL = "combat:doorbell"
 ACTIVE = "combat:active"
 """Sorted set: session id -> last heartbeat (ms). Removed at finish."""
 
+INTENTS = "dispatch:intents"
+"""Sorted set: <scope>:<character id> -> when it was asked for (us). Removed once saved,
+unless it was asked for again meanwhile; the sweep sends what is left."""
+
 SESSION_PREFIX = "cs:"
 ACCOUNT_PREFIX = "ac:"
 RESULT_PREFIX = "combat:result:"
@@ -44,6 +48,21 @@ UNKNOWN_WINDOW_SECONDS = 60
 
 MAX_CONFLICTS_HELD = 5
 """Conflicting documents kept per session until a drain has recorded them."""
+
+
+def intent(scope: str, subject: int | UUID) -> str:
+    """Member of INTENTS."""
+    return f"{scope}:{subject}"
+
+
+def inventory_delta(char_id: int) -> str:
+    """List of JSON operations, oldest first; trimmed once applied."""
+    return f"inventory:delta:{char_id}"
+
+
+def scenario(session_id: UUID | str) -> str:
+    """Hash: travel or quest progress with `version`; deleted once saved and closed."""
+    return f"scenario:session:{session_id}"
 
 
 def session(session_id: UUID) -> str:

@@ -12,7 +12,9 @@ from combat_history.models.history import (
 from combat_history.models.ledger import (
     AppliedOperation,
     LedgerLine,
+    ParkedOperation,
     RejectedPayload,
+    ScenarioSession,
     SettlementDiscrepancy,
 )
 from combat_history.models.world import Character, InventoryItem, ItemTemplate
@@ -26,7 +28,9 @@ __all__ = [
     "InventoryItem",
     "ItemTemplate",
     "LedgerLine",
+    "ParkedOperation",
     "RejectedPayload",
+    "ScenarioSession",
     "SettlementAttempt",
     "SettlementDiscrepancy",
     "Status",

@@ -11,10 +11,11 @@ from django.utils.translation import gettext_lazy as _
 class LedgerLine(models.Model):
     """Deltas of one combat for one character, and the balances after them.
 
-    One line per player participant, zeros included. Lines of a character are ordered by
-    id: they are written under its row lock. `items` holds the inventory movements:
-    {inventory_id, item_template_id, kind, delta, after, durability_after?, image?},
-    the image being the full row where it was removed.
+    One line per player participant, zeros included; one `operation` line per applied
+    run of inventory operations, without a session and without deltas. Lines of a
+    character are ordered by id: they are written under its row lock. `items` holds the
+    inventory movements: {inventory_id, item_template_id, kind, delta, after,
+    durability_after?, image?}, the image being the full row where it was removed.
 
     No foreign keys: `reconcile` proves both sides, and a check per line would cost a
     tenth of the settlement.
@@ -23,6 +24,7 @@ class LedgerLine(models.Model):
     class Kind(models.TextChoices):
         OPENING = "opening", _("opening balance")
         SETTLEMENT = "settlement", _("settlement")
+        OPERATION = "operation", _("inventory operations")
 
     id = models.BigAutoField(primary_key=True)
     session_id = models.UUIDField(null=True)
@@ -46,13 +48,13 @@ class LedgerLine(models.Model):
                 name="settlement_ledger_once",
             ),
             models.CheckConstraint(
-                condition=Q(kind__in=["opening", "settlement"]),
+                condition=Q(kind__in=["opening", "settlement", "operation"]),
                 name="settlement_ledger_known_kind",
             ),
             models.CheckConstraint(
-                condition=Q(kind="opening", session_id__isnull=True)
-                | (~Q(kind="opening") & Q(session_id__isnull=False)),
-                name="settlement_ledger_session_unless_opening",
+                condition=Q(kind="settlement", session_id__isnull=False)
+                | (~Q(kind="settlement") & Q(session_id__isnull=True)),
+                name="settlement_ledger_session_iff_settlement",
             ),
             models.CheckConstraint(
                 condition=Q(gold_after__gte=0) & Q(xp_after__gte=0),
@@ -71,10 +73,16 @@ class LedgerLine(models.Model):
 
 
 class AppliedOperation(models.Model):
-    """Idempotency key of a Saver other than the combat's, written with its effects."""
+    """Idempotency key of a Saver other than the combat's, written with its effects.
+
+    `sha256` identifies the operation that was applied under the key; `inventory_id` is
+    the row it made, which later operations name as `op:<op_id>`.
+    """
 
     key = models.CharField(primary_key=True, max_length=200)
     scope = models.CharField(max_length=40)
+    sha256 = models.CharField(max_length=64, db_default=Value(""))
+    inventory_id = models.BigIntegerField(null=True)
     applied_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -84,6 +92,92 @@ class AppliedOperation(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class ParkedOperation(models.Model):
+    """What a Saver other than the combat's could not apply: visible, replayable.
+
+    The same operation of the same player is one row. `blocked_by`: the `op_id` of the
+    parked operation that this one needs. A replay sets `retry_requested_at`; the next
+    save of the scope tries the requested ones first, in the order of their ids.
+    """
+
+    class Resolution(models.TextChoices):
+        APPLIED = "applied", _("applied")
+        DISCARDED = "discarded", _("discarded")
+
+    id = models.BigAutoField(primary_key=True)
+    scope = models.CharField(max_length=40)
+    character_id = models.BigIntegerField()
+    op_id = models.CharField(max_length=100)
+    operation = models.JSONField()
+    code = models.CharField(max_length=40)
+    detail = models.TextField(db_default=Value(""))
+    blocked_by = models.CharField(max_length=100, null=True)  # noqa: DJ001 -- NULL: at fault itself
+    times_seen = models.IntegerField(db_default=Value(1))
+    parked_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+    retry_requested_at = models.DateTimeField(null=True)
+    resolved_at = models.DateTimeField(null=True)
+    resolution = models.CharField(  # noqa: DJ001 -- NULL: still parked
+        max_length=20, choices=Resolution.choices, null=True
+    )
+
+    class Meta:
+        db_table = "parked_operations"
+        verbose_name = _("parked operation")
+        verbose_name_plural = _("parked operations")
+        permissions = [
+            ("replay_parkedoperation", _("Can replay parked operations")),
+            ("discard_parkedoperation", _("Can discard parked operations")),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["scope", "character_id", "op_id"],
+                name="parked_operations_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(resolved_at__isnull=True, resolution__isnull=True)
+                | Q(resolved_at__isnull=False, resolution__isnull=False),
+                name="parked_operations_resolved_has_resolution",
+            ),
+        ]
+        indexes = [
+            # Each save asks what of its player is still parked.
+            models.Index(
+                fields=["character_id", "id"],
+                condition=Q(resolved_at__isnull=True),
+                name="parked_operations_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.character_id} {self.op_id}"
+
+
+class ScenarioSession(models.Model):
+    """The newest saved snapshot of a travel or quest; a lower version never wins."""
+
+    session_id = models.UUIDField(primary_key=True)
+    character_id = models.BigIntegerField(db_index=True)
+    version = models.BigIntegerField()
+    progress = models.JSONField()
+    closed_at = models.DateTimeField(null=True)
+    saved_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "scenario_sessions"
+        verbose_name = _("scenario session")
+        verbose_name_plural = _("scenario sessions")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(version__gte=0),
+                name="scenario_sessions_version_not_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.session_id} v{self.version}"
 
 
 class RejectedPayload(models.Model):

@@ -79,8 +79,9 @@ class Character(models.Model):
 class InventoryItem(models.Model):
     """A stack or a piece that a character owns. Lock the character row first.
 
-    `opening_quantity` is what the row came with from outside a settlement (a trigger
-    sets it); with the movements in the ledger it adds up to `quantity`.
+    `opening_quantity` is what the row came with from outside this system (a trigger
+    sets it where neither origin is named); with the movements in the ledger it adds up
+    to `quantity`. A row reserved for a fight is not moved, split or taken away.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -96,6 +97,10 @@ class InventoryItem(models.Model):
     durability = models.IntegerField(null=True, blank=True)
     max_durability = models.IntegerField(null=True, blank=True)
     origin_session_id = models.UUIDField(null=True, blank=True, editable=False)
+    origin_operation = models.CharField(  # noqa: DJ001 -- NULL: no operation made it
+        max_length=200, null=True, blank=True, editable=False
+    )
+    reserved_session_id = models.UUIDField(null=True, blank=True, editable=False)
     opening_quantity = models.IntegerField(db_default=Value(0), editable=False)
 
     class Meta:
@@ -117,6 +122,12 @@ class InventoryItem(models.Model):
                 F("character_id"),
                 F("item_template_id"),
                 name="inventory_owner_template",
+            ),
+            # Released at settlement and by the sweep; few rows at any time.
+            models.Index(
+                fields=["reserved_session_id"],
+                condition=Q(reserved_session_id__isnull=False),
+                name="inventory_reserved",
             ),
         ]
 

@@ -77,7 +77,7 @@ def _run(work: Work, journal: Journal, at: Crash | None, mutate: Mutate) -> Run:
     def begin(tell: Tell) -> None:
         # A test before this one may have left clients that know the parent's scripts.
         inbox.client.cache_clear()
-        inbox._script.cache_clear()
+        inbox.script.cache_clear()
         mutate()
         work(tell)
 

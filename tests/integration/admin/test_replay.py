@@ -259,7 +259,7 @@ def without_redis(settings: Settings) -> Iterator[Callable[[], None]]:
 
     def forget() -> None:
         inbox.client.cache_clear()
-        inbox._script.cache_clear()
+        inbox.script.cache_clear()
 
     def restore() -> None:
         settings.REDIS_URL = url

@@ -1,0 +1,49 @@
+"""What was asked to be saved and is not yet: the durable side of `dispatch`.
+
+The engine notes an intent before it rings; the task strikes it out after its commit,
+unless it was noted anew meanwhile. The sweep sends what nobody delivered.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from persistence import inbox, redis_keys
+
+OVERDUE_SECONDS = 5
+"""A message that was sent is in work by now, or lost; a second one is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A member of the set, taken apart."""
+
+    scope: str
+    subject: str
+
+
+def note(scope: str, subject: object) -> bytes:
+    """Note it unless it is noted already; since when (us)."""
+    noted: bytes = inbox.script("intend")(
+        keys=[redis_keys.INTENTS], args=[f"{scope}:{subject}", "known"]
+    )
+    return noted
+
+
+def strike_out(scope: str, subject: object, noted: bytes) -> bool:
+    """False where it was noted anew: what came since is not saved yet."""
+    return bool(
+        inbox.script("intent_done")(
+            keys=[redis_keys.INTENTS], args=[f"{scope}:{subject}", noted]
+        )
+    )
+
+
+def overdue(limit: int) -> list[Intent]:
+    """Oldest first."""
+    until = int((time.time() - OVERDUE_SECONDS) * 1_000_000)
+    members = inbox.client().zrangebyscore(
+        redis_keys.INTENTS, "-inf", until, start=0, num=limit
+    )
+    return [Intent(*member.decode().partition(":")[::2]) for member in members]
