@@ -98,6 +98,14 @@ FAILURES: dict[str, Explanation] = {
         _("The inbox named a session whose document is neither in Redis nor here."),
         _("The engine has to send the result again."),
     ),
+    FailureCode.RESULT_MISSING: Explanation(
+        _("result missing"),
+        _(
+            "The fight ended, or its live session vanished, and no result was ever "
+            "handed over. What the session held is kept here; nothing was applied."
+        ),
+        _("Ask the engine's developers; if they find the result, let them send it."),
+    ),
 }
 
 DISCREPANCIES: dict[str, Explanation] = {
@@ -145,6 +153,7 @@ FINISH_REASONS: dict[str, str | _StrPromise] = {
     FinishReason.DEFEAT: _("defeat"),
     FinishReason.FLEE: _("flight"),
     FinishReason.DRAW: _("draw"),
+    FinishReason.ABANDONED: _("abandoned by the engine"),
 }
 
 MOVEMENTS: dict[str, str | _StrPromise] = {

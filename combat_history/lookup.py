@@ -12,12 +12,10 @@ cannot answer raises Django's database error.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -230,7 +228,7 @@ class _Memory:
 class _Question:
     session_id: UUID
     char_id: int
-    keys_and_args: list[str]
+    call: list[str | int]
 
     @classmethod
     def about(cls, session_id: UUID | str, char_id: int) -> _Question | None:
@@ -249,7 +247,7 @@ class _Question:
             redis_keys.UNKNOWN_PREFIX + text,
             redis_keys.INBOX,
         ]
-        return cls(id_, char_id, [*keys, text, str(char_id)])
+        return cls(id_, char_id, [len(keys), *keys, text, str(char_id)])
 
     def read(self, reply: Any) -> Lookup | _Traces:
         """The answer, where Redis alone can give a true one."""
@@ -365,28 +363,17 @@ def _ask(question: _Question) -> Any:
     # Not redis-py's Script: its bookkeeping costs a tenth of the round trip.
     client = redis_clients.client()
     try:
-        return client.evalsha(_sha1(), KEYS, *question.keys_and_args)
+        return client.evalsha(scripts.script("lookup").sha1, *question.call)
     except NoScriptError:
-        return client.eval(_source(), KEYS, *question.keys_and_args)
+        return client.eval(scripts.script("lookup").source, *question.call)
 
 
 async def _aask(question: _Question) -> Any:
     client = redis_clients.async_client()
     try:
-        return await client.evalsha(_sha1(), KEYS, *question.keys_and_args)
+        return await client.evalsha(scripts.script("lookup").sha1, *question.call)
     except NoScriptError:
-        return await client.eval(_source(), KEYS, *question.keys_and_args)
-
-
-@cache
-def _source() -> str:
-    return scripts.source("lookup")
-
-
-@cache
-def _sha1() -> str:
-    # The name Redis gives a script; nothing is secured by it.
-    return hashlib.sha1(_source().encode(), usedforsecurity=False).hexdigest()
+        return await client.eval(scripts.script("lookup").source, *question.call)
 
 
 def _redis_is_away() -> _Traces:

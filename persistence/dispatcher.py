@@ -1,44 +1,85 @@
 """SyncDispatcher: the engine's one door. No Django, no blocking of the event loop.
 
-A result is accepted when `submit_combat` returns. Until then it is the engine's: on
-HandoffFailed it submits the same document again, which is harmless.
+What a call asked for is noted in Redis when it returns, in one round trip; the workers
+are rung off the caller's path. On HandoffFailed or DispatchFailed nothing is promised:
+the same call again is harmless.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import time
-from typing import Any, cast
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
 
-import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
-from redis.retry import Retry
+from pydantic import ValidationError
 
-from persistence import scripts
+from persistence import redis_keys
 from persistence.document import MAX_DOCUMENT_BYTES, Document
 from persistence.doorbell import Doorbell
-from persistence.errors import HandoffFailed, PayloadConflict
+from persistence.engine_redis import EngineRedis, NotAnswered
+from persistence.errors import (
+    CombatFinished,
+    CombatInProgress,
+    DispatchFailed,
+    HandoffFailed,
+    ItemReserved,
+    PayloadConflict,
+)
 from persistence.handoff import Handoff, Receipt, answer, checked
+from persistence.ids import parse_session_id
+from persistence.operations import Operation, parse_operation, reservable_rows
 from persistence.payload import (
     CombatResultPayload,
+    CombatSessionContainerDTO,
 )
+from persistence.protocols import GameMode, SyncScope
 
 DEFAULT_TIMEOUT_SECONDS = 2.0
 MAX_TIMEOUT_SECONDS = 10.0
 
 Payload = CombatResultPayload | Document | str | bytes
+SessionId = UUID | str
+
+
+@dataclass(frozen=True, slots=True)
+class CombatStart:
+    """A registered combat. Without `belts_loaded` the belts follow in `cs:`."""
+
+    session_id: UUID
+    actors: Mapping[int, CombatSessionContainerDTO]
+    belts_loaded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSwitch:
+    """What a switch left: the session that is open now, and those being saved."""
+
+    session_id: UUID | None
+    changed: bool
+    closed: Mapping[GameMode, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One script with its arguments, and how to name it when it fails."""
+
+    name: str
+    subject: str
+    script: str
+    keys: list[str]
+    args: list[Any]
 
 
 class SyncDispatcher:
-    """Hands finished combats over, asynchronously or from synchronous code.
+    """Hands over and asks for saves, asynchronously or from synchronous code.
 
     `timeout` bounds every call, connecting and one reconnect included. Usable from
-    several threads and event loops.
+    several threads and event loops. `replicas`: a result is accepted only once that
+    many replicas of Redis have it.
     """
 
     def __init__(
@@ -48,31 +89,21 @@ class SyncDispatcher:
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
+        replicas: int = 0,
     ) -> None:
         if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
             raise ValueError(
                 f"timeout must be above 0 and at most {MAX_TIMEOUT_SECONDS}"
             )
-        self._redis_url = redis_url
         self._timeout = timeout
         self._max_document_bytes = max_document_bytes
         self._doorbell = Doorbell(broker_url or redis_url)
-        # A quarter to find a stale connection dead, a quarter to connect again, half
-        # for the answer: together never more than `timeout`.
-        self._client = redis.Redis.from_url(
-            redis_url,
-            socket_connect_timeout=timeout / 4,
-            socket_timeout=timeout / 2,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._handoff = self._client.register_script(scripts.source("handoff"))
-        self._async_handoffs: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, AsyncScript
-        ] = WeakKeyDictionary()
+        self._redis = EngineRedis(redis_url, timeout, replicas)
 
     @classmethod
     def from_env(cls) -> SyncDispatcher:
-        """From REDIS_URL, CELERY_BROKER_URL and SETTLEMENT_SUBMIT_TIMEOUT_SECONDS."""
+        """From REDIS_URL, CELERY_BROKER_URL, SETTLEMENT_SUBMIT_TIMEOUT_SECONDS and
+        SETTLEMENT_SUBMIT_REPLICAS."""
         redis_url = os.environ.get("REDIS_URL")
         if not redis_url:
             raise ValueError("REDIS_URL is not set: it names the Redis of the combats")
@@ -81,6 +112,7 @@ class SyncDispatcher:
             redis_url,
             os.environ.get("CELERY_BROKER_URL"),
             timeout=float(timeout) if timeout else DEFAULT_TIMEOUT_SECONDS,
+            replicas=int(os.environ.get("SETTLEMENT_SUBMIT_REPLICAS") or 0),
         )
 
     async def submit_combat(self, payload: Payload) -> Receipt:
@@ -92,82 +124,301 @@ class SyncDispatcher:
         """
         handoff = checked(payload, self._max_document_bytes)
         try:
-            async with asyncio.timeout(self._timeout):
-                reply = await self._run_async(handoff)
-        except TimeoutError:
-            raise self._unanswered(handoff) from None
-        except (redis.RedisError, OSError) as error:
-            raise HandoffFailed(str(handoff.session_id), _describe(error)) from error
+            reply = await self._redis.arun(
+                "handoff", handoff.keys, handoff.args, replicated=True
+            )
+        except NotAnswered as error:
+            raise HandoffFailed(str(handoff.session_id), str(error)) from error
         return self._receipt(handoff, reply)
 
     def submit_combat_sync(self, payload: Payload) -> Receipt:
         """The synchronous twin of `submit_combat`."""
         handoff = checked(payload, self._max_document_bytes)
-        started = time.monotonic()
         try:
-            reply = self._run(handoff, started)
-        except redis.TimeoutError:
-            raise self._unanswered(handoff) from None
-        except (redis.RedisError, OSError) as error:
-            raise HandoffFailed(str(handoff.session_id), _describe(error)) from error
+            reply = self._redis.run(
+                "handoff", handoff.keys, handoff.args, replicated=True
+            )
+        except NotAnswered as error:
+            raise HandoffFailed(str(handoff.session_id), str(error)) from error
         return self._receipt(handoff, reply)
+
+    async def start_combat(
+        self,
+        session_id: SessionId,
+        char_ids: Iterable[int],
+        teams: Mapping[int, str] | None = None,
+    ) -> CombatStart:
+        """Register a combat: `cs:`, `combat:active`, the players' accounts, the belts.
+
+        Whatever else a player has open is closed and saved. A worker reserves the
+        belts; the call waits for them for a quarter of the bound. Starting the same
+        combat again changes nothing. Raises CombatInProgress where one of the players
+        fights elsewhere (nobody has entered then), CombatFinished or DispatchFailed.
+        """
+        call, sid, ids = _start(session_id, char_ids, teams)
+        self._started(call, sid, await self._acall(call))
+        loaded = await self._redis.await_for(
+            redis_keys.belts_ready(sid), self._timeout / 4
+        )
+        return _actors(sid, loaded, ids, await self._acall(_read_actors(sid, ids)))
+
+    def start_combat_sync(
+        self,
+        session_id: SessionId,
+        char_ids: Iterable[int],
+        teams: Mapping[int, str] | None = None,
+    ) -> CombatStart:
+        """The synchronous twin of `start_combat`."""
+        call, sid, ids = _start(session_id, char_ids, teams)
+        self._started(call, sid, self._call(call))
+        loaded = self._redis.wait_for(redis_keys.belts_ready(sid), self._timeout / 4)
+        return _actors(sid, loaded, ids, self._call(_read_actors(sid, ids)))
+
+    async def heartbeat(self, session_id: SessionId) -> bool:
+        """Say that a combat still runs; False where no such combat does.
+
+        After ten minutes without one the sweep ends it as `abandoned`.
+        """
+        return bool(await self._acall(_heartbeat(session_id)))
+
+    def heartbeat_sync(self, session_id: SessionId) -> bool:
+        """The synchronous twin of `heartbeat`."""
+        return bool(self._call(_heartbeat(session_id)))
+
+    async def dispatch(self, scope: SyncScope | str, *, char_id: int) -> None:
+        """Have the player's state of that scope saved.
+
+        Durable once it returns: an intent in Redis, which the sweep delivers where the
+        ring is lost. Raises DispatchFailed (nothing noted) or ValueError (no scope).
+        """
+        scope = SyncScope(scope)
+        await self._acall(_intend(scope, char_id))
+        self._ring(scope, char_id)
+
+    def dispatch_sync(self, scope: SyncScope | str, *, char_id: int) -> None:
+        """The synchronous twin of `dispatch`."""
+        scope = SyncScope(scope)
+        self._call(_intend(scope, char_id))
+        self._ring(scope, char_id)
+
+    async def change_inventory(
+        self, char_id: int, operations: Sequence[Operation | Document]
+    ) -> None:
+        """Queue inventory operations in order, and have them applied.
+
+        Raises OperationInvalid, ItemReserved (an item of the belt in a running combat
+        would be taken) or DispatchFailed; nothing is queued then. An `op_id` that was
+        queued before is applied once.
+        """
+        call = _queue(char_id, operations)
+        self._queued(char_id, await self._acall(call))
+
+    def change_inventory_sync(
+        self, char_id: int, operations: Sequence[Operation | Document]
+    ) -> None:
+        """The synchronous twin of `change_inventory`."""
+        call = _queue(char_id, operations)
+        self._queued(char_id, self._call(call))
+
+    async def switch_context(
+        self, *, char_id: int, to: GameMode | str, session_id: SessionId | None = None
+    ) -> ContextSwitch:
+        """The Separator: close what the player has open, open `to`, in one step.
+
+        `IDLE` only closes. Without `session_id` a session of that mode that is open
+        already goes on. Closed sessions are saved by the same Savers as an explicit
+        `dispatch`. Raises CombatInProgress, DispatchFailed, or ValueError for COMBAT,
+        which only `start_combat` enters.
+        """
+        call = _switch(char_id, GameMode(to), session_id)
+        return self._switched(char_id, await self._acall(call))
+
+    def switch_context_sync(
+        self, *, char_id: int, to: GameMode | str, session_id: SessionId | None = None
+    ) -> ContextSwitch:
+        """The synchronous twin of `switch_context`."""
+        call = _switch(char_id, GameMode(to), session_id)
+        return self._switched(char_id, self._call(call))
 
     async def aclose(self) -> None:
         """Close what this event loop used, and the ring."""
-        script = self._async_handoffs.pop(asyncio.get_running_loop(), None)
-        if script is not None:
-            await cast("redis.asyncio.Redis", script.registered_client).aclose()
+        await self._redis.aclose()
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
         self._doorbell.close(self._timeout)
-        self._client.close()
+        self._redis.close()
 
-    def _run(self, handoff: Handoff, started: float) -> Any:
+    def _call(self, call: _Call) -> Any:
         try:
-            return self._handoff(keys=handoff.keys, args=handoff.args)
-        except redis.ConnectionError:
-            # A pooled connection that the server closed long ago fails at once.
-            if time.monotonic() - started > self._timeout / 4:
-                raise
-            return self._handoff(keys=handoff.keys, args=handoff.args)
+            return self._redis.run(call.script, call.keys, call.args)
+        except NotAnswered as error:
+            raise DispatchFailed(call.name, call.subject, str(error)) from error
 
-    async def _run_async(self, handoff: Handoff) -> Any:
-        script = self._async_handoff()
+    async def _acall(self, call: _Call) -> Any:
         try:
-            return await script(keys=handoff.keys, args=handoff.args)
-        except redis.ConnectionError:
-            return await script(keys=handoff.keys, args=handoff.args)
-
-    def _async_handoff(self) -> AsyncScript:
-        """The script over this event loop's own connections."""
-        loop = asyncio.get_running_loop()
-        script = self._async_handoffs.get(loop)
-        if script is None:
-            client = redis.asyncio.Redis.from_url(
-                self._redis_url,
-                socket_connect_timeout=self._timeout,
-                socket_timeout=self._timeout,
-                retry=AsyncRetry(NoBackoff(), 0),
-            )
-            script = client.register_script(scripts.source("handoff"))
-            self._async_handoffs[loop] = script
-        return script
+            return await self._redis.arun(call.script, call.keys, call.args)
+        except NotAnswered as error:
+            raise DispatchFailed(call.name, call.subject, str(error)) from error
 
     def _receipt(self, handoff: Handoff, reply: Any) -> Receipt:
         receipt, to_ring = answer(reply)
         if to_ring:
-            self._doorbell.press()
+            self._doorbell.press("settle_inbox")
         if receipt is Receipt.CONFLICT:
             raise PayloadConflict(str(handoff.session_id))
         return receipt
 
-    def _unanswered(self, handoff: Handoff) -> HandoffFailed:
-        return HandoffFailed(
-            str(handoff.session_id),
-            f"Redis did not answer in time (bound {self._timeout} s)",
-        )
+    def _started(self, call: _Call, session_id: UUID, reply: Any) -> None:
+        word, *rest = _texts(reply)
+        if word == "busy":
+            raise CombatInProgress(int(rest[0]), rest[1])
+        if word == "finished":
+            raise CombatFinished(str(session_id))
+        self._doorbell.press("assemble_belts", str(session_id))
+        for mode, char_id in zip(rest[::2], rest[1::2], strict=True):
+            self._ring(SyncScope(mode), int(char_id))
+
+    def _queued(self, char_id: int, reply: Any) -> None:
+        word, *rest = _texts(reply)
+        if word == "reserved":
+            raise ItemReserved(char_id, rest[0], [int(id_) for id_ in rest[1:]])
+        self._ring(SyncScope.INVENTORY, char_id)
+
+    def _switched(self, char_id: int, reply: Any) -> ContextSwitch:
+        word, *rest = _texts(reply)
+        if word == "busy":
+            raise CombatInProgress(char_id, rest[0])
+        if word == "foreign":
+            raise DispatchFailed(
+                "switch_context",
+                f"character {char_id}",
+                f"{redis_keys.account(char_id)} is neither a hash nor RedisJSON",
+            )
+        closed = dict(zip(map(GameMode, rest[1::2]), rest[2::2], strict=True))
+        for mode in closed:
+            self._ring(SyncScope(mode), char_id)
+        opened = UUID(rest[0]) if rest[0] else None
+        return ContextSwitch(opened, word == "switched", closed)
+
+    def _ring(self, scope: SyncScope, char_id: int) -> None:
+        self._doorbell.press("task_sync_state", str(scope), char_id)
 
 
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _start(
+    session_id: SessionId, char_ids: Iterable[int], teams: Mapping[int, str] | None
+) -> tuple[_Call, UUID, list[int]]:
+    sid = parse_session_id(session_id)
+    ids = sorted(set(char_ids))
+    if not ids or ids[0] < 1:
+        raise ValueError("char_ids names at least one player, by a positive id")
+    team_of = teams or {}
+    call = _Call(
+        "start_combat",
+        f"combat {sid}",
+        "start",
+        [
+            redis_keys.session(sid),
+            redis_keys.result(sid),
+            redis_keys.ACTIVE,
+            redis_keys.INTENTS,
+            *map(redis_keys.account, ids),
+        ],
+        [
+            str(sid),
+            json.dumps(ids),
+            redis_keys.intent(redis_keys.BELTS, sid),
+            *(v for id_ in ids for v in (id_, json.dumps(team_of.get(id_)))),
+        ],
+    )
+    return call, sid, ids
+
+
+def _read_actors(session_id: UUID, char_ids: list[int]) -> _Call:
+    return _Call(
+        "start_combat",
+        f"combat {session_id}",
+        "actors",
+        [redis_keys.session(session_id)],
+        [redis_keys.actor_field(char_id) for char_id in char_ids],
+    )
+
+
+def _actors(
+    session_id: UUID, loaded: bool, char_ids: list[int], reply: Any
+) -> CombatStart:
+    actors = {}
+    for char_id, container in zip(char_ids, reply, strict=True):
+        try:
+            actors[char_id] = CombatSessionContainerDTO.model_validate_json(container)
+        except (ValidationError, TypeError):
+            # The fight ended meanwhile, or the engine writes containers of its own.
+            actors[char_id] = CombatSessionContainerDTO()
+    return CombatStart(session_id, actors, loaded)
+
+
+def _heartbeat(session_id: SessionId) -> _Call:
+    sid = parse_session_id(session_id)
+    keys = [redis_keys.session(sid), redis_keys.ACTIVE]
+    return _Call("heartbeat", f"combat {sid}", "heartbeat", keys, [str(sid)])
+
+
+def _intend(scope: SyncScope, char_id: int) -> _Call:
+    member = redis_keys.intent(scope, _player(char_id))
+    return _Call(
+        f"dispatch {scope}",
+        f"character {char_id}",
+        "intend",
+        [redis_keys.INTENTS],
+        [member, "again"],
+    )
+
+
+def _queue(char_id: int, operations: Sequence[Operation | Document]) -> _Call:
+    parsed = [parse_operation(_player(char_id), _document(o)) for o in operations]
+    taken_from = [str(row) for o in parsed for row in reservable_rows(o)]
+    return _Call(
+        "change_inventory",
+        f"character {char_id}",
+        "queue",
+        [
+            redis_keys.account(char_id),
+            redis_keys.inventory_delta(char_id),
+            redis_keys.INTENTS,
+        ],
+        [
+            char_id,
+            redis_keys.SESSION_PREFIX,
+            json.dumps(taken_from),
+            *(operation.model_dump_json(exclude_none=True) for operation in parsed),
+        ],
+    )
+
+
+def _switch(char_id: int, to: GameMode, session_id: SessionId | None) -> _Call:
+    if to is GameMode.COMBAT:
+        raise ValueError("a combat is entered by start_combat")
+    sid = uuid4() if session_id is None else parse_session_id(session_id)
+    return _Call(
+        "switch_context",
+        f"character {char_id}",
+        "switch",
+        [redis_keys.account(_player(char_id)), redis_keys.INTENTS],
+        [char_id, str(to), str(sid), int(session_id is None)],
+    )
+
+
+def _document(operation: Operation | Document) -> Document:
+    if isinstance(operation, dict):
+        return operation
+    return operation.model_dump(exclude_none=True)
+
+
+def _player(char_id: int) -> int:
+    if char_id < 1:
+        raise ValueError(f"{char_id} is no player: ids are positive")
+    return char_id
+
+
+def _texts(reply: Sequence[Any]) -> list[str]:
+    return [v.decode() if isinstance(v, bytes) else str(v) for v in reply]

@@ -1,7 +1,8 @@
-"""The engine's ring: asks the workers for a drain, off the caller's path.
+"""The engine's ring: asks the workers to look, off the caller's path.
 
-Single-flight: however many callers press it meanwhile, one message goes out. A ring
-that fails is only logged, because the inbox entry is what counts and beat drains it.
+Single-flight: however many callers press it meanwhile, each distinct message goes out
+once. A ring that fails is only logged, because the inbox entry or the intent is what
+counts: beat drains the one, the sweep sends the other.
 """
 
 from __future__ import annotations
@@ -13,26 +14,34 @@ from celery import Celery
 
 logger = logging.getLogger(__name__)
 
+MAX_PENDING = 10_000
+"""Distinct messages kept for a slow broker."""
+
+Message = tuple[str, tuple[str | int, ...]]
+
 
 class Doorbell:
-    """A daemon thread that sends `settle_inbox`; `press` never blocks nor raises."""
+    """A daemon thread that sends tasks; `press` never blocks nor raises."""
 
     def __init__(self, broker_url: str) -> None:
         self._app = _producer(broker_url)
         self._pressed = threading.Event()
         self._closing = False
         self._lock = threading.Lock()
+        self._pending: dict[Message, None] = {}
         self._thread: threading.Thread | None = None
 
-    def press(self) -> None:
-        self._pressed.set()
+    def press(self, task: str, *args: str | int) -> None:
         # Started on first use, so that a dispatcher made before a fork works after it.
         with self._lock:
+            if len(self._pending) < MAX_PENDING:
+                self._pending[task, args] = None
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._ring_for_ever, name="doorbell", daemon=True
                 )
                 self._thread.start()
+        self._pressed.set()
 
     def close(self, timeout: float) -> None:
         """Send what is still to be sent and stop, within `timeout` seconds."""
@@ -47,12 +56,25 @@ class Doorbell:
         while True:
             self._pressed.wait()
             self._pressed.clear()
+            self._send(self._take())
             if self._closing:
                 return
-            try:
-                self._app.send_task("settle_inbox", ignore_result=True)
-            except Exception:
-                logger.warning("ring failed; beat drains the inbox", exc_info=True)
+
+    def _take(self) -> list[Message]:
+        with self._lock:
+            taken = list(self._pending)
+            self._pending.clear()
+        return taken
+
+    def _send(self, messages: list[Message]) -> None:
+        try:
+            for task, args in messages:
+                self._app.send_task(task, args=list(args), ignore_result=True)
+        except Exception:
+            # The broker is away for the others, too.
+            logger.warning(
+                "ring failed; beat and the sweep make up for it", exc_info=True
+            )
 
 
 def _producer(broker_url: str) -> Celery:

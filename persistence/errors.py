@@ -5,6 +5,7 @@
     |- PayloadConflict       the session already has another document
     |- HandoffFailed         Redis did not answer OK: not accepted, send again
     |- DispatchFailed        Redis did not answer OK: nothing noted, call again
+    |- CombatFinished        the session is over: it cannot be started again
     |- CombatInProgress      the player fights: nothing else may begin meanwhile
     |- ItemReserved          an item of the belt that the fight holds
     |- OperationInvalid      an inventory operation breaks its contract
@@ -35,6 +36,7 @@ class FailureCode(StrEnum):
     TOO_LARGE = "too_large"
     PAYLOAD_CONFLICT = "payload_conflict"
     PAYLOAD_LOST = "payload_lost"
+    RESULT_MISSING = "result_missing"
 
 
 class DiscrepancyCode(StrEnum):
@@ -155,6 +157,19 @@ class CombatInProgress(PersistenceError):
 
     def __str__(self) -> str:
         return f"[{self.code}] character {self.char_id} fights in {self.session_id}"
+
+
+class CombatFinished(PersistenceError):
+    """The session has ended, or its result is known: it cannot be started again."""
+
+    code = "combat_finished"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
+
+    def __str__(self) -> str:
+        return f"[{self.code}] combat {self.session_id} is over"
 
 
 class ItemReserved(PersistenceError):

@@ -42,6 +42,8 @@ class Receipt(StrEnum):
     DUPLICATE = "duplicate"
     """Accepted before with the same document; harmless."""
     CONFLICT = "conflict"
+    REFUSED = "refused"
+    """Of a forced save: the combat runs after all, or its real result is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,15 @@ def unchecked(
         return _handoff(document, session_id, int(time.time()), {})
 
 
+def forced(document: Document, silent_since_ms: int) -> Handoff:
+    """A hand-off that counts only if the combat has been silent since then.
+
+    Raises PayloadInvalid like `checked`.
+    """
+    raw = canonical_json(document)
+    return _validated(_Document(document, raw, raw), silent_since_ms)
+
+
 def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
     if len(raw) > max_bytes:
         raise PayloadInvalid.of(
@@ -120,7 +131,7 @@ def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
         )
 
 
-def _validated(document: _Document) -> Handoff:
+def _validated(document: _Document, silent_since_ms: int | None = None) -> Handoff:
     model = validate(document.parsed)
     reason = unstorable(document.canonical, document.parsed)
     if reason is None and not _serializable(document):
@@ -138,6 +149,7 @@ def _validated(document: _Document) -> Handoff:
             char_id: (snapshot.hp, snapshot.energy) if snapshot else ("", "")
             for char_id, snapshot in snapshots.items()
         },
+        silent_since_ms,
     )
 
 
@@ -158,6 +170,7 @@ def _handoff(
     session_id: UUID,
     finished_at: int,
     snapshots: dict[int, tuple[int | str, int | str]],
+    silent_since_ms: int | None = None,
 ) -> Handoff:
     sha256 = digest(document.canonical)
     return Handoff(
@@ -180,6 +193,7 @@ def _handoff(
             redis_keys.FINISHED_SESSION_TTL_SECONDS,
             redis_keys.DOORBELL_TTL_MS,
             redis_keys.MAX_CONFLICTS_HELD,
+            "" if silent_since_ms is None else silent_since_ms,
             *(value for pair in snapshots.values() for value in pair),
         ],
     )

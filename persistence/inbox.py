@@ -52,7 +52,7 @@ def client() -> redis.Redis:
 
 @cache
 def script(name: str) -> Script:
-    return client().registerscript(scripts.source(name))
+    return client().register_script(scripts.source(name))
 
 
 def record(handoff: Handoff) -> tuple[Receipt, bool]:

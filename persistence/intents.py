@@ -43,7 +43,7 @@ def strike_out(scope: str, subject: object, noted: bytes) -> bool:
 def overdue(limit: int) -> list[Intent]:
     """Oldest first."""
     until = int((time.time() - OVERDUE_SECONDS) * 1_000_000)
-    members = inbox.client().zrangebyscore(
+    members: list[bytes] = inbox.client().zrangebyscore(
         redis_keys.INTENTS, "-inf", until, start=0, num=limit
-    )
+    )  # type: ignore[assignment]  # no scores asked for: plain members
     return [Intent(*member.decode().partition(":")[::2]) for member in members]

@@ -58,6 +58,8 @@ class FinishReason(StrEnum):
     DEFEAT = "defeat"
     FLEE = "flee"
     DRAW = "draw"
+    ABANDONED = "abandoned"
+    """Of the sweep's forced saves alone: the engine was not heard of any more."""
 
 
 def _within_bigint(target: str) -> str:
@@ -226,6 +228,7 @@ class CombatMeta(_Strict):
     winner_team: Annotated[str, Field(max_length=MAX_NAME)] | None = None
     # Strict mode wants an enum member; JSON brings its text.
     finish_reason: Annotated[FinishReason, Field(strict=False)]
+    forced: bool = False
 
     @model_validator(mode="after")
     def _not_in_the_future(self) -> CombatMeta:
@@ -234,6 +237,15 @@ class CombatMeta(_Strict):
                 "end_timestamp",
                 "end_timestamp is more than 5 minutes in the future "
                 "(expected Unix seconds, not milliseconds)",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _forced_iff_abandoned(self) -> CombatMeta:
+        if self.forced != (self.finish_reason is FinishReason.ABANDONED):
+            raise PydanticCustomError(
+                "finish_reason",
+                "finish_reason abandoned and forced are of the sweep's forced saves",
             )
         return self
 
@@ -296,11 +308,14 @@ class BeltItem(_Strict):
 
 
 class CombatSessionContainerDTO(_Strict):
-    """One actor of a live session, as kept in `cs:{session_id}` `actor:{char_id}`."""
+    """One actor of a live session, as kept in `cs:{session_id}` `actor:{char_id}`.
+
+    hp and energy are None where the account cache held none at the start.
+    """
 
     team: str | None = None
-    hp: Vital
-    energy: Vital
+    hp: Vital | None = None
+    energy: Vital | None = None
     belt_items: list[BeltItem] = []
     consumed: list[ConsumedItem] = []
 

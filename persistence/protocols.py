@@ -36,13 +36,15 @@ class Saved:
 
     `confirm` tells Redis; it is idempotent, and repeated by the next save where it did
     not run. `counts` go to the log. `again`: more waits for this player. `drain`: the
-    combat inbox has something due.
+    combat inbox has something due. `unsent`: results that were never handed off, which
+    is to be done before that.
     """
 
     confirm: Callable[[], object] = lambda: None
     counts: Mapping[str, int] = field(default_factory=dict)
     again: bool = False
     drain: bool = False
+    unsent: Mapping[UUID, bytes] = field(default_factory=dict)
 
 
 class Saver(Protocol):

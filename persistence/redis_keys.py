@@ -23,8 +23,22 @@ INTENTS = "dispatch:intents"
 """Sorted set: <scope>:<character id> -> when it was asked for (us). Removed once saved,
 unless it was asked for again meanwhile; the sweep sends what is left."""
 
+BELTS = "belts"
+"""Scope of an intent whose subject is a combat: its belts are to be loaded."""
+
+BELTS_ORPHANED = "combat:belts_orphaned"
+"""Sorted set: session id -> since when (ms) nothing but a reserved belt knows of it.
+Removed once the belt is released, or the session is known again."""
+
+ORPHANS = "sweep:orphans"
+"""Sorted set: <character id>:<session id> -> since when (s) no one knows the combat."""
+
+SWEEP_CURSOR_PREFIX = "sweep:cursor:"
+"""String: where the next sweep goes on looking through the accounts."""
+
 SESSION_PREFIX = "cs:"
 ACCOUNT_PREFIX = "ac:"
+ACTOR_PREFIX = "actor:"
 RESULT_PREFIX = "combat:result:"
 TOMBSTONE_PREFIX = "combat:result_cache:"
 UNKNOWN_PREFIX = "combat:result_unknown:"
@@ -46,11 +60,14 @@ UNKNOWN_TTL_SECONDS = 30
 UNKNOWN_WINDOW_SECONDS = 60
 """Of the limit on unknown ids of one API caller."""
 
+BELTS_READY_TTL_SECONDS = 60
+"""Whoever waits for the belts has given up long before."""
+
 MAX_CONFLICTS_HELD = 5
 """Conflicting documents kept per session until a drain has recorded them."""
 
 
-def intent(scope: str, subject: int | UUID) -> str:
+def intent(scope: str, subject: int | str | UUID) -> str:
     """Member of INTENTS."""
     return f"{scope}:{subject}"
 
@@ -65,9 +82,29 @@ def scenario(session_id: UUID | str) -> str:
     return f"scenario:session:{session_id}"
 
 
+def session_field(mode: str) -> str:
+    """Field of an account: its open session of that mode."""
+    return f"{mode}_session_id"
+
+
+def closing_field(mode: str) -> str:
+    """Field of an account: its sessions that are closed but not saved, by commas."""
+    return f"{mode}_closing_session_id"
+
+
+def actor_field(char_id: int) -> str:
+    """Field of a live session: JSON `CombatSessionContainerDTO`."""
+    return f"{ACTOR_PREFIX}{char_id}"
+
+
 def session(session_id: UUID) -> str:
     """Hash of the live combat session; 300 s after finish, deleted once settled."""
     return f"{SESSION_PREFIX}{session_id}"
+
+
+def belts_ready(session_id: UUID) -> str:
+    """List: one element each time the belts were loaded; BELTS_READY_TTL_SECONDS."""
+    return f"combat:belts_ready:{session_id}"
 
 
 def account(char_id: int) -> str:

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "lua"
 
+_INCLUDES = {
+    "account_read": ("account",),
+    "belts": ("belt_session",),
+    "belts_read": ("belt_session",),
+    "account_scan": ("account",),
+    "closed": ("account",),
+    "free": ("account",),
+    "handoff": ("account",),
+    "intend": ("intents",),
+    "lookup": ("account",),
+    "queue": ("account", "intents"),
+    "restore": ("account",),
+    "start": ("account", "intents", "sessions"),
+    "switch": ("account", "intents", "sessions"),
+}
+"""What a script begins with: Redis has no other way to share a function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """`sha1` is the name that Redis gives it; nothing is secured by it."""
+
+    source: str
+    sha1: str
+
+
+@cache
+def script(name: str) -> Script:
+    text = source(name)
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
 
 def source(name: str) -> str:
     """Text of `lua/<name>.lua`; its header states keys, arguments and reply."""
+    return "\n".join(map(_text, (*_INCLUDES.get(name, ()), name)))
+
+
+def _text(name: str) -> str:
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")

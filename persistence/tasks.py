@@ -22,10 +22,11 @@ from django.db import DatabaseError, InterfaceError, connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from persistence import drain, inbox
+from persistence import sync as saving
 from persistence.document import Document
 from persistence.errors import PayloadInvalid
 from persistence.handoff import unchecked
-from persistence.protocols import Delivery, Outcome
+from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.combat_saver import CombatStateSaver
 
@@ -91,6 +92,30 @@ def settle_inbox() -> None:
         if time.monotonic() - started > settings.SETTLEMENT_DRAIN_SECONDS:
             ring()
             return
+
+
+@shared_task(
+    name="task_sync_state",
+    acks_late=True,
+    ignore_result=True,
+    max_retries=3,
+    default_retry_delay=1,
+)
+def task_sync_state(scope: str, char_id: int) -> None:
+    """Save a player's state of that scope: `SAVER_REGISTRY[scope].save(char_id)`.
+
+    What was asked for stays noted in Redis until it is saved; what cannot be saved is
+    parked. Any number of deliveries saves once.
+    """
+    started = time.monotonic()
+    drain.check_connection()
+    saved = saving.save(SyncScope(scope), char_id)
+    if saved is None:
+        return
+    if saved.drain:
+        drain_batch(started)
+    if saved.again:
+        task_sync_state.apply_async((scope, char_id))
 
 
 @shared_task(name="sweep", acks_late=True, ignore_result=True, max_retries=0)

@@ -101,7 +101,7 @@ async def _tell_redis(handoff: Handoff) -> Receipt | None:
         )
         return None
     if to_ring:
-        doorbell().press()
+        doorbell().press("settle_inbox")
     return receipt
 
 

@@ -1,8 +1,9 @@
 -- The one door and the one arbiter: record a combat result, or find that it is known.
 -- KEYS: result hash, inbox, live session, active set, doorbell, then one account a player
 -- ARGV: session id, raw, sha256, finished_at (s), session TTL (s), doorbell TTL (ms),
---       conflicts held at most, then hp and energy for each account ('' = no snapshot)
--- Returns {accepted | duplicate | conflict, 1 if the caller is to ring}.
+--       conflicts held at most, '' or, of a forced save, the moment (ms) since when the
+--       combat must have been silent, then hp and energy of each account ('' = none)
+-- Returns {accepted | duplicate | conflict | refused, 1 if the caller is to ring}.
 local sid, raw, sha, finished_at = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -35,14 +36,14 @@ end
 
 -- A foreign type is left alone: it must never refuse a hand-off.
 local function snapshot(account, hp, energy)
-    local known = redis.pcall('HMGET', account, 'combat_session_id',
+    local known, form = account_get(account, 'combat_session_id',
         'last_combat_finished_at', 'last_combat_session_id')
-    if known.err then return end
+    if not known then return end
     local own = known[1] == sid
     local idle = not known[1] or known[1] == ''
     local is_newer = newer(known[2], known[3])
     if not own and not (idle and is_newer) then return end
-    if own then redis.call('HDEL', account, 'combat_session_id') end
+    if own then account_clear(account, form, 'combat_session_id') end
     local fields = {}
     if is_newer then
         fields = {'last_combat_session_id', sid, 'last_combat_finished_at', ARGV[4]}
@@ -52,7 +53,7 @@ local function snapshot(account, hp, energy)
             fields[#fields + 1] = value
         end
     end
-    if #fields > 0 then redis.call('HSET', account, unpack(fields)) end
+    account_set(account, form, fields)
 end
 
 -- Whatever foreign thing sits at the result's key is put aside: it refuses nothing.
@@ -62,6 +63,15 @@ if kind ~= 'hash' and kind ~= 'none' then
 end
 
 local known = redis.call('HGET', KEYS[1], 'sha256')
+
+-- A forced save yields to the real result, and to a combat that is heard of again.
+local function is_abandoned()
+    if known or redis.call('TYPE', KEYS[3]).ok ~= 'hash' then return false end
+    local live = redis.call('HMGET', KEYS[3], 'status', 'heartbeat')
+    return live[1] == 'active' and (tonumber(live[2] or '') or 0) < tonumber(ARGV[8])
+end
+
+if ARGV[8] ~= '' and not is_abandoned() then return {'refused', 0} end
 if known and known ~= sha then
     if conflicts_held() < tonumber(ARGV[7]) then
         redis.call('HSET', KEYS[1], 'conflict:' .. sha, raw)
@@ -87,6 +97,6 @@ if redis.call('TYPE', KEYS[3]).ok == 'hash' then
 end
 redis.pcall('ZREM', KEYS[4], sid)
 for i = 6, #KEYS do
-    snapshot(KEYS[i], ARGV[8 + (i - 6) * 2], ARGV[9 + (i - 6) * 2])
+    snapshot(KEYS[i], ARGV[9 + (i - 6) * 2], ARGV[10 + (i - 6) * 2])
 end
 return {known and 'duplicate' or 'accepted', ring()}

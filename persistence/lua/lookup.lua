@@ -27,8 +27,8 @@ if has_result then
     raw, sha = unpack(redis.call('HMGET', KEYS[3], 'raw', 'sha256'))
 end
 
-local is_last = is_hash(KEYS[4])
-    and redis.call('HGET', KEYS[4], 'last_combat_session_id') == ARGV[1]
+local account = account_get(KEYS[4], 'last_combat_session_id')
+local is_last = account and account[1] == ARGV[1]
 
 -- Whatever became known since then wins over the negative cache.
 local is_known = status or has_result or is_last

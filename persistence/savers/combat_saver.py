@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from persistence import unsent
 from persistence.document import canonical_json, digest, parse_document
 from persistence.errors import (
     FailureCode,
@@ -25,7 +26,7 @@ from persistence.errors import (
 )
 from persistence.handoff import Receipt
 from persistence.outcome import brief
-from persistence.protocols import Delivery, Outcome, Verdict
+from persistence.protocols import Delivery, Outcome, Saved, Verdict
 from persistence.savers import combat_load as load
 from persistence.savers import combat_sql as sql
 from persistence.savers import combat_write as write
@@ -54,7 +55,9 @@ class CombatStateSaver:
     discrepancies into failures.
     """
 
-    def __init__(self, cursor: Cursor[sql.Row], *, fail_on_shortage: bool) -> None:
+    def __init__(
+        self, cursor: Cursor[sql.Row], *, fail_on_shortage: bool = False
+    ) -> None:
         self._cursor = cursor
         self._fail_on_shortage = fail_on_shortage
 
@@ -64,6 +67,13 @@ class CombatStateSaver:
         plan = self._plan(intake.cases())
         self._write(intake, plan)
         return [*intake.verdicts, *_verdicts(intake, plan)]
+
+    def save(self, char_id: int) -> Saved:
+        """What the player's finished combats owe: handed off and settled by the inbox.
+
+        Locks nothing and writes nothing itself: there is one way to settle.
+        """
+        return Saved(drain=True, unsent=unsent.of_player(char_id))
 
     def insert_pending(self, deliveries: Iterable[Delivery]) -> set[UUID]:
         """Write receipts without effects; known sessions stay as they are.
@@ -158,6 +168,7 @@ class CombatStateSaver:
                 *write.participants(intake.cases()),
                 write.finish_pending(intake.waiting, endings),
                 *write.effects(plan),
+                write.released_belts(intake.cases(), endings),
                 write.rejected(intake.rejected),
             ],
         )

@@ -128,6 +128,15 @@ SELECT * FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::int[
                      %s::int[], %s::uuid[])
 """
 
+# Only of characters whose row the caller holds. Whatever belt is reserved beyond them,
+# of a fighter whom the result does not name, is released by the sweep.
+RELEASE_BELTS = """
+UPDATE inventory i
+SET reserved_session_id = NULL
+FROM unnest(%s::uuid[], %s::bigint[]) AS n (session_id, character_id)
+WHERE i.reserved_session_id = n.session_id AND i.character_id = n.character_id
+"""
+
 # In plan order: a character's lines are read in the order of their ids.
 INSERT_LEDGER = """
 INSERT INTO settlement_ledger

@@ -46,6 +46,17 @@ def finish_pending(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Wri
     return Write(sql.FINISH_PENDING, rows, frozenset({4}), every_row="combat_history")
 
 
+def released_belts(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
+    """What the settled combats reserved; a failed one keeps it, to be replayed."""
+    rows = [
+        (case.session_id, char_id)
+        for case in cases
+        if case.payload is not None and endings[case.session_id][1] is None
+        for char_id in case.payload.players()
+    ]
+    return Write(sql.RELEASE_BELTS, rows)
+
+
 def participants(cases: Sequence[Case]) -> list[Write]:
     players = [
         (char_id, case.finished_at, case.session_id)

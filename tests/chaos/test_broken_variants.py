@@ -77,6 +77,7 @@ def _script_with(name: str, line: str, instead: str) -> Mutate:
             return text.replace(line, instead)
 
         _replace(scripts, "source", broken)
+        scripts.script.cache_clear()
 
     return mutate
 

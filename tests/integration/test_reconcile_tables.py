@@ -277,6 +277,18 @@ planted(
     "INSERT INTO inventory (id, character_id, item_template_id, quantity,"
     f" opening_quantity) VALUES ({EMPTIED}, {ALLY}, 'bandage', 0, 3)",
 )
+planted(
+    "reservation_left",
+    "of a processed combat",
+    update("inventory", f"id = {POTION}", f"reserved_session_id = '{SAMPLE}'"),
+    update("combat_history", of(SAMPLE), "settled_at = now() - interval '1 hour'"),
+)
+planted(
+    "reservation_left",
+    "of a voided combat",
+    update("inventory", f"id = {POTION}", f"reserved_session_id = '{FAILED}'"),
+    update("combat_history", of(FAILED), "settlement_status = 'voided'"),
+)
 planted("row_vanished", "deleted", delete("inventory", f"id = {POTION}"))
 
 
@@ -287,6 +299,14 @@ def test_a_corruption_is_found_as_what_it_is(
     assert found() == {}
     plant(*statements)
     assert set(found()) == {kind}
+
+
+@pytest.mark.parametrize("holder", [SAMPLE, FAILED, UNKNOWN])
+def test_a_belt_that_may_be_held_is_no_finding(holder: UUID) -> None:
+    """Of a combat just settled, of one to be replayed, of one that is still fought."""
+    plant(update("inventory", f"id = {POTION}", f"reserved_session_id = '{holder}'"))
+
+    assert found() == {}
 
 
 @pytest.fixture

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import redis
-from django.db import connection
-from psycopg.pq import Trace
 from pytest_django import Settings
 
 from combat_history.models import CombatHistory, SettlementDiscrepancy
@@ -26,25 +21,9 @@ from tests.support.factories import (
     make_document,
     make_participant,
 )
+from tests.support.trace import statements_in, traced
 
 LARGE = 200
-
-# What the client sends to have something run; parsing and describing go along.
-_RUN = re.compile(r"^F\t\d+\t(Query|Execute)\b", re.MULTILINE)
-
-
-@contextmanager
-def traced(path: Path) -> Iterator[None]:
-    """Have libpq write every protocol message of this connection into `path`."""
-    with path.open("w") as file:
-        connection.ensure_connection()
-        pgconn = connection.connection.pgconn
-        pgconn.trace(file.fileno())
-        pgconn.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
-        try:
-            yield
-        finally:
-            pgconn.untrace()
 
 
 def busy_fight(n: int) -> Document:
@@ -84,7 +63,7 @@ def statements(combats: range, path: Path) -> Counter[str]:
         inbox.record(checked(document))
     with traced(path):
         settle_inbox()
-    return Counter(_RUN.findall(path.read_text()))
+    return statements_in(path)
 
 
 @pytest.mark.usefixtures("world")

@@ -8,10 +8,16 @@ import pytest
 
 from persistence import errors
 from persistence.errors import (
+    CombatFinished,
+    CombatInProgress,
     DiscrepancyCode,
+    DispatchFailed,
     DomainFailure,
     FailureCode,
     HandoffFailed,
+    ItemReserved,
+    OperationInvalid,
+    ParkCode,
     PayloadConflict,
     PayloadInvalid,
     PersistenceError,
@@ -32,6 +38,11 @@ EXAMPLES = [
     SettlementError("detail"),
     DomainFailure(SESSION, "unknown_item", "no such item"),
     ReceiptRaced([SESSION, "another"]),
+    DispatchFailed("dispatch vitals", "character 101", "Redis is away"),
+    CombatInProgress(101, SESSION),
+    CombatFinished(SESSION),
+    ItemReserved(101, SESSION, [55, 56]),
+    OperationInvalid(101, FAULTS),
 ]
 
 
@@ -65,6 +76,11 @@ def test_errors_survive_pickling(error: PersistenceError, protocol: int) -> None
         (EXAMPLES[3], ["[handoff_failed]", SESSION, "did not answer", "submit"]),
         (EXAMPLES[5], ["[unknown_item]", SESSION, "no such item"]),
         (EXAMPLES[6], ["[receipt_raced]", SESSION, "another"]),
+        (EXAMPLES[7], ["[dispatch_failed]", "dispatch vitals", "101", "call again"]),
+        (EXAMPLES[8], ["[combat_in_progress]", "101", SESSION]),
+        (EXAMPLES[9], ["[combat_finished]", SESSION]),
+        (EXAMPLES[10], ["[item_reserved]", "55, 56", "101", SESSION]),
+        (EXAMPLES[11], ["[invalid_operation]", "101", FAULTS[0]["path"]]),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -109,6 +125,25 @@ def test_failure_codes_are_stable() -> None:
         "too_large",
         "payload_conflict",
         "payload_lost",
+        "result_missing",
+    ]
+
+
+def test_codes_of_parked_operations_are_stable() -> None:
+    assert [str(code) for code in ParkCode] == [
+        "invalid_operation",
+        "op_id_reused",
+        "unknown_character",
+        "unknown_item",
+        "item_gone",
+        "item_not_owned",
+        "item_shortage",
+        "item_reserved",
+        "not_allowed",
+        "slot_taken",
+        "out_of_range",
+        "blocked",
+        "unexpected",
     ]
 
 

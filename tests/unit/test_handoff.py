@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,7 @@ def test_a_valid_document_names_its_keys_and_its_snapshots() -> None:
         300,
         1000,
         5,
+        "",
         450,
         20,
         "",
@@ -79,7 +82,7 @@ def test_unchecked_it_is_handed_over_without_a_snapshot() -> None:
     assert handoff.keys[-1] == "combat:doorbell"
     assert handoff.args[0] == ID
     assert before <= handoff.args[3] <= time.time()
-    assert len(handoff.args) == 7
+    assert handoff.args[7:] == [""]
 
 
 def test_unchecked_a_valid_document_is_handed_over_in_full() -> None:
@@ -115,11 +118,19 @@ def test_an_answer_of_another_kind_is_no_acceptance() -> None:
         answer([b"OK", 1])
 
 
-@pytest.mark.parametrize("name", ["handoff", "claim", "finish", "release"])
-def test_every_script_states_its_keys_and_its_reply(name: str) -> None:
+LUA = Path(scripts.__file__).parent / "lua"
+SCRIPTS = [
+    path.stem
+    for path in sorted(LUA.glob("*.lua"))
+    if not path.read_text().startswith("-- Included by")
+]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_states_its_arguments_and_its_reply(name: str) -> None:
     header = "\n".join(
         line for line in scripts.source(name).splitlines() if line.startswith("--")
     )
 
-    assert "KEYS:" in header
+    assert re.search("KEYS:|ARGV:", header)
     assert "Returns" in header

@@ -38,6 +38,12 @@ def test_active_sessions() -> None:
     assert redis_keys.ACTIVE == "combat:active"
 
 
+def test_belts() -> None:
+    assert redis_keys.belts_ready(ID) == f"combat:belts_ready:{TEXT}"
+    assert redis_keys.BELTS_READY_TTL_SECONDS == 60
+    assert redis_keys.BELTS_ORPHANED == "combat:belts_orphaned"
+
+
 def test_conflicting_documents() -> None:
     assert redis_keys.CONFLICT_FIELD_PREFIX == "conflict:"
     assert redis_keys.MAX_CONFLICTS_HELD == 5

@@ -1,0 +1,51 @@
+"""The Celery task that loads the belts of a combat that `start_combat` has begun."""
+
+from __future__ import annotations
+
+import logging
+
+import psycopg
+from celery import shared_task
+from django.db import DatabaseError, InterfaceError, connection
+
+from combat_history import belts
+from persistence import belt_containers, intents
+from persistence.ids import parse_session_id
+from persistence.redis_keys import BELTS
+from persistence.transience import Transience, transience
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(
+    name="assemble_belts",  # the dispatcher sends it by name
+    acks_late=True,  # a killed worker means redelivery; assembling twice is harmless
+    ignore_result=True,
+    max_retries=3,  # bounds redelivery after a lost worker
+    default_retry_delay=1,
+)
+def assemble_belts(session_id: str) -> None:
+    """Reserve the belts of a live combat and put them into its containers.
+
+    What keeps it from doing so leaves the intent, which the sweep sends again. A combat
+    that is over needs no belts.
+    """
+    combat = parse_session_id(session_id)
+    connection.close_if_unusable_or_obsolete()
+    noted = intents.note(BELTS, combat)
+    char_ids = belt_containers.fighters(combat)
+    if char_ids is not None:
+        try:
+            belts.assemble(combat, char_ids)
+        except (DatabaseError, InterfaceError, psycopg.Error) as error:
+            kind = transience(error)
+            if kind is Transience.CONNECTION:
+                connection.close()
+            if kind is None:
+                raise
+            logger.warning(
+                "belts wait for the sweep",
+                extra={"session_id": combat, "error": str(error).strip()},
+            )
+            return
+    intents.strike_out(BELTS, combat, noted)

@@ -1,0 +1,165 @@
+"""The engine's bounded way to Redis: a script runs within `timeout`, or it is told.
+
+Usable from several threads and event loops, never blocking one of the latter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from persistence.scripts import script
+
+
+class NotAnswered(Exception):
+    """Redis did not answer OK within the bound; whether it ran is not known."""
+
+
+class EngineRedis:
+    """Runs the Lua scripts by name; `timeout` includes connecting and one reconnect.
+
+    `replicas`: how many of them must have what a `replicated` script wrote.
+    """
+
+    def __init__(self, url: str, timeout: float, replicas: int = 0) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._replicas = replicas
+        # A quarter to find a stale connection dead, a quarter to connect again, half
+        # for the answer: together never more than `timeout`.
+        self._client = redis.Redis.from_url(
+            url,
+            socket_connect_timeout=timeout / 4,
+            socket_timeout=timeout / 2,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._async_clients: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, redis.asyncio.Redis
+        ] = WeakKeyDictionary()
+
+    def run(
+        self, name: str, keys: list[str], args: list[Any], *, replicated: bool = False
+    ) -> Any:
+        """The script's reply. Raises NotAnswered."""
+        started = time.monotonic()
+        try:
+            try:
+                return self._once(name, keys, args, replicated=replicated)
+            except redis.ConnectionError:
+                # A pooled connection that the server closed long ago fails at once.
+                if time.monotonic() - started > self._timeout / 4:
+                    raise
+                return self._once(name, keys, args, replicated=replicated)
+        except redis.TimeoutError:
+            raise self._too_late() from None
+        except (redis.RedisError, OSError) as error:
+            raise NotAnswered(_describe(error)) from error
+
+    async def arun(
+        self, name: str, keys: list[str], args: list[Any], *, replicated: bool = False
+    ) -> Any:
+        """The asynchronous twin of `run`."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                try:
+                    return await self._aonce(name, keys, args, replicated=replicated)
+                except redis.ConnectionError:
+                    return await self._aonce(name, keys, args, replicated=replicated)
+        except (TimeoutError, redis.TimeoutError):
+            raise self._too_late() from None
+        except (redis.RedisError, OSError) as error:
+            raise NotAnswered(_describe(error)) from error
+
+    def wait_for(self, key: str, seconds: float) -> bool:
+        """Whether something was pushed to the list `key` meanwhile."""
+        try:
+            return bool(self._client.blpop([key], timeout=seconds))
+        except (redis.RedisError, OSError):
+            return False
+
+    async def await_for(self, key: str, seconds: float) -> bool:
+        """The asynchronous twin of `wait_for`."""
+        try:
+            async with asyncio.timeout(seconds * 2):
+                found = self._async_client().blpop([key], timeout=seconds)
+                return bool(await found)
+        except (TimeoutError, redis.RedisError, OSError):
+            return False
+
+    async def aclose(self) -> None:
+        """Close what this event loop used."""
+        client = self._async_clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _once(
+        self, name: str, keys: list[str], args: list[Any], *, replicated: bool
+    ) -> Any:
+        call = [len(keys), *keys, *args]
+        if not (replicated and self._replicas):
+            try:
+                return self._client.evalsha(script(name).sha1, *call)
+            except NoScriptError:
+                return self._client.eval(script(name).source, *call)
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.eval(script(name).source, *call)
+            pipe.wait(self._replicas, self._wait_ms())
+            reply, reached = pipe.execute()
+        return self._if_reached(reply, reached)
+
+    async def _aonce(
+        self, name: str, keys: list[str], args: list[Any], *, replicated: bool
+    ) -> Any:
+        client = self._async_client()
+        call = [len(keys), *keys, *args]
+        if not (replicated and self._replicas):
+            try:
+                return await client.evalsha(script(name).sha1, *call)
+            except NoScriptError:
+                return await client.eval(script(name).source, *call)
+        async with client.pipeline(transaction=False) as pipe:
+            pipe.eval(script(name).source, *call)
+            pipe.wait(self._replicas, self._wait_ms())
+            reply, reached = await pipe.execute()
+        return self._if_reached(reply, reached)
+
+    def _if_reached(self, reply: Any, reached: int) -> Any:
+        if reached < self._replicas:
+            raise NotAnswered(f"{reached} of {self._replicas} replicas have it")
+        return reply
+
+    def _wait_ms(self) -> int:
+        return round(self._timeout * 1000 / 4)
+
+    def _async_client(self) -> redis.asyncio.Redis:
+        """This event loop's own connections."""
+        loop = asyncio.get_running_loop()
+        client = self._async_clients.get(loop)
+        if client is None:
+            client = redis.asyncio.Redis.from_url(
+                self._url,
+                socket_connect_timeout=self._timeout,
+                socket_timeout=self._timeout,
+                retry=AsyncRetry(NoBackoff(), 0),
+            )
+            self._async_clients[loop] = client
+        return client
+
+    def _too_late(self) -> NotAnswered:
+        return NotAnswered(f"Redis did not answer in time (bound {self._timeout} s)")
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

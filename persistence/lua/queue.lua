@@ -1,0 +1,24 @@
+-- Append inventory operations, unless they take what the belt of a running combat holds.
+-- KEYS: account, operations, intents
+-- ARGV: character id, live session prefix, ids they take from (JSON), the operations
+-- Returns {queued, length of the list} or {reserved, the combat, inventory ids ...}.
+local values = account_get(KEYS[1], 'combat_session_id')
+local sid = values and values[1]
+if sid and sid ~= '' then
+    local actor = redis.pcall('HGET', ARGV[2] .. sid, 'actor:' .. ARGV[1])
+    local held = {}
+    if type(actor) == 'string' then
+        local parsed, container = pcall(cjson.decode, actor)
+        local belt = parsed and type(container) == 'table' and container.belt_items or {}
+        for _, item in ipairs(belt) do held[tostring(item.inventory_id)] = true end
+    end
+    local reserved = {'reserved', sid}
+    for _, id in ipairs(cjson.decode(ARGV[3])) do
+        if held[tostring(id)] then reserved[#reserved + 1] = tostring(id) end
+    end
+    if #reserved > 2 then return reserved end
+end
+local length
+for i = 4, #ARGV do length = redis.call('RPUSH', KEYS[2], ARGV[i]) end
+note_intent(KEYS[3], 'inventory:' .. ARGV[1])
+return {'queued', length}

@@ -1,0 +1,51 @@
+-- Register a combat: all of its players enter it, or none does.
+-- KEYS: live session, result hash, active set, intents, then one account a player
+-- ARGV: session id, participants (JSON), intent of the belts, then for each account the
+--       character id and the team as JSON
+-- Returns {started, mode that was closed, its character, ...}, {known}, {finished} or
+--         {busy, character id, its combat}.
+local sid = ARGV[1]
+local kind = redis.call('TYPE', KEYS[1]).ok
+local status = kind == 'hash' and redis.call('HGET', KEYS[1], 'status')
+if status == 'finished' or redis.pcall('HEXISTS', KEYS[2], 'sha256') == 1 then
+    return {'finished'}
+end
+
+local accounts = {}
+for i = 5, #KEYS do
+    local char_id = ARGV[4 + (i - 5) * 2]
+    local values, form = account_get(KEYS[i], 'combat_session_id', 'hp', 'energy')
+    values = values or {}
+    local fights_in = values[1]
+    if fights_in and fights_in ~= '' and fights_in ~= sid then
+        return {'busy', char_id, fights_in}
+    end
+    accounts[#accounts + 1] = {
+        key = KEYS[i], form = form, char_id = char_id, team = ARGV[5 + (i - 5) * 2],
+        hp = tonumber(values[2] or '') and values[2] or 'null',
+        energy = tonumber(values[3] or '') and values[3] or 'null',
+    }
+end
+if status == 'active' then return {'known'} end
+
+local time = redis.call('TIME')
+local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+if kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+local reply = {'started'}
+local session = {'status', 'active', 'participants', ARGV[2], 'heartbeat', now}
+for _, account in ipairs(accounts) do
+    if account.form then
+        local closed = close_sessions(account.key, account.form, account.char_id, KEYS[4])
+        for j = 1, #closed, 2 do
+            reply[#reply + 1], reply[#reply + 2] = closed[j], account.char_id
+        end
+        account_set(account.key, account.form, {'combat_session_id', sid})
+    end
+    session[#session + 1] = 'actor:' .. account.char_id
+    session[#session + 1] = '{"team":' .. account.team .. ',"hp":' .. account.hp
+        .. ',"energy":' .. account.energy .. ',"belt_items":[],"consumed":[]}'
+end
+redis.call('HSET', KEYS[1], unpack(session))
+redis.call('ZADD', KEYS[3], now, sid)
+note_intent(KEYS[4], ARGV[3])
+return reply

@@ -1,0 +1,145 @@
+"""What asks to be applied: elements of the list, and parked operations, read alike.
+
+A request keeps the document as it was received; its identity is the SHA-256 of that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic_core import from_json
+
+from persistence.document import Document, canonical_json, digest
+from persistence.errors import OperationInvalid
+from persistence.operations import (
+    MADE_BY,
+    MAX_OP_ID,
+    Operation,
+    is_op_id,
+    parse_operation,
+)
+from persistence.payload import MAX_BIGINT
+from persistence.savers.parking import OpenOperation
+
+MAX_OPERATION_BYTES = 64 * 1024
+"""An operation has some two hundred; what is larger is kept cut and not read."""
+
+Claim = tuple[str, int | str]
+"""What an operation touches: ("row", inventory id), ("op", op_id), ("stack", template).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`key`: its op_id, or a name made of its bytes where it has no usable one.
+
+    `operation` is None where `fault` says why it is none.
+    """
+
+    key: str
+    op_id: str | None
+    sha256: str
+    document: Any
+    operation: Operation | None
+    fault: str
+
+    def second_key(self) -> str:
+        """Where another operation has its op_id already."""
+        tail = f"#{self.sha256[:12]}"
+        return self.key[: MAX_OP_ID - len(tail)] + tail
+
+    def claims(self, key: str) -> Iterator[Claim]:
+        """What it holds up while it is parked under the key; of a broken one, too."""
+        yield ("op", key)
+        if not isinstance(self.document, dict):
+            return
+        for field in ("inventory_id", "into"):
+            if (claim := row_claim(self.document.get(field))) is not None:
+                yield claim
+        template_id = self.document.get("item_template_id")
+        if isinstance(template_id, str) and self.document.get("op") != "remove":
+            yield ("stack", template_id)
+
+
+def row_claim(reference: object) -> Claim | None:
+    if isinstance(reference, str) and reference.startswith(MADE_BY):
+        return ("op", reference.removeprefix(MADE_BY))
+    return ("row", reference) if type(reference) is int else None
+
+
+def read_element(char_id: int, raw: bytes) -> Request:
+    """One element of the list. Never raises: what is no operation says so."""
+    document, fault = _parsed(raw)
+    kept = document if document is not None and _is_storable(document) else _text(raw)
+    op_id = _op_id(document)
+    key = op_id or f"raw:{hashlib.sha256(raw).hexdigest()[:16]}"
+    operation, fault = _operation(char_id, document, fault)
+    return Request(key, op_id, identity(kept), kept, operation, fault)
+
+
+def read_parked(char_id: int, parked: OpenOperation) -> Request:
+    """A parked operation, to be tried again."""
+    kept, fault = parked.operation, ""
+    document = kept
+    if isinstance(kept, str):
+        document, fault = _parsed(kept.encode())
+    operation, fault = _operation(char_id, document, fault)
+    return Request(
+        parked.op_id, _op_id(document), identity(kept), kept, operation, fault
+    )
+
+
+def identity(document: object) -> str:
+    """SHA-256 of a document as it is kept."""
+    return digest(canonical_json(cast("Document", document)))
+
+
+def _parsed(raw: bytes) -> tuple[object, str]:
+    if len(raw) > MAX_OPERATION_BYTES:
+        return None, f"larger than {MAX_OPERATION_BYTES} bytes"
+    try:
+        return from_json(raw), ""
+    except ValueError as error:
+        return None, f"no JSON: {error}"
+
+
+def _op_id(document: object) -> str | None:
+    op_id = document.get("op_id") if isinstance(document, dict) else None
+    return op_id if is_op_id(op_id) else None
+
+
+def _operation(
+    char_id: int, document: object, fault: str
+) -> tuple[Operation | None, str]:
+    if fault:
+        return None, fault
+    try:
+        return parse_operation(char_id, document), ""
+    except OperationInvalid as error:
+        return None, "; ".join(
+            f"{e['path'] or 'operation'}: {e['message']}" for e in error.errors
+        )
+
+
+def _is_storable(value: object) -> bool:
+    """Whether jsonb holds exactly this; operations hold neither floats nor NUL."""
+    match value:
+        case bool() | None:
+            return True
+        case int():
+            return abs(value) <= MAX_BIGINT
+        case str():
+            return "\x00" not in value
+        case list():
+            return all(map(_is_storable, value))
+        case dict():
+            return all(_is_storable(k) and _is_storable(v) for k, v in value.items())
+    return False
+
+
+def _text(raw: bytes) -> str:
+    text = raw[:MAX_OPERATION_BYTES].decode("utf-8", "backslashreplace")
+    return text.replace("\x00", "\\u0000")

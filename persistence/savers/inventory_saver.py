@@ -1,0 +1,186 @@
+"""InventoryStateSaver: the operations that the game queued for one player.
+
+Tables: inventory, applied_operations, parked_operations, settlement_ledger. Locks: the
+character's row, which guards all of its inventory. The keys of operations are written
+with their effects, so that one is applied once however often it is delivered; the list
+is trimmed after the commit, and what a lost trim left is stepped over by the next save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from persistence import inbox, redis_keys
+from persistence.operations import MADE_BY, Add, Operation, Remove, Split, named_rows
+from persistence.protocols import Saved, SyncScope
+from persistence.savers import inventory_sql as sql
+from persistence.savers.combat_plan import MAX_PIECES
+from persistence.savers.combat_rows import Template
+from persistence.savers.combat_sql import (
+    LOAD_TEMPLATES,
+    LOCK_CHARACTERS,
+    RESERVE_ITEM_IDS,
+    Row,
+    array,
+    fetch,
+    run,
+)
+from persistence.savers.inventory_bag import Bag, Item
+from persistence.savers.inventory_plan import (
+    InventoryPlan,
+    Known,
+    OpenRequest,
+    plan_operations,
+)
+from persistence.savers.inventory_requests import (
+    Request,
+    identity,
+    read_element,
+    read_parked,
+)
+from persistence.savers.parking import Parked, open_operations, park, resolve
+
+if TYPE_CHECKING:
+    from psycopg import Cursor
+
+BATCH = 500
+"""Operations of one save: far below a second of work, and of a lock."""
+
+
+class InventoryStateSaver:
+    """Idempotent by op_id: the same operation again changes nothing."""
+
+    def __init__(self, cursor: Cursor[Row]) -> None:
+        self._cursor = cursor
+
+    def save(self, char_id: int) -> Saved:
+        key = redis_keys.inventory_delta(char_id)
+        # One more than is applied: it tells whether more waits.
+        elements = cast("list[bytes]", inbox.client().lrange(key, 0, BATCH))
+        head = elements[:BATCH]
+        balances = self._lock(char_id)
+        waiting = [
+            OpenRequest(read_parked(char_id, row), row.blocked_by, row.retry_requested)
+            for row in open_operations(self._cursor, SyncScope.INVENTORY, char_id)
+        ]
+        if not head and not any(row.is_requested for row in waiting):
+            return Saved(counts={"absent": 1})
+        requests = [read_element(char_id, raw) for raw in head]
+        tried = [*(row.request for row in waiting), *requests]
+        known = self._known(char_id, waiting, tried)
+        bag = self._bag(char_id, known, tried) if balances else None
+        plan = plan_operations(requests, known, bag, _prefix(char_id))
+        self._write(char_id, balances, bag, plan)
+        return Saved(
+            confirm=partial(_trim, key, head),
+            counts=dict(plan.counts),
+            again=len(elements) > len(head),
+        )
+
+    def _lock(self, char_id: int) -> tuple[int, int] | None:
+        """XP and gold; None where there is no such character."""
+        rows = fetch(self._cursor, LOCK_CHARACTERS, [array([char_id])])
+        return (rows[0][1], rows[0][2]) if rows else None
+
+    def _known(
+        self, char_id: int, waiting: Sequence[OpenRequest], tried: Sequence[Request]
+    ) -> Known:
+        named = set(_op_ids(tried))
+        keys = {key for r in tried for key in (r.key, r.second_key())}
+        documents = sql.discarded(self._cursor, char_id, keys)
+        return Known(
+            applied=sql.applied(self._cursor, _prefix(char_id), named),
+            discarded={key: identity(kept) for key, kept in documents.items()},
+            open=waiting,
+        )
+
+    def _bag(self, char_id: int, known: Known, tried: Sequence[Request]) -> Bag:
+        operations = [r.operation for r in tried if r.operation is not None]
+        named = {
+            row
+            for operation in operations
+            for row in named_rows(operation)
+            if isinstance(row, int)
+        }
+        made = (done.inventory_id for done in known.applied.values())
+        named |= {row_id for row_id in made if row_id is not None}
+        items = sql.items(self._cursor, char_id, named)
+        templates = self._templates(items, operations)
+        new_ids = self._reserved_ids(operations, templates)
+        return Bag(char_id, items, templates, new_ids)
+
+    def _templates(
+        self, items: Sequence[Item], operations: Sequence[Operation]
+    ) -> dict[str, Template]:
+        ids = {item.item_template_id for item in items}
+        for operation in operations:
+            if isinstance(operation, Add | Remove) and operation.item_template_id:
+                ids.add(operation.item_template_id)
+        rows = fetch(self._cursor, LOAD_TEMPLATES, [sorted(ids), [], []])
+        return {row[0]: Template(*row) for row in rows}
+
+    def _reserved_ids(
+        self, operations: Sequence[Operation], templates: dict[str, Template]
+    ) -> Iterator[int]:
+        """As many as these can make rows at most; gaps are harmless."""
+        count = 0
+        for operation in operations:
+            if isinstance(operation, Add):
+                template = templates.get(operation.item_template_id)
+                is_stack = template is None or template.stackable
+                count += 1 if is_stack else min(operation.qty, MAX_PIECES)
+            count += isinstance(operation, Split)
+        if not count:
+            return iter(())
+        rows = fetch(self._cursor, RESERVE_ITEM_IDS, [count])
+        return iter([row[0] for row in rows])
+
+    def _write(
+        self,
+        char_id: int,
+        balances: tuple[int, int] | None,
+        bag: Bag | None,
+        plan: InventoryPlan,
+    ) -> None:
+        if plan.resolved:
+            resolve(self._cursor, SyncScope.INVENTORY, char_id, plan.resolved)
+        parked = [
+            Parked(
+                scope=SyncScope.INVENTORY,
+                character_id=char_id,
+                op_id=entry.key,
+                operation=entry.request.document,
+                code=entry.code,
+                detail=entry.detail,
+                blocked_by=entry.blocked_by,
+            )
+            for entry in plan.parked.values()
+        ]
+        writes = [park(parked), sql.keys(_prefix(char_id), plan.applied)]
+        if bag is not None and balances is not None:
+            writes += sql.effects(bag)
+            writes.append(sql.line(char_id, *balances, bag.movements))
+        run(self._cursor.connection, writes)
+
+
+def _prefix(char_id: int) -> str:
+    """Of the keys of this player's operations."""
+    return f"{SyncScope.INVENTORY}:{char_id}:"
+
+
+def _op_ids(tried: Sequence[Request]) -> Iterator[str]:
+    """The operations they are or name."""
+    for request in tried:
+        if request.op_id is not None:
+            yield request.op_id
+        if request.operation is not None:
+            for row in named_rows(request.operation):
+                if isinstance(row, str):
+                    yield row.removeprefix(MADE_BY)
+
+
+def _trim(key: str, handled: Sequence[bytes]) -> None:
+    if handled:
+        inbox.script("trim")(keys=[key], args=list(handled))

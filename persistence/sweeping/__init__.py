@@ -1,0 +1,1 @@
+"""One module for each place where something is left: rows, sessions, accounts, ..."""

@@ -1,0 +1,51 @@
+"""Finished sessions whose `result`, the engine's net in `cs:`, was never handed off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from persistence import accounts, inbox, redis_keys
+
+FINISHED = b"finished"
+
+
+def of_player(char_id: int) -> dict[UUID, bytes]:
+    """Of the combats that the player's account names."""
+    named = accounts.read(char_id, ["combat_session_id", "last_combat_session_id"])
+    found: dict[UUID, bytes] = {}
+    for text in filter(None, named.values()):
+        session_id = _session_id(text)
+        if session_id and (raw := owed(session_id)) is not None:
+            found[session_id] = raw
+    return found
+
+
+def owed(session_id: UUID) -> bytes | None:
+    """The document that nobody handed off, as far as Redis knows."""
+    client = inbox.client()
+    key = redis_keys.session(session_id)
+    if client.type(key) != b"hash":
+        return None
+    status, raw = client.hmget(key, ["status", "result"])
+    if status != FINISHED or not isinstance(raw, bytes):
+        return None
+    known = client.hexists(redis_keys.result(session_id), "sha256")
+    return None if known else raw
+
+
+def sessions() -> Iterator[UUID]:
+    """Every session that Redis holds as a hash; foreign keys are left out."""
+    for key in inbox.client().scan_iter(
+        match=f"{redis_keys.SESSION_PREFIX}*", count=1000, _type="hash"
+    ):
+        text = key.decode("utf-8", "replace").removeprefix(redis_keys.SESSION_PREFIX)
+        if (session_id := _session_id(text)) is not None:
+            yield session_id
+
+
+def _session_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
