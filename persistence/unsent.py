@@ -9,6 +9,8 @@ from persistence import accounts, inbox, redis_keys
 
 FINISHED = b"finished"
 
+PAGE_KEYS = 1000
+
 
 def of_player(char_id: int) -> dict[UUID, bytes]:
     """Of the combats that the player's account names."""
@@ -34,14 +36,20 @@ def owed(session_id: UUID) -> bytes | None:
     return None if known else raw
 
 
-def sessions() -> Iterator[UUID]:
-    """Every session that Redis holds as a hash; foreign keys are left out."""
-    for key in inbox.client().scan_iter(
-        match=f"{redis_keys.SESSION_PREFIX}*", count=1000, _type="hash"
-    ):
-        text = key.decode("utf-8", "replace").removeprefix(redis_keys.SESSION_PREFIX)
-        if (session_id := _session_id(text)) is not None:
-            yield session_id
+def finished() -> Iterator[UUID]:
+    """Every finished session that Redis holds; foreign keys are left out."""
+    cursor = b"0"
+    while True:
+        cursor, *keys = inbox.script("session_scan")(
+            args=[cursor, redis_keys.SESSION_PREFIX, PAGE_KEYS]
+        )
+        for key in keys:
+            text = key.decode("utf-8", "replace")
+            session_id = _session_id(text.removeprefix(redis_keys.SESSION_PREFIX))
+            if session_id is not None:
+                yield session_id
+        if cursor == b"0":
+            return
 
 
 def _session_id(text: str) -> UUID | None:

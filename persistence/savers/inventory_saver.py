@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from persistence import inbox, redis_keys
+from persistence.errors import ParkCode
 from persistence.operations import MADE_BY, Add, Operation, Remove, Split, named_rows
 from persistence.protocols import Saved, SyncScope
 from persistence.savers import inventory_sql as sql
@@ -61,10 +62,7 @@ class InventoryStateSaver:
         elements = cast("list[bytes]", inbox.client().lrange(key, 0, BATCH))
         head = elements[:BATCH]
         balances = self._lock(char_id)
-        waiting = [
-            OpenRequest(read_parked(char_id, row), row.blocked_by, row.retry_requested)
-            for row in open_operations(self._cursor, SyncScope.INVENTORY, char_id)
-        ]
+        waiting = self._waiting(char_id)
         if not head and not any(row.is_requested for row in waiting):
             return Saved(counts={"absent": 1})
         requests = [read_element(char_id, raw) for raw in head]
@@ -83,6 +81,14 @@ class InventoryStateSaver:
         """XP and gold; None where there is no such character."""
         rows = fetch(self._cursor, LOCK_CHARACTERS, [array([char_id])])
         return (rows[0][1], rows[0][2]) if rows else None
+
+    def _waiting(self, char_id: int) -> list[OpenRequest]:
+        """Parked operations; a row of a save that failed as a whole is none of them."""
+        return [
+            OpenRequest(read_parked(char_id, row), row.blocked_by, row.retry_requested)
+            for row in open_operations(self._cursor, SyncScope.INVENTORY, char_id)
+            if row.code != ParkCode.UNEXPECTED
+        ]
 
     def _known(
         self, char_id: int, waiting: Sequence[OpenRequest], tried: Sequence[Request]

@@ -30,8 +30,8 @@ MAX_AHEAD = timedelta(minutes=5)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Not given, not changed. At the moment of a combat its hp and energy stand: the hand-off
-# wrote them into the cache, beside a location it knows nothing of.
+# Not given, not changed. At the moment of a combat its hp and energy stand: the
+# hand-off wrote them into the cache, beside a location it knows nothing of.
 SAVE = """
 UPDATE characters c
 SET hp = CASE WHEN tie THEN c.hp ELSE COALESCE(%(hp)s, c.hp) END,
@@ -98,7 +98,9 @@ class VitalsStateSaver:
         self, char_id: int, cache: Mapping[str, str | None], code: str, detail: str
     ) -> Saved:
         # No column takes a NUL, and one in the cache is what a person is to see.
-        seen = {name: value and value.replace("\0", "\\0") for name, value in cache.items()}
+        seen = {
+            name: value and value.replace("\0", "\\0") for name, value in cache.items()
+        }
         parked = Parked(SyncScope.VITALS, char_id, OP_ID, seen, code, detail)
         run(self._cursor.connection, [park([parked])])
         return Saved(counts={"parked": 1})

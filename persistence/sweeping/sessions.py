@@ -39,7 +39,7 @@ REPORTED = "reported"
 def hand_off_unsent() -> int:
     """Results that the engine left in `cs:` and never handed off."""
     handed = 0
-    for session_id in unsent.sessions():
+    for session_id in unsent.finished():
         raw = unsent.owed(session_id)
         if raw is not None:
             handed += rescue.hand_off(session_id, raw)
@@ -48,7 +48,7 @@ def hand_off_unsent() -> int:
 
 def report_missing() -> int:
     """Finished sessions without a result: a row says so; nothing is invented."""
-    return sum(map(_report_if_missing, unsent.sessions()))
+    return sum(map(_report_if_missing, unsent.finished()))
 
 
 def force_abandoned() -> int:
