@@ -228,7 +228,7 @@ class _Memory:
 class _Question:
     session_id: UUID
     char_id: int
-    call: list[str | int]
+    call: list[str]
 
     @classmethod
     def about(cls, session_id: UUID | str, char_id: int) -> _Question | None:
@@ -247,7 +247,7 @@ class _Question:
             redis_keys.UNKNOWN_PREFIX + text,
             redis_keys.INBOX,
         ]
-        return cls(id_, char_id, [len(keys), *keys, text, str(char_id)])
+        return cls(id_, char_id, [*keys, text, str(char_id)])
 
     def read(self, reply: Any) -> Lookup | _Traces:
         """The answer, where Redis alone can give a true one."""
@@ -363,17 +363,17 @@ def _ask(question: _Question) -> Any:
     # Not redis-py's Script: its bookkeeping costs a tenth of the round trip.
     client = redis_clients.client()
     try:
-        return client.evalsha(scripts.script("lookup").sha1, *question.call)
+        return client.evalsha(scripts.script("lookup").sha1, KEYS, *question.call)
     except NoScriptError:
-        return client.eval(scripts.script("lookup").source, *question.call)
+        return client.eval(scripts.script("lookup").source, KEYS, *question.call)
 
 
 async def _aask(question: _Question) -> Any:
     client = redis_clients.async_client()
     try:
-        return await client.evalsha(scripts.script("lookup").sha1, *question.call)
+        return await client.evalsha(scripts.script("lookup").sha1, KEYS, *question.call)
     except NoScriptError:
-        return await client.eval(scripts.script("lookup").source, *question.call)
+        return await client.eval(scripts.script("lookup").source, KEYS, *question.call)
 
 
 def _redis_is_away() -> _Traces:

@@ -70,11 +70,8 @@ class Doorbell:
         try:
             for task, args in messages:
                 self._app.send_task(task, args=list(args), ignore_result=True)
-        except Exception:
-            # The broker is away for the others, too.
-            logger.warning(
-                "ring failed; beat and the sweep make up for it", exc_info=True
-            )
+        except Exception as error:  # noqa: BLE001 -- the broker is away for the others, too
+            logger.warning("ring failed; beat and the sweep make up for it: %s", error)
 
 
 def _producer(broker_url: str) -> Celery:

@@ -17,8 +17,9 @@ OVERDUE_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A member of the set, taken apart."""
+    """A member of the set, taken apart as far as it can be read."""
 
+    member: bytes
     scope: str
     subject: str
 
@@ -46,4 +47,14 @@ def overdue(limit: int) -> list[Intent]:
     members: list[bytes] = inbox.client().zrangebyscore(
         redis_keys.INTENTS, "-inf", until, start=0, num=limit
     )  # type: ignore[assignment]  # no scores asked for: plain members
-    return [Intent(*member.decode().partition(":")[::2]) for member in members]
+    return [_read(member) for member in members]
+
+
+def forget(intent: Intent) -> None:
+    """Of what nobody can deliver."""
+    inbox.client().zrem(redis_keys.INTENTS, intent.member)
+
+
+def _read(member: bytes) -> Intent:
+    scope, _, subject = member.decode("utf-8", "replace").partition(":")
+    return Intent(member, scope, subject)

@@ -13,6 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settlement_project.settings")
 app = Celery("settlement_project")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.autodiscover_tasks(["persistence"], related_name="belt_tasks")
 
 
 @worker_process_init.connect

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from combat_history.belt_orphans import release_orphaned
 from persistence.protocols import Saved
 from persistence.sweeping import accounts, intents, rows, sessions
 from persistence.transience import transience
@@ -27,6 +28,7 @@ CASES: Mapping[str, Callable[[], int]] = {
     "accounts_closing": accounts.note_closing,
     "accounts_freed": accounts.free_orphans,
     "intents_sent": intents.send_overdue,
+    "belts_released": release_orphaned,
 }
 """Kind of loss -> what puts it back, and how often it did. The README's table."""
 

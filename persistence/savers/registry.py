@@ -10,10 +10,14 @@ from persistence.protocols import Saver, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.savers.combat_sql import Row
+from persistence.savers.inventory_saver import InventoryStateSaver
+from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.savers.vitals_saver import VitalsStateSaver
 
 SAVER_REGISTRY: Mapping[SyncScope, Callable[[Cursor[Row]], Saver]] = {
     SyncScope.COMBAT_RESULT: CombatStateSaver,
+    SyncScope.INVENTORY: InventoryStateSaver,
     SyncScope.VITALS: VitalsStateSaver,
+    SyncScope.SCENARIO: ScenarioStateSaver,
     SyncScope.CLEANUP: CleanupStateSaver,
 }

@@ -6,7 +6,7 @@ import logging
 
 from celery import current_app
 
-from persistence import inbox, intents, redis_keys
+from persistence import intents, redis_keys
 from persistence.ids import parse_session_id
 from persistence.protocols import SyncScope
 
@@ -29,9 +29,8 @@ def _send(intent: intents.Intent) -> int:
             scope, char_id = SyncScope(intent.scope), int(intent.subject)
             name, args = "task_sync_state", [str(scope), char_id]
     except ValueError:
-        member = redis_keys.intent(intent.scope, intent.subject)
-        logger.error("intent is not readable", extra={"member": member})
-        inbox.client().zrem(redis_keys.INTENTS, member)
+        logger.error("intent is not readable", extra={"member": intent.member})
+        intents.forget(intent)
         return 0
     current_app.send_task(name, args=args)
     return 1

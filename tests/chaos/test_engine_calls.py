@@ -197,9 +197,13 @@ def test_a_result_that_no_replica_has_is_not_accepted(
         assert after.submit_combat_sync(lost.document) is Receipt.ACCEPTED
         after.close()
         journal.accepted |= {kept.session_id, lost.session_id}
-        env = {"REDIS_URL": replica_url, "CELERY_BROKER_URL": replica_url}
         with (
-            running_worker(tmp_path, **pair.environment(**env)),
+            running_worker(
+                tmp_path,
+                DATABASE_URL=pair.database_url(),
+                REDIS_URL=replica_url,
+                CELERY_BROKER_URL=replica_url,
+            ),
             closing(Oracle(pair.database_url(), replica_url)) as oracle,
         ):
             wait_settled(oracle, journal)

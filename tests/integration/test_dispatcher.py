@@ -201,7 +201,7 @@ def test_a_dispatch_is_noted_before_it_rings(
 
 
 def test_the_seeds_short_name_of_the_combat_scope() -> None:
-    assert SyncScope.COMBAT is SyncScope.COMBAT_RESULT
+    assert SyncScope["COMBAT"] is SyncScope("combat_result")
 
 
 @pytest.mark.parametrize(("scope", "char_id"), [("karma", HERO), ("vitals", 0)])
