@@ -18,7 +18,7 @@ demo: $(VENV)/installed  ## Settle COMBATS=500 simulated fights and prove every 
 run: $(VENV)/installed  ## The same stack, endless, with admin and Flower
 	@$(BIN)/python manage.py run
 
-test: $(VENV)/installed  ## The whole test suite
+test: $(VENV)/installed .venv-engine/installed  ## The whole test suite
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed-dev  ## ruff, mypy --strict, missing migrations
@@ -33,7 +33,7 @@ bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
 clean:  ## Remove the virtual environment and the embedded servers' data
 	@test ! -x $(BIN)/python || $(BIN)/python -c 'from pathlib import Path; \
 		from settlement_project.embedded import stop; stop(Path(".data"))'
-	rm -rf $(VENV) .data
+	rm -rf $(VENV) .venv-engine .data
 
 $(VENV)/installed: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed."; exit 1; }
@@ -45,4 +45,10 @@ $(VENV)/installed: requirements.txt
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# The engine is another program, with pins of its own and no Django.
+.venv-engine/installed: requirements-engine.txt $(VENV)/installed
+	$(BIN)/python -m venv .venv-engine
+	.venv-engine/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-engine.txt
 	@touch $@

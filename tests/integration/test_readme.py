@@ -1,0 +1,105 @@
+"""The README's snippets, run as a reader would: beside the game's pins, no Django."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from combat_history.models import Character, CombatHistory, InventoryItem
+from tests.support.factories import HERO, SWORD, make_document
+from tests.support.waiting import wait_until
+from tests.support.worker import PROJECT_ROOT, environment
+
+pytestmark = pytest.mark.usefixtures("world", "worker")
+
+ENGINE_PYTHON = PROJECT_ROOT / ".venv-engine" / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def engine_python() -> Path:
+    """An interpreter with `requirements-engine.txt`; `make test` has made it."""
+    if not ENGINE_PYTHON.exists():
+        pytest.skip("make .venv-engine/installed makes the engine's environment")
+    return ENGINE_PYTHON
+
+
+def snippets(section: str) -> list[str]:
+    text = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+    (body,) = re.findall(rf"^## {section}\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    return re.findall(r"```python\n(.*?)```", body, re.DOTALL)
+
+
+def run(python: Path, code: str, **env: str) -> str:
+    done = subprocess.run(
+        [python, "-W", "error::RuntimeWarning", "-c", code],
+        cwd=PROJECT_ROOT,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_engines_environment_is_the_games(engine_python: Path) -> None:
+    code = """
+import importlib.metadata, importlib.util
+print(importlib.metadata.version("celery"), importlib.metadata.version("redis"))
+assert importlib.util.find_spec("django") is None
+"""
+
+    assert run(engine_python, code).split() == ["5.6.3", "5.0.8"]
+
+
+def test_the_engines_snippet_fights_and_switches(
+    engine_python: Path, redis_client: redis.Redis
+) -> None:
+    document = make_document()
+    use = f"""
+document = {json.dumps(document)!r}
+
+
+async def main():
+    await fight({document["session_id"]!r}, document)
+    await play(101)
+    await dispatcher.aclose()
+
+
+asyncio.run(main())
+"""
+
+    told = run(engine_python, snippets("For the engine")[0] + use)
+
+    assert "hp_pot_small" in told
+    wait_until(is_settled, "the fight is settled")
+    wait_until(lambda: is_bare(SWORD), "the sword is unequipped")
+    wait_until(lambda: not redis_client.exists("dispatch:intents"), "all is saved")
+    assert Character.objects.get(pk=HERO).xp == 10
+
+
+def test_a_bare_producer_needs_nothing_of_ours(
+    engine_python: Path, tmp_path: Path, redis_client: redis.Redis
+) -> None:
+    document: Any = make_document()
+    use = f"\nsend(json.loads({json.dumps(document)!r}))\n"
+    code = f"import os; os.chdir({str(tmp_path)!r})\n"
+
+    run(engine_python, code + snippets("For the engine")[1] + use)
+
+    wait_until(is_settled, "the fight is settled")
+
+
+def is_settled() -> bool:
+    return CombatHistory.objects.filter(settlement_status="processed").exists()
+
+
+def is_bare(inventory_id: int) -> bool:
+    return not InventoryItem.objects.get(pk=inventory_id).is_equipped
