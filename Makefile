@@ -3,6 +3,9 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
+BOT_VENV := .venv-bot
+BOT_CODE := persistence/telegram.py $(wildcard examples/*.py examples/*/*.py)
+ENGINE_VENV := .venv-engine
 COMBATS ?= 500
 SEED ?=
 
@@ -18,13 +21,14 @@ demo: $(VENV)/installed  ## Settle COMBATS=500 simulated fights and prove every 
 run: $(VENV)/installed  ## The same stack, endless, with admin and Flower
 	@$(BIN)/python manage.py run
 
-test: $(VENV)/installed .venv-engine/installed  ## The whole test suite
+test: $(VENV)/installed $(ENGINE_VENV)/installed $(BOT_VENV)/installed  ## The whole test suite
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/installed-dev  ## ruff, mypy --strict, missing migrations
+lint: $(VENV)/installed-dev $(BOT_VENV)/installed  ## ruff, mypy --strict, missing migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy .
+	$(BIN)/python -m mypy --python-executable $(BOT_VENV)/bin/python $(BOT_CODE)
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
@@ -33,7 +37,7 @@ bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
 clean:  ## Remove the virtual environment and the embedded servers' data
 	@test ! -x $(BIN)/python || $(BIN)/python -c 'from pathlib import Path; \
 		from settlement_project.embedded import stop; stop(Path(".data"))'
-	rm -rf $(VENV) .venv-engine .data
+	rm -rf $(VENV) $(ENGINE_VENV) $(BOT_VENV) .data
 
 $(VENV)/installed: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed."; exit 1; }
@@ -48,7 +52,13 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	@touch $@
 
 # The engine is another program, with pins of its own and no Django.
-.venv-engine/installed: requirements-engine.txt $(VENV)/installed
-	$(BIN)/python -m venv .venv-engine
-	.venv-engine/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-engine.txt
+$(ENGINE_VENV)/installed: requirements-engine.txt $(VENV)/installed
+	$(BIN)/python -m venv $(ENGINE_VENV)
+	$(ENGINE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-engine.txt
+	@touch $@
+
+# The bot is another program: aiogram wants an older pydantic than requirements.txt has.
+$(BOT_VENV)/installed: requirements-bot.txt $(VENV)/installed
+	$(BIN)/python -m venv $(BOT_VENV)
+	$(BOT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bot.txt
 	@touch $@
