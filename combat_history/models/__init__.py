@@ -17,21 +17,35 @@ from combat_history.models.ledger import (
     ScenarioSession,
     SettlementDiscrepancy,
 )
+from combat_history.models.review import (
+    AuditEntry,
+    CombatRevision,
+    MinuteCount,
+    ReplayRequest,
+    SettlementControl,
+    Triage,
+)
 from combat_history.models.world import Character, InventoryItem, ItemTemplate
 
 __all__ = [
     "AppliedOperation",
+    "AuditEntry",
     "Character",
     "CombatHistory",
     "CombatParticipant",
     "CombatReplay",
+    "CombatRevision",
     "InventoryItem",
     "ItemTemplate",
     "LedgerLine",
+    "MinuteCount",
     "ParkedOperation",
     "RejectedPayload",
+    "ReplayRequest",
     "ScenarioSession",
     "SettlementAttempt",
+    "SettlementControl",
     "SettlementDiscrepancy",
     "Status",
+    "Triage",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
@@ -50,6 +50,9 @@ class CombatHistory(models.Model):
     )
     received_at = models.DateTimeField(db_default=Now())
     settled_at = models.DateTimeField(null=True)
+    compensated_at = models.DateTimeField(
+        null=True, help_text=_("Its effects were undone by counter-lines.")
+    )
     due_at = models.DateTimeField(
         db_default=Now(), help_text=_("A pending row past this time is swept.")
     )
@@ -64,7 +67,12 @@ class CombatHistory(models.Model):
         db_table = "combat_history"
         verbose_name = _("combat")
         verbose_name_plural = _("combats")
-        permissions = [("replay_combat", _("Can replay failed combats"))]
+        permissions = [
+            ("replay_combat", _("Can replay failed combats")),
+            ("correct_combat", _("Can correct the document of a failed combat")),
+            ("void_combat", _("Can void combats that are not settled")),
+            ("compensate_combat", _("Can undo settled combats")),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(settlement_status__in=Status.values),
@@ -82,6 +90,11 @@ class CombatHistory(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(attempts__gte=0), name="combat_history_attempts"
+            ),
+            models.CheckConstraint(
+                condition=Q(compensated_at__isnull=True)
+                | Q(settlement_status="processed"),
+                name="combat_history_compensated_was_processed",
             ),
         ]
         indexes = [
@@ -104,6 +117,19 @@ class CombatHistory(models.Model):
                 condition=Q(settlement_status="failed"),
                 name="combat_history_failed",
             ),
+            # The admin's filters: few rows, or none at all, among ten million.
+            models.Index(
+                F("finished_at").desc(),
+                condition=Q(settlement_status="voided"),
+                name="combat_history_voided",
+            ),
+            models.Index(
+                F("finished_at").desc(),
+                condition=Q(compensated_at__isnull=False),
+                name="combat_history_compensated",
+            ),
+            # Figures of the last hour, day, week; rows are written in that order.
+            BrinIndex(fields=["settled_at"], name="combat_history_settled_at"),
         ]
 
     def __str__(self) -> str:

@@ -12,9 +12,10 @@ class LedgerLine(models.Model):
     """Deltas of one combat for one character, and the balances after them.
 
     One line per player participant, zeros included; one `operation` line per applied
-    run of inventory operations, without a session and without deltas. Lines of a
-    character are ordered by id: they are written under its row lock. `items` holds the
-    inventory movements: {inventory_id, item_template_id, kind, delta, after,
+    run of inventory operations, without a session and without deltas; one
+    `compensation` line for each line that an admin undid, its deltas reversed. Lines of
+    a character are ordered by id: they are written under its row lock. `items` holds
+    the inventory movements: {inventory_id, item_template_id, kind, delta, after,
     durability_after?, image?}, the image being the full row where it was removed.
 
     No foreign keys: `reconcile` proves both sides, and a check per line would cost a
@@ -25,6 +26,7 @@ class LedgerLine(models.Model):
         OPENING = "opening", _("opening balance")
         SETTLEMENT = "settlement", _("settlement")
         OPERATION = "operation", _("inventory operations")
+        COMPENSATION = "compensation", _("compensation")
 
     id = models.BigAutoField(primary_key=True)
     session_id = models.UUIDField(null=True)
@@ -48,13 +50,17 @@ class LedgerLine(models.Model):
                 name="settlement_ledger_once",
             ),
             models.CheckConstraint(
-                condition=Q(kind__in=["opening", "settlement", "operation"]),
+                condition=Q(
+                    kind__in=["opening", "settlement", "operation", "compensation"]
+                ),
                 name="settlement_ledger_known_kind",
             ),
             models.CheckConstraint(
-                condition=Q(kind="settlement", session_id__isnull=False)
-                | (~Q(kind="settlement") & Q(session_id__isnull=True)),
-                name="settlement_ledger_session_iff_settlement",
+                condition=Q(
+                    kind__in=["settlement", "compensation"], session_id__isnull=False
+                )
+                | (Q(kind__in=["opening", "operation"]) & Q(session_id__isnull=True)),
+                name="settlement_ledger_session_iff_of_combat",
             ),
             models.CheckConstraint(
                 condition=Q(gold_after__gte=0) & Q(xp_after__gte=0),
