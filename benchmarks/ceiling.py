@@ -171,6 +171,10 @@ def _statements(
         (*line[:-1], orjson.dumps(line[-1]).decode()) for line in ledger.lines
     ]
     yield sql.INSERT_LEDGER, lines, frozenset({7})
+    belts: list[Row] = [
+        (session_id, char_id) for char_id, _, session_id in participants
+    ]
+    yield sql.RELEASE_BELTS, belts, frozenset()
 
 
 def _history(entry: Entry, combat: Combat) -> Row:

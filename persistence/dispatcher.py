@@ -156,8 +156,8 @@ class SyncDispatcher:
         fights elsewhere (nobody has entered then), CombatFinished or DispatchFailed.
         """
         call, sid, ids = _start(session_id, char_ids, teams)
-        self._started(call, sid, await self._acall(call))
-        loaded = await self._redis.await_for(
+        is_new = self._started(call, sid, await self._acall(call))
+        loaded = is_new and await self._redis.await_for(
             redis_keys.belts_ready(sid), self._timeout / 4
         )
         return _actors(sid, loaded, ids, await self._acall(_read_actors(sid, ids)))
@@ -170,8 +170,10 @@ class SyncDispatcher:
     ) -> CombatStart:
         """The synchronous twin of `start_combat`."""
         call, sid, ids = _start(session_id, char_ids, teams)
-        self._started(call, sid, self._call(call))
-        loaded = self._redis.wait_for(redis_keys.belts_ready(sid), self._timeout / 4)
+        is_new = self._started(call, sid, self._call(call))
+        loaded = is_new and self._redis.wait_for(
+            redis_keys.belts_ready(sid), self._timeout / 4
+        )
         return _actors(sid, loaded, ids, self._call(_read_actors(sid, ids)))
 
     async def heartbeat(self, session_id: SessionId) -> bool:
@@ -269,7 +271,7 @@ class SyncDispatcher:
             raise PayloadConflict(str(handoff.session_id))
         return receipt
 
-    def _started(self, call: _Call, session_id: UUID, reply: Any) -> None:
+    def _started(self, call: _Call, session_id: UUID, reply: Any) -> bool:
         word, *rest = _texts(reply)
         if word == "busy":
             raise CombatInProgress(int(rest[0]), rest[1])
@@ -278,6 +280,7 @@ class SyncDispatcher:
         self._doorbell.press("assemble_belts", str(session_id))
         for mode, char_id in zip(rest[::2], rest[1::2], strict=True):
             self._ring(SyncScope(mode), int(char_id))
+        return word == "started"
 
     def _queued(self, char_id: int, reply: Any) -> None:
         word, *rest = _texts(reply)
@@ -339,22 +342,26 @@ def _read_actors(session_id: UUID, char_ids: list[int]) -> _Call:
         "start_combat",
         f"combat {session_id}",
         "actors",
-        [redis_keys.session(session_id)],
-        [redis_keys.actor_field(char_id) for char_id in char_ids],
+        [redis_keys.session(session_id), redis_keys.INTENTS],
+        [
+            redis_keys.intent(redis_keys.BELTS, session_id),
+            *map(redis_keys.actor_field, char_ids),
+        ],
     )
 
 
 def _actors(
     session_id: UUID, loaded: bool, char_ids: list[int], reply: Any
 ) -> CombatStart:
+    are_awaited, *containers = reply
     actors = {}
-    for char_id, container in zip(char_ids, reply, strict=True):
+    for char_id, container in zip(char_ids, containers, strict=True):
         try:
             actors[char_id] = CombatSessionContainerDTO.model_validate_json(container)
         except (ValidationError, TypeError):
             # The fight ended meanwhile, or the engine writes containers of its own.
             actors[char_id] = CombatSessionContainerDTO()
-    return CombatStart(session_id, actors, loaded)
+    return CombatStart(session_id, actors, loaded or not are_awaited)
 
 
 def _heartbeat(session_id: SessionId) -> _Call:

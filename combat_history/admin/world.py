@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.base import (
-    SEARCH_BY_CHARACTER,
+    SEARCH_BY_BOTH,
     BoundedAdmin,
     ReadOnlyAdmin,
     column,
@@ -79,6 +79,7 @@ class InventoryItemAdmin(ReadOnlyAdmin):
         column(_("quantity"), "quantity"),
         equipped,
         column(_("slot"), "slot"),
+        column(_("reserved for combat"), "reserved_session_id"),
         column(_("durability"), "durability"),
         column(_("maximal durability"), "max_durability"),
     )
@@ -91,8 +92,8 @@ class InventoryItemAdmin(ReadOnlyAdmin):
     list_select_related = ("character", "item_template")
     ordering = ("-id",)
     search_fields = ("id",)
-    search_help_text = SEARCH_BY_CHARACTER
-    session_field = ""
+    search_help_text = SEARCH_BY_BOTH
+    session_field = "reserved_session_id"
 
 
 LABELS = {

@@ -1,34 +1,111 @@
-"""What a character carries on its belt: the seed's assembler, over HTTP."""
+"""A character's belt over HTTP, and belts reserved for a fight."""
 
 from __future__ import annotations
 
-import re
+from http import HTTPStatus
+from uuid import UUID
 
-from combat_history.api.schemas import Belt, BeltEntry
+import redis
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from pydantic import ValidationError
+
+from combat_history import belts
+from combat_history.api.endpoint import json_response
+from combat_history.api.problems import Problem, faults, unavailable
+from combat_history.api.schemas import (
+    Belt,
+    BeltEntry,
+    BeltRequest,
+    HeldItem,
+    ReservedBelts,
+)
 from combat_history.models import Character, InventoryItem
+from persistence.belt_containers import Stage
 
-_SLOT = re.compile(r"belt_([1-9][0-9]*)")
+MAX_BODY_BYTES = 64 * 1024
+"""A thousand ids of the greatest length take a third of it."""
 
 
 def belt_of(char_id: int) -> Belt | None:
     """Equipped rows of the slots belt_1, belt_2, …; None for an unknown character."""
     rows = InventoryItem.objects.filter(
         character_id=char_id, is_equipped=True, slot__startswith="belt_"
-    ).values_list("id", "item_template_id", "slot", "quantity")
+    ).values_list("id", "item_template_id", "slot", "quantity", "reserved_session_id")
     numbered = [
         (
-            int(slot[1]),
+            number,
             BeltEntry(
                 inventory_id=row[0],
                 item_template_id=row[1],
                 slot=row[2],
                 quantity=row[3],
+                reserved_by=row[4],
             ),
         )
         for row in rows
-        if (slot := _SLOT.fullmatch(row[2] or ""))
+        if (number := belts.slot_number(row[2]))
     ]
     if not numbered and not Character.objects.filter(pk=char_id).exists():
         return None
     numbered.sort(key=lambda entry: (entry[0], entry[1].inventory_id))
     return Belt(character_id=char_id, items=[entry for _, entry in numbered])
+
+
+async def reserve(request: HttpRequest, session_id: UUID) -> HttpResponse:
+    """What `belts.assemble` reserves; also before the fight is in Redis."""
+    try:
+        wanted = BeltRequest.model_validate_json(request.read(MAX_BODY_BYTES + 1))
+    except ValidationError as error:
+        raise _refusal(error) from None
+    try:
+        assembly = await sync_to_async(_assemble)(session_id, wanted.char_ids)
+    except redis.RedisError:
+        raise unavailable("Redis did not answer; ask again") from None
+    if assembly.stage is Stage.OVER:
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            "combat_over",
+            f"combat {session_id} is over: no belt is reserved for it",
+        )
+    return json_response(_reserved(session_id, assembly))
+
+
+def _assemble(session_id: UUID, char_ids: list[int]) -> belts.Assembly:
+    connection.close_if_unusable_or_obsolete()
+    return belts.assemble(session_id, char_ids)
+
+
+def _reserved(session_id: UUID, assembly: belts.Assembly) -> ReservedBelts:
+    return ReservedBelts(
+        session_id=session_id,
+        belts={
+            char_id: [
+                BeltEntry(**item.model_dump(), reserved_by=session_id) for item in items
+            ]
+            for char_id, items in assembly.belts.items()
+        },
+        held=[
+            HeldItem(
+                inventory_id=item.inventory_id,
+                character_id=item.character_id,
+                reserved_by=item.session_id,
+            )
+            for item in assembly.held
+        ],
+        unknown=assembly.unknown,
+    )
+
+
+def _refusal(error: ValidationError) -> Problem:
+    told = [
+        {"path": ".".join(map(str, fault["loc"])), "message": fault["msg"]}
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid_request",
+        "nothing was reserved",
+        errors=faults(told),
+    )

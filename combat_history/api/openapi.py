@@ -21,9 +21,11 @@ _REFERENCE = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (
     schemas.Accepted,
     schemas.Belt,
+    schemas.BeltRequest,
     schemas.CombatPage,
     schemas.CombatResult,
     schemas.ProblemDetails,
+    schemas.ReservedBelts,
 )
 
 _PROBLEMS = {
@@ -56,6 +58,7 @@ def document() -> Json:
         "paths": {
             "/api/combats": {"post": _hand_off()},
             "/api/combats/{session_id}/result": {"get": _result()},
+            "/api/combats/{session_id}/belts": {"post": _reserve_belts()},
             "/api/characters/{character_id}/combats": {"get": _combats()},
             "/api/characters/{character_id}/belt": {"get": _belt()},
             "/api/openapi.json": {"get": _self()},
@@ -88,12 +91,7 @@ def _result() -> Json:
         "operationId": "getCombatResult",
         "summary": "What became of a fight, for one player",
         "parameters": [
-            _parameter(
-                "session_id",
-                "path",
-                {"type": "string"},
-                "UUID, 32 hex digits or 22 base64url characters.",
-            ),
+            _session_id(),
             {
                 **_parameter(
                     "char_id",
@@ -163,6 +161,36 @@ def _belt() -> Json:
     }
 
 
+def _reserve_belts() -> Json:
+    over = {
+        **_problems("409")["409"],
+        "description": "The fight is over: nothing was reserved.",
+    }
+    refused = {
+        **_problems("422")["422"],
+        "description": "The body breaks the contract; nothing was reserved.",
+    }
+    return {
+        "operationId": "reserveBelts",
+        "summary": "Reserve the belts of a fight's players, and put them into its cs:",
+        "description": (
+            "Harmless to repeat. May come before the fight is in Redis: what has not "
+            "appeared there within a minute is released again by the sweep."
+        ),
+        "parameters": [_session_id()],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _ref("BeltRequest")}},
+        },
+        "responses": {
+            "200": _answer("The belts as the fight may use them.", "ReservedBelts"),
+            **_problems("400"),
+            "409": over,
+            "422": refused,
+        },
+    }
+
+
 def _self() -> Json:
     content = {"application/json": {"schema": {"type": "object"}}}
     return {
@@ -214,6 +242,15 @@ def _problems(*statuses: str) -> Json:
         }
         for status in sorted({*statuses, *_COMMON_PROBLEMS})
     }
+
+
+def _session_id() -> Json:
+    return _parameter(
+        "session_id",
+        "path",
+        {"type": "string"},
+        "UUID, 32 hex digits or 22 base64url characters.",
+    )
 
 
 def _character_id() -> Json:

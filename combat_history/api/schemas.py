@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from combat_history.lookup import Credit, Outcome, State
+from persistence.payload import MAX_BIGINT, MAX_PARTICIPANTS
 
 
 class _Body(BaseModel):
@@ -46,11 +48,41 @@ class BeltEntry(_Body):
     item_template_id: str
     slot: str
     quantity: int
+    reserved_by: UUID | None = Field(
+        None,
+        description="The fight it is reserved for; left out where there is none.",
+        exclude_if=lambda session_id: session_id is None,
+    )
 
 
 class Belt(_Body):
     character_id: int
     items: list[BeltEntry]
+
+
+class BeltRequest(_Body):
+    char_ids: list[Annotated[int, Field(strict=True, ge=1, le=MAX_BIGINT)]] = Field(
+        description="The players of the fight.",
+        min_length=1,
+        max_length=MAX_PARTICIPANTS,
+    )
+
+
+class HeldItem(_Body):
+    inventory_id: int
+    character_id: int
+    reserved_by: UUID
+
+
+class ReservedBelts(_Body):
+    session_id: UUID
+    belts: dict[int, list[BeltEntry]] = Field(
+        description="By character id, in the order of the slots."
+    )
+    held: list[HeldItem] = Field(
+        description="On a belt, but reserved for another fight: not to be used."
+    )
+    unknown: list[int] = Field(description="Ids that no character has.")
 
 
 class Accepted(_Body):

@@ -9,6 +9,7 @@ app_name = "api"
 urlpatterns = [
     path("combats", views.combats, name="combats"),
     path("combats/<str:session_id>/result", views.result, name="result"),
+    path("combats/<str:session_id>/belts", views.combat_belts, name="combat_belts"),
     path(
         "characters/<str:character_id>/combats",
         views.character_combats,

@@ -7,8 +7,7 @@ from http import HTTPStatus
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from combat_history.api import handoff, openapi, pages, parameters, results
-from combat_history.api.belt import belt_of
+from combat_history.api import belt, handoff, openapi, pages, parameters, results
 from combat_history.api.endpoint import endpoint, json_response
 from combat_history.api.problems import Problem
 
@@ -23,6 +22,13 @@ async def result(
     request: HttpRequest, caller: str, session_id: str
 ) -> HttpResponseBase:
     return await results.result(request, caller, parameters.session_id(session_id))
+
+
+@endpoint("POST")
+async def combat_belts(
+    request: HttpRequest, caller: str, session_id: str
+) -> HttpResponseBase:
+    return await belt.reserve(request, parameters.session_id(session_id))
 
 
 @endpoint("GET")
@@ -45,12 +51,12 @@ async def character_belt(
     request: HttpRequest, caller: str, character_id: str
 ) -> HttpResponseBase:
     char_id = parameters.character_id("character_id", character_id)
-    belt = await sync_to_async(belt_of)(char_id)
-    if belt is None:
+    found = await sync_to_async(belt.belt_of)(char_id)
+    if found is None:
         raise Problem(
             HTTPStatus.NOT_FOUND, "unknown_character", "there is no such character"
         )
-    return json_response(belt)
+    return json_response(found)
 
 
 async def description(request: HttpRequest) -> HttpResponse:

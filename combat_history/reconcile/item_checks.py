@@ -104,6 +104,16 @@ GROUP BY inventory_id, item.character_id, item.quantity
 HAVING max(place) FILTER (WHERE image IS NOT NULL) = max(place)
 """
 
+# Of a fighter whom the result does not name it is released by the next sweep.
+RESERVATION_LEFT = """
+SELECT item.id AS inventory_id, item.character_id, combat.session_id,
+       combat.settlement_status
+FROM inventory item
+JOIN combat_history combat ON combat.session_id = item.reserved_session_id
+WHERE combat.settlement_status = 'voided'
+   OR combat.settled_at < now() - %(overdue_ms)s * interval '1 millisecond'
+"""
+
 ITEM_CHECKS = (
     TableCheck(
         "opening_lines",
@@ -159,5 +169,11 @@ ITEM_CHECKS = (
         ROW_VANISHED,
         "moved {delta:+}, is not there, and was never removed",
         given=GONE,
+    ),
+    TableCheck(
+        "reservation_left",
+        "no item is reserved for a combat that is over",
+        RESERVATION_LEFT,
+        "reserved, but the combat is {settlement_status}",
     ),
 )

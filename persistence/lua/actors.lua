@@ -1,7 +1,7 @@
--- KEYS: live session   ARGV: actor fields
--- Returns their containers in that order, nil where there is none.
-local found = redis.pcall('HMGET', KEYS[1], unpack(ARGV))
-if not found.err then return found end
-local none = {}
-for i = 1, #ARGV do none[i] = false end
-return none
+-- The containers of a live session, and whether its belts are still to come.
+-- KEYS: live session, intents   ARGV: intent of the belts, actor fields
+-- Returns {1 if the belts are not loaded yet, container, ...}, nil where there is none.
+local reply = {redis.call('ZSCORE', KEYS[2], ARGV[1]) and 1 or 0}
+local found = redis.pcall('HMGET', KEYS[1], unpack(ARGV, 2))
+for i = 2, #ARGV do reply[i] = not found.err and found[i - 1] end
+return reply

@@ -266,13 +266,15 @@ def _parked(char_id: int, session: _Session, code: ParkCode, detail: str) -> Par
     return Parked(SyncScope.SCENARIO, char_id, op_id, session.operation, code, detail)
 
 
-def _remove(char_id: int, closed: list[_Snapshot]) -> None:
-    """The hashes of sessions that are over, as far as they are still what was saved."""
+def _remove(char_id: int, closed: list[_Snapshot]) -> bool:
+    """The hashes of sessions that are over; False where one went on since the save."""
     if not closed:
-        return
+        return True
     ids = [s.session.id for s in closed]
     source = scripts.source("account") + scripts.source("scenario_done")
-    inbox.client().register_script(source)(
-        keys=[redis_keys.account(char_id), *map(redis_keys.scenario, ids)],
-        args=[word for s in closed for word in (s.session.id, s.seen)],
+    return bool(
+        inbox.client().register_script(source)(
+            keys=[redis_keys.account(char_id), *map(redis_keys.scenario, ids)],
+            args=[word for s in closed for word in (s.session.id, s.seen)],
+        )
     )

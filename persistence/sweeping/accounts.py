@@ -51,7 +51,8 @@ def _free(account: _Busy) -> int:
     try:
         session_id = parse_session_id(account.combat)
     except ValueError:
-        return _leave(account)
+        # Of no fight that could be looked for: the engine's own business.
+        return 0
     client = inbox.client()
     if (
         client.exists(redis_keys.session(session_id))

@@ -142,6 +142,9 @@ def test_a_combat_begins_with_the_belt_and_with_nothing_else_open(
     (potion,) = started.actors[HERO].belt_items
     assert (potion.inventory_id, potion.quantity) == (55, 5)
     assert InventoryItem.objects.get(pk=55).reserved_session_id == fight
+    again = engine.start_combat_sync(fight, [HERO])
+    assert again.belts_loaded
+    assert again.actors == started.actors
     wait_until(lambda: is_closed(redis_client, GameMode.SCENARIO), "it is closed")
     assert ScenarioSession.objects.get(pk=road).closed_at is not None
     with pytest.raises(CombatInProgress):
