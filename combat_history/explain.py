@@ -104,7 +104,7 @@ FAILURES: dict[str, Explanation] = {
             "The fight ended, or its live session vanished, and no result was ever "
             "handed over. What the session held is kept here; nothing was applied."
         ),
-        _("Ask the engine's developers; if they find the result, let them send it."),
+        _("Ask the developers of the engine; a result that they find can still be sent."),
     ),
 }
 
