@@ -1,0 +1,82 @@
+"""The record of every action of a person: done, skipped, denied or failed.
+
+Written in the transaction of the action, so that neither is there without the other;
+what was denied or failed is written by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from combat_history.models import AuditEntry
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+logger = logging.getLogger(__name__)
+
+Outcome = AuditEntry.Outcome
+
+MIN_REASON_LENGTH = 10
+MAX_REASON_LENGTH = 1000
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the HTTP request that is being answered; the middleware sets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What became of one target. `before` and `after`: what the action changed."""
+
+    target_id: str
+    outcome: Outcome
+    detail: str = ""
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+
+
+def record(
+    actor: User, verb: str, target_type: str, acts: Iterable[Act], reason: str
+) -> None:
+    """One entry and one log line for each target; runs in the caller's transaction."""
+    entries = [
+        AuditEntry(
+            actor_id=actor.pk,
+            actor_name=actor.get_username(),
+            verb=verb,
+            target_type=target_type,
+            target_id=act.target_id,
+            reason=reason[:MAX_REASON_LENGTH],
+            before=act.before,
+            after=act.after,
+            outcome=act.outcome,
+            detail=act.detail,
+            request_id=request_id.get(),
+        )
+        for act in acts
+    ]
+    AuditEntry.objects.bulk_create(entries)
+    for entry in entries:
+        logger.info(
+            verb,
+            extra={
+                "target": f"{target_type} {entry.target_id}",
+                "actor": actor.pk,
+                "outcome": f"{entry.outcome} {entry.detail}".strip(),
+                "request_id": entry.request_id,
+            },
+        )
+
+
+def checked_reason(reason: str) -> str:
+    """The reason without its margins. Raises ValueError where it says too little."""
+    reason = reason.strip()
+    if not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
+        raise ValueError(
+            f"a reason has {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters"
+        )
+    return reason

@@ -1,0 +1,56 @@
+"""A request's id: of the proxy's header where there is one, for log and audit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponse
+
+from combat_history.audit import request_id
+
+HEADER = "X-Request-ID"
+_USABLE = re.compile(r"[\w.:-]{1,64}")
+
+Answer = Callable[[HttpRequest], HttpResponse]
+AsyncAnswer = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+class RequestIdMiddleware:
+    """Keeps the event loop free under ASGI, and the thread's path under WSGI."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Answer | AsyncAnswer) -> None:
+        self._get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+        if iscoroutinefunction(self._get_response):
+            return self._acall(request)
+        id_ = _begin(request)
+        response = self._get_response(request)
+        assert isinstance(response, HttpResponse)
+        return _named(response, id_)
+
+    async def _acall(self, request: HttpRequest) -> HttpResponse:
+        id_ = _begin(request)
+        response = self._get_response(request)
+        assert not isinstance(response, HttpResponse)
+        return _named(await response, id_)
+
+
+def _begin(request: HttpRequest) -> str:
+    given = request.headers.get(HEADER, "")
+    id_ = given if _USABLE.fullmatch(given) else uuid4().hex
+    request_id.set(id_)
+    return id_
+
+
+def _named(response: HttpResponse, id_: str) -> HttpResponse:
+    response.headers[HEADER] = id_
+    return response
