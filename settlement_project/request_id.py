@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from combat_history.audit import request_id
 
 HEADER = "X-Request-ID"
 _USABLE = re.compile(r"[\w.:-]{1,64}")
 
-Answer = Callable[[HttpRequest], HttpResponse]
-AsyncAnswer = Callable[[HttpRequest], Awaitable[HttpResponse]]
+Answer = Callable[[HttpRequest], HttpResponseBase]
+AsyncAnswer = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class RequestIdMiddleware:
@@ -29,18 +30,18 @@ class RequestIdMiddleware:
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if iscoroutinefunction(self._get_response):
             return self._acall(request)
         id_ = _begin(request)
         response = self._get_response(request)
-        assert isinstance(response, HttpResponse)
+        assert isinstance(response, HttpResponseBase)
         return _named(response, id_)
 
-    async def _acall(self, request: HttpRequest) -> HttpResponse:
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         id_ = _begin(request)
         response = self._get_response(request)
-        assert not isinstance(response, HttpResponse)
+        assert not isinstance(response, HttpResponseBase)
         return _named(await response, id_)
 
 
@@ -51,6 +52,6 @@ def _begin(request: HttpRequest) -> str:
     return id_
 
 
-def _named(response: HttpResponse, id_: str) -> HttpResponse:
+def _named(response: HttpResponseBase, id_: str) -> HttpResponseBase:
     response.headers[HEADER] = id_
     return response
