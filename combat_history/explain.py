@@ -106,6 +106,14 @@ FAILURES: dict[str, Explanation] = {
         ),
         _("Ask the developers of the engine; a result that they find can still be sent."),
     ),
+    FailureCode.STATE_MOVED: Explanation(
+        _("state moved"),
+        _(
+            "Balances, items or templates changed between the preview and the replay. "
+            "What was previewed is what runs: so nothing was applied."
+        ),
+        _("Look at a new preview, then replay again."),
+    ),
 }
 
 DISCREPANCIES: dict[str, Explanation] = {

@@ -37,6 +37,7 @@ class FailureCode(StrEnum):
     PAYLOAD_CONFLICT = "payload_conflict"
     PAYLOAD_LOST = "payload_lost"
     RESULT_MISSING = "result_missing"
+    STATE_MOVED = "state_moved"
 
 
 class DiscrepancyCode(StrEnum):

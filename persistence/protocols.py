@@ -35,9 +35,9 @@ class Saved:
     """What one save did, and what is left to do once it is committed.
 
     `confirm` tells Redis; it is idempotent, and repeated by the next save where it did
-    not run. `counts` go to the log. `again`: more waits for this player. `drain`: the
-    combat inbox has something due. `unsent`: results that were never handed off, which
-    is to be done before that.
+    not run. False: more came since, save again. `counts` go to the log. `again`: more
+    waits for this player. `drain`: the combat inbox has something due. `unsent`:
+    results that were never handed off, which is to be done before that.
     """
 
     confirm: Callable[[], object] = lambda: None

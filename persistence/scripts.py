@@ -21,6 +21,7 @@ _INCLUDES = {
     "lookup": ("account",),
     "queue": ("account", "intents"),
     "restore": ("account",),
+    "scenario_done": ("account",),
     "start": ("account", "intents", "sessions"),
     "switch": ("account", "intents", "sessions"),
 }

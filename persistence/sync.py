@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 import psycopg
 import redis
@@ -28,8 +29,8 @@ logger = logging.getLogger(__name__)
 TRIES = 3
 """Of a save that met contention: what holds the row lets go within the lock timeout."""
 
-WHOLE_SAVE = "save"
-"""`op_id` of a save that failed as a whole."""
+WHOLE_SAVE = ""
+"""`op_id` of a save that failed as a whole: no operation can have it."""
 
 
 def save(scope: SyncScope, char_id: int) -> Saved | None:
@@ -47,7 +48,7 @@ def save(scope: SyncScope, char_id: int) -> Saved | None:
         # Mid-statement: what the connection has done is not known.
         connection.close()
         raise
-    except redis.RedisError:
+    except (redis.ConnectionError, redis.TimeoutError):
         logger.warning("not saved, Redis is away", exc_info=True)
         return None
     except Exception as error:  # noqa: BLE001 -- transient waits, the rest is parked
@@ -55,7 +56,9 @@ def save(scope: SyncScope, char_id: int) -> Saved | None:
     if saved.unsent:
         for session_id, raw in saved.unsent.items():
             rescue.hand_off(session_id, raw)
-    saved.confirm()
+    if saved.confirm() is False:
+        # More came since the save: what is closing stays named, and is saved again.
+        saved = replace(saved, again=True)
     if closing and not saved.again:
         accounts.closed(char_id, scope, closing)
     if not saved.again:

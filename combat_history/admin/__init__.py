@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.history import CombatHistoryAdmin
+from combat_history.admin.parked import ParkedOperationAdmin
 from combat_history.admin.records import (
     AppliedOperationAdmin,
     LedgerLineAdmin,
@@ -25,6 +26,7 @@ from combat_history.models import (
     InventoryItem,
     ItemTemplate,
     LedgerLine,
+    ParkedOperation,
     RejectedPayload,
     SettlementAttempt,
     SettlementDiscrepancy,
@@ -39,6 +41,7 @@ admin.site.register(SettlementDiscrepancy, SettlementDiscrepancyAdmin)
 admin.site.register(SettlementAttempt, SettlementAttemptAdmin)
 admin.site.register(RejectedPayload, RejectedPayloadAdmin)
 admin.site.register(AppliedOperation, AppliedOperationAdmin)
+admin.site.register(ParkedOperation, ParkedOperationAdmin)
 admin.site.register(Character, CharacterAdmin)
 admin.site.register(InventoryItem, InventoryItemAdmin)
 admin.site.register(ItemTemplate, ItemTemplateAdmin)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from combat_history.belt_orphans import release_orphaned
+from combat_history.parked import ask_unanswered
 from persistence.protocols import Saved
 from persistence.sweeping import accounts, intents, rows, sessions
 from persistence.transience import transience
@@ -29,6 +30,7 @@ CASES: Mapping[str, Callable[[], int]] = {
     "accounts_freed": accounts.free_orphans,
     "intents_sent": intents.send_overdue,
     "belts_released": release_orphaned,
+    "replays_asked": ask_unanswered,
 }
 """Kind of loss -> what puts it back, and how often it did. The README's table."""
 

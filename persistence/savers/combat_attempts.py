@@ -45,6 +45,12 @@ SET settlement_status = 'failed', failure_code = %s, failure_detail = %s,
 WHERE session_id = %s AND settlement_status = 'pending'
 """
 
+FAIL_REQUEST = """
+UPDATE replay_requests
+SET state = 'failed', detail = %s, finished_at = clock_timestamp()
+WHERE session_id = %s AND state = 'queued'
+"""
+
 
 def begin(
     cursor: Cursor[Row], session_id: UUID, worker: str, lease_ms: int
@@ -71,4 +77,7 @@ def fail(
 ) -> bool:
     """pending -> failed. False where the row is not pending (any more)."""
     cursor.execute(FAIL, [code, detail, traceback, session_id])
-    return cursor.rowcount == 1
+    if cursor.rowcount != 1:
+        return False
+    cursor.execute(FAIL_REQUEST, [f"{code}: {detail}", session_id])
+    return True

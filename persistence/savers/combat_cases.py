@@ -49,6 +49,8 @@ class Case:
     payload: CombatResultPayload | None
     failure: DomainFailure | None
     revision: int = 1
+    fail_on_shortage: bool | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def read_document(
 
 def read_row(row: Sequence[Any], now: datetime) -> Case:
     """A pending row of LOCK_HISTORY: the row's document is the truth."""
-    session_id, _, sha256, raw, revision, text, finished_at = row
+    session_id, _, sha256, raw, revision, text, finished_at, _ = row
     source = raw if raw is not None else text.encode()
     case = read_document(
         parse_document(source),

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from persistence.errors import DiscrepancyCode, DomainFailure, FailureCode
 from persistence.payload import MAX_BIGINT, ParticipantResult
+from persistence.savers.combat_fingerprint import fingerprint
 from persistence.savers.combat_rows import (
     Catalogue,
     CharacterRow,
@@ -47,9 +48,11 @@ def plan_batch(
     plan = Plan()
     for combat in sorted(combats, key=lambda c: (c.finished_at, c.session_id)):
         draft = _Draft(combat, world, catalogue, new_ids)
+        strict = combat.fail_on_shortage
         try:
+            draft.check_state()
             draft.apply()
-            if fail_on_shortage and draft.discrepancies:
+            if draft.discrepancies and (fail_on_shortage if strict is None else strict):
                 raise draft.shortage()
         except DomainFailure as failure:
             plan.failures[combat.session_id] = failure
@@ -78,6 +81,20 @@ class _Draft:
         self.removed: set[int] = set()
         self.ledger: list[LedgerEntry] = []
         self.discrepancies: list[Discrepancy] = []
+
+    def check_state(self) -> None:
+        """Refuse what is not what a person saw when they asked for it."""
+        seen = self.combat.fingerprint
+        if seen is None:
+            return
+        now = fingerprint(
+            self.combat.payload, self.combat.revision, self.world, self.catalogue
+        )
+        if now != seen:
+            raise self._failure(
+                FailureCode.STATE_MOVED,
+                "balances, items or templates changed since the preview",
+            )
 
     def apply(self) -> None:
         players = self.combat.payload.players()

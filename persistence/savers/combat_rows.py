@@ -96,6 +96,10 @@ class Combat:
     finished_at: datetime
     payload: CombatResultPayload
     revision: int = 1
+    fail_on_shortage: bool | None = None
+    """None: as the batch does."""
+    fingerprint: str | None = None
+    """Of the state that a person saw; another one is refused."""
 
 
 @dataclass(frozen=True, slots=True)

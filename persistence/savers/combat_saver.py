@@ -64,6 +64,7 @@ class CombatStateSaver:
     def settle(self, batch: Sequence[Delivery]) -> list[Verdict]:
         """Settle deliveries of distinct sessions; one verdict each, in any order."""
         intake = self._receive(batch)
+        self._obey_requests(intake.waiting)
         plan = self._plan(intake.cases())
         self._write(intake, plan)
         return [*intake.verdicts, *_verdicts(intake, plan)]
@@ -140,6 +141,18 @@ class CombatStateSaver:
                 intake.add_known(delivery, row, now)
         return intake
 
+    def _obey_requests(self, waiting: Sequence[Case]) -> None:
+        """What a person made the terms of a replay holds for it alone."""
+        if not waiting:
+            return
+        ids = sql.array(case.session_id for case in waiting)
+        requests = {
+            row[0]: row for row in sql.fetch(self._cursor, sql.LOAD_REQUESTS, [ids])
+        }
+        for case in waiting:
+            if case.session_id in requests:
+                _, case.fail_on_shortage, case.fingerprint = requests[case.session_id]
+
     def _plan(self, cases: Sequence[Case]) -> Plan:
         combats = [_combat(case) for case in cases if case.payload is not None]
         if not combats:
@@ -167,6 +180,7 @@ class CombatStateSaver:
             [
                 *write.participants(intake.cases()),
                 write.finish_pending(intake.waiting, endings),
+                write.finish_requests(intake.waiting, endings),
                 *write.effects(plan),
                 write.released_belts(intake.cases(), endings),
                 write.rejected(intake.rejected),
@@ -226,13 +240,15 @@ class _Intake:
 
 
 def _terminal(row: Sequence[Any], sha256: str, *, conflicting: bool) -> Verdict:
-    session_id, status, text = row[0], row[1], row[5]
+    session_id, status, text, is_undone = row[0], row[1], row[5], row[7] is not None
     return Verdict(
         session_id,
         Outcome.CONFLICT if conflicting else Outcome.DUPLICATE,
         code=str(FailureCode.PAYLOAD_CONFLICT) if conflicting else "",
         detail=f"already {status}",
-        tombstone=brief(parse_document(text.encode())) if status == PROCESSED else None,
+        tombstone=brief(parse_document(text.encode()))
+        if status == PROCESSED and not is_undone
+        else None,
         sha256=sha256,
     )
 
@@ -252,7 +268,14 @@ def _hash_of(row: Sequence[Any]) -> str:
 
 def _combat(case: Case) -> Combat:
     assert case.payload is not None
-    return Combat(case.session_id, case.finished_at, case.payload, case.revision)
+    return Combat(
+        case.session_id,
+        case.finished_at,
+        case.payload,
+        case.revision,
+        case.fail_on_shortage,
+        case.fingerprint,
+    )
 
 
 def _ending(case: Case, plan: Plan) -> Ending:

@@ -16,13 +16,22 @@ from psycopg import Connection, Cursor
 
 Row = tuple[Any, ...]
 
+# Of a corrected combat, the document of its newest revision.
 LOCK_HISTORY = """
-SELECT session_id, settlement_status, payload_sha256, raw_payload, revision,
-       result_payload::text, finished_at
-FROM combat_history
+SELECT session_id, h.settlement_status, h.payload_sha256,
+       CASE WHEN r.document IS NULL THEN h.raw_payload END, revision,
+       COALESCE(r.document, h.result_payload)::text, h.finished_at, h.compensated_at
+FROM combat_history h
+LEFT JOIN combat_revisions r USING (session_id, revision)
 WHERE session_id = ANY (%s::uuid[])
 ORDER BY session_id
-FOR NO KEY UPDATE
+FOR NO KEY UPDATE OF h
+"""
+
+LOAD_REQUESTS = """
+SELECT session_id, shortages = 'fail', fingerprint
+FROM replay_requests
+WHERE state = 'queued' AND session_id = ANY (%s::uuid[])
 """
 
 LOAD_TEMPLATES = """
@@ -74,17 +83,31 @@ ON CONFLICT (session_id) DO NOTHING
 RETURNING session_id
 """
 
+# A replay that was refused changes nothing: why the combat failed stays known.
 FINISH_PENDING = """
 UPDATE combat_history h
 SET settlement_status = n.status,
     settled_at = CASE n.status WHEN 'processed' THEN clock_timestamp() END,
     payload_sha256 = COALESCE(h.payload_sha256, n.sha256),
-    failure_code = n.failure_code,
-    failure_detail = n.failure_detail,
+    failure_code = CASE n.failure_code WHEN 'state_moved'
+        THEN COALESCE(h.failure_code, n.failure_code) ELSE n.failure_code END,
+    failure_detail = CASE n.failure_code WHEN 'state_moved'
+        THEN COALESCE(h.failure_detail, n.failure_detail) ELSE n.failure_detail END,
     failure_traceback = NULL
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %b::text[])
      AS n (session_id, status, sha256, failure_code, failure_detail)
 WHERE h.session_id = n.session_id AND h.settlement_status = 'pending'
+"""
+
+FINISH_REQUESTS = """
+UPDATE replay_requests q
+SET state = CASE WHEN n.status = 'processed' THEN 'processed'
+                 WHEN n.failure_code = 'state_moved' THEN 'refused' ELSE 'failed' END,
+    detail = COALESCE(n.failure_code || ': ' || n.failure_detail, ''),
+    finished_at = clock_timestamp()
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %b::text[])
+     AS n (session_id, status, failure_code, failure_detail)
+WHERE q.session_id = n.session_id AND q.state = 'queued'
 """
 
 INSERT_PARTICIPANTS = """

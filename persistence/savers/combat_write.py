@@ -46,6 +46,17 @@ def finish_pending(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Wri
     return Write(sql.FINISH_PENDING, rows, frozenset({4}), every_row="combat_history")
 
 
+def finish_requests(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
+    """The answer to whoever asked for a replay."""
+    rows = []
+    for case in cases:
+        status, failure = endings[case.session_id]
+        code = failure.code if failure else None
+        detail = failure.detail if failure else None
+        rows.append((case.session_id, status, code, detail))
+    return Write(sql.FINISH_REQUESTS, rows, frozenset({3}))
+
+
 def released_belts(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
     """What the settled combats reserved; a failed one keeps it, to be replayed."""
     rows = [

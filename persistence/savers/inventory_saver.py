@@ -63,12 +63,16 @@ class InventoryStateSaver:
         head = elements[:BATCH]
         balances = self._lock(char_id)
         waiting = self._waiting(char_id)
-        if not head and not any(row.is_requested for row in waiting):
+        is_replay = any(row.is_requested for row in waiting)
+        if not head and not is_replay:
             return Saved(counts={"absent": 1})
         requests = [read_element(char_id, raw) for raw in head]
         tried = [*(row.request for row in waiting), *requests]
         known = self._known(char_id, waiting, tried)
         bag = self._bag(char_id, known, tried) if balances else None
+        if bag is not None:
+            # Without a replay none of those that wait can make a row.
+            bag.new_ids = self._reserved_ids(tried if is_replay else requests, bag)
         plan = plan_operations(requests, known, bag, _prefix(char_id))
         self._write(char_id, balances, bag, plan)
         return Saved(
@@ -113,9 +117,7 @@ class InventoryStateSaver:
         made = (done.inventory_id for done in known.applied.values())
         named |= {row_id for row_id in made if row_id is not None}
         items = sql.items(self._cursor, char_id, named)
-        templates = self._templates(items, operations)
-        new_ids = self._reserved_ids(operations, templates)
-        return Bag(char_id, items, templates, new_ids)
+        return Bag(char_id, items, self._templates(items, operations), iter(()))
 
     def _templates(
         self, items: Sequence[Item], operations: Sequence[Operation]
@@ -127,14 +129,12 @@ class InventoryStateSaver:
         rows = fetch(self._cursor, LOAD_TEMPLATES, [sorted(ids), [], []])
         return {row[0]: Template(*row) for row in rows}
 
-    def _reserved_ids(
-        self, operations: Sequence[Operation], templates: dict[str, Template]
-    ) -> Iterator[int]:
+    def _reserved_ids(self, tried: Sequence[Request], bag: Bag) -> Iterator[int]:
         """As many as these can make rows at most; gaps are harmless."""
         count = 0
-        for operation in operations:
+        for operation in (request.operation for request in tried):
             if isinstance(operation, Add):
-                template = templates.get(operation.item_template_id)
+                template = bag.templates.get(operation.item_template_id)
                 is_stack = template is None or template.stackable
                 count += 1 if is_stack else min(operation.qty, MAX_PIECES)
             count += isinstance(operation, Split)

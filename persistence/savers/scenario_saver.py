@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from persistence import accounts, inbox, redis_keys, scripts
+from persistence import accounts, inbox, redis_keys
 from persistence.errors import ParkCode
 from persistence.protocols import GameMode, Saved, SyncScope
 from persistence.savers.combat_sql import Row, array, columns, fetch, run
@@ -271,9 +271,8 @@ def _remove(char_id: int, closed: list[_Snapshot]) -> bool:
     if not closed:
         return True
     ids = [s.session.id for s in closed]
-    source = scripts.source("account") + scripts.source("scenario_done")
     return bool(
-        inbox.client().register_script(source)(
+        inbox.script("scenario_done")(
             keys=[redis_keys.account(char_id), *map(redis_keys.scenario, ids)],
             args=[word for s in closed for word in (s.session.id, s.seen)],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
 
@@ -44,8 +45,13 @@ def unheard() -> Iterator[SyncDispatcher]:
 
 
 def set_vitals(client: redis.Redis, **fields: str | int) -> None:
-    vitals: dict[str, str | int] = {"hp": 42, "energy": 7, "location": "forest", "vitals_at": NOW_MS}
-    for name, value in (vitals | fields).items():
+    vitals: dict[str, str | int] = {
+        "hp": 42,
+        "energy": 7,
+        "location": "forest",
+        "vitals_at": NOW_MS,
+    }
+    for name, value in ({"location": "forest"} | vitals | fields).items():
         client.hset("ac:101", name, value)
 
 
@@ -103,14 +109,17 @@ def test_what_was_asked_for_during_a_save_is_saved_again(
     set_vitals(redis_client)
     engine.dispatch_sync(SyncScope.VITALS, char_id=HERO)
 
-    def ask_again() -> None:
+    def save() -> None:
+        in_threads(partial(task_sync_state, "vitals", HERO))
+
+    with ThreadPoolExecutor() as pool:
         with character_locked(HERO):
+            saving = pool.submit(save)
             # The save has read the account by now, and waits for the row.
             wait_until_blocked(1)
             set_vitals(redis_client, hp=41, vitals_at=NOW_MS + 1)
             engine.dispatch_sync(SyncScope.VITALS, char_id=HERO)
-
-    in_threads(ask_again, partial(task_sync_state, "vitals", HERO))
+        saving.result()
 
     assert not is_idle(redis_client)
     task_sync_state("vitals", HERO)

@@ -22,6 +22,7 @@ from combat_history.models import (
     CombatParticipant,
     InventoryItem,
     LedgerLine,
+    ParkedOperation,
     RejectedPayload,
     SettlementAttempt,
     SettlementDiscrepancy,
@@ -51,6 +52,7 @@ RECORDS = (
     SettlementAttempt,
     RejectedPayload,
     AppliedOperation,
+    ParkedOperation,
     Character,
     InventoryItem,
     CombatHistory,
@@ -148,7 +150,15 @@ def one_of_each() -> list[Any]:
         raw=b"{}",
     )
     operation = AppliedOperation.objects.create(key=str(combat.pk), scope="inventory")
-    return [combat, line, lack, attempt, rejected, operation, character, item, template]
+    parked = ParkedOperation.objects.create(
+        scope="inventory",
+        character_id=character.pk,
+        op_id=str(combat.pk),
+        operation={"op": "unequip"},
+        code="item_gone",
+    )
+    records = [line, lack, attempt, rejected, operation]
+    return [combat, *records, character, item, template, parked]
 
 
 def change_url(row: Any) -> str:

@@ -267,7 +267,7 @@ def test_a_conflict_keeps_the_bytes_of_the_other_document() -> None:
 
 def test_a_pending_row_is_read_from_its_own_document_time_and_revision() -> None:
     stored = json.dumps(sample_without("replay_log"))
-    row = (ID, "pending", "c" * 64, None, 3, stored, NOW)
+    row = (ID, "pending", "c" * 64, None, 3, stored, NOW, None)
 
     case = read_row(row, datetime(2030, 1, 1, tzinfo=UTC))
 
@@ -278,7 +278,7 @@ def test_a_pending_row_is_read_from_its_own_document_time_and_revision() -> None
 
 def test_a_pending_row_of_raw_bytes_is_read_from_them() -> None:
     raw = with_member("NaN")
-    row = (ID, "pending", "c" * 64, raw, 1, '{"unstorable": "x"}', NOW)
+    row = (ID, "pending", "c" * 64, raw, 1, '{"unstorable": "x"}', NOW, None)
 
     case = read_row(row, NOW)
 
@@ -288,7 +288,7 @@ def test_a_pending_row_of_raw_bytes_is_read_from_them() -> None:
 
 def test_a_row_written_without_a_hash_gets_the_documents_own() -> None:
     document = sample_without("replay_log")
-    row = (ID, "pending", None, None, 1, json.dumps(document), NOW)
+    row = (ID, "pending", None, None, 1, json.dumps(document), NOW, None)
 
     assert read_row(row, NOW).sha256 == digest(canonical_json(document))
 

@@ -126,6 +126,7 @@ def test_failure_codes_are_stable() -> None:
         "payload_conflict",
         "payload_lost",
         "result_missing",
+        "state_moved",
     ]
 
 

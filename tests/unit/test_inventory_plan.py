@@ -271,6 +271,23 @@ def test_movements_tell_all_that_an_undo_would_need() -> None:
     assert (taken_off["kind"], taken_off["slot"]) == ("unequipped", "off_hand")
 
 
+@pytest.mark.parametrize(
+    ("document", "kind", "moved"),
+    [
+        (op("a", "merge", inventory_id=2, into=1), "merged", [(2, -9, 0), (1, 9, 14)]),
+        (op("a", "split", inventory_id=2, qty=4), "split", [(2, -4, 5), (NEW, 4, 4)]),
+    ],
+)
+def test_pieces_that_change_rows_are_in_the_movements_of_both(
+    document: dict[str, Any], kind: str, moved: list[tuple[int, int, int]]
+) -> None:
+    found = world()
+    found.save(document)
+    assert {m["kind"] for m in found.movements} == {kind}
+    told = [(m["inventory_id"], m["delta"], m["after"]) for m in found.movements]
+    assert told == moved
+
+
 def test_without_a_character_everything_is_parked() -> None:
     found = Inventory(is_known=False)
     found.save(op("a", "add", item_template_id="hp_pot_small", qty=1))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.builders import HIDE, POTION, SWORD, Template
+from persistence.savers.combat_rows import Template
+from tests.unit.builders import FIRST_NEW_ID, HIDE, POTION, SWORD
 from tests.unit.inventories import Inventory, inventory, op, row
 
 SCALE = Template("scale", "Чешуя", "", True, None)
@@ -86,6 +87,36 @@ def test_pieces_that_are_there_are_taken_whatever_is_parked() -> None:
     )
     assert found.codes() == {"more": "out_of_range"}
     assert found.pieces() == {HIDE.id: huge - 9}
+
+
+@pytest.mark.parametrize("saves", [1, 3])
+def test_a_row_is_held_by_whichever_of_its_names(saves: int) -> None:
+    by_name = op("bad", "remove", inventory_id="op:new", qty=9)
+    steps = [
+        op("new", "split", inventory_id=2, qty=3),
+        by_name,
+        op("by_id", "unequip", inventory_id=FIRST_NEW_ID),
+    ]
+    early = inventory(row(2, POTION))
+    for some in [steps] if saves == 1 else [[step] for step in steps]:
+        early.save(*some)
+    assert early.codes() == {"bad": "item_shortage", "by_id": "blocked"}
+
+    late = inventory(row(2, POTION))
+    late.save(op("new", "split", inventory_id=2, qty=3))
+    late.save(op("bad", "remove", inventory_id=FIRST_NEW_ID, qty=9))
+    late.save(op("by_name", "unequip", inventory_id="op:new"))
+    assert late.codes() == {"bad": "item_shortage", "by_name": "blocked"}
+
+
+def test_what_named_a_row_before_it_was_made_holds_it_once_it_is() -> None:
+    found = inventory(row(2, POTION))
+    found.save(
+        op("early", "unequip", inventory_id="op:new"),
+        op("new", "split", inventory_id=2, qty=3),
+        op("by_id", "unequip", inventory_id=FIRST_NEW_ID),
+    )
+    assert found.codes() == {"early": "item_gone", "by_id": "blocked"}
 
 
 def test_a_chain_waits_for_its_first_link_and_follows_its_replay() -> None:

@@ -19,6 +19,7 @@ from combat_history.models import (
     CombatHistory,
     ItemTemplate,
     LedgerLine,
+    ParkedOperation,
     RejectedPayload,
     SettlementAttempt,
     SettlementDiscrepancy,
@@ -265,7 +266,17 @@ def test_data_is_escaped_on_every_page(client: Client) -> None:
         errors=[{"path": SCRIPT, "message": SCRIPT}],
     )
     operation = AppliedOperation.objects.create(key=SCRIPT, scope=SCRIPT)
-    rows = [character, template, item, combat, line, lack, attempt, rejected, operation]
+    parked = ParkedOperation.objects.create(
+        scope=SCRIPT,
+        character_id=HERO,
+        op_id=SCRIPT,
+        operation=SCRIPT,
+        code=SCRIPT,
+        detail=SCRIPT,
+        blocked_by=SCRIPT,
+    )
+    records = [line, lack, attempt, rejected, operation, parked]
+    rows = [character, template, item, combat, *records]
     assert {type(row) for row in rows} == {*RECORDS, ItemTemplate}
     pages = [body(client, change_url(row)) for row in rows]
     pages.append(body(client, f"{LIST_URL}replay/", {"session_id": str(combat.pk)}))

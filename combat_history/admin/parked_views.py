@@ -1,0 +1,264 @@
+"""The pages of replay and discard: choose, confirm with a reason, read what came."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import Error
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.parked_codes import explained
+from combat_history.admin.rendering import visible
+from combat_history.models import ParkedOperation
+from combat_history.parked import (
+    MAX_OPERATIONS,
+    Action,
+    Decision,
+    SkipReason,
+    discard,
+    preview,
+    replay,
+)
+from combat_history.replay import MAX_REASON_LENGTH, MIN_REASON_LENGTH
+from persistence.payload import MAX_BIGINT
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+MAX_LISTED = 20
+"""Operations shown one by one before a decision."""
+
+DECIDE = {Action.REPLAY: replay, Action.DISCARD: discard}
+
+TITLES = {
+    Action.REPLAY: _("Replay parked operations"),
+    Action.DISCARD: _("Discard parked operations"),
+}
+BUTTONS = {Action.REPLAY: _("Replay"), Action.DISCARD: _("Discard")}
+NOTICES = {
+    Action.REPLAY: _(
+        "The next save of the player tries these operations again, in the order in "
+        "which they were parked; those that wait for them follow. One whose cause was "
+        "not removed is parked again."
+    ),
+    Action.DISCARD: _(
+        "These operations will never be applied, and nobody can take that back. What "
+        "waits for them stays parked until it is replayed or discarded."
+    ),
+}
+SKIPPED = {
+    SkipReason.APPLIED: _("already applied"),
+    SkipReason.DISCARDED: _("already discarded"),
+    SkipReason.UNKNOWN: _("not among the parked operations"),
+}
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        label=_("Reason"),
+        min_length=MIN_REASON_LENGTH,
+        max_length=MAX_REASON_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 80}),
+        help_text=_(
+            "Why this is right. It stays in the history of every operation chosen."
+        ),
+    )
+
+
+class ParkedViews(BoundedAdmin):
+    """Two actions of the list, each with a page for one operation or many.
+
+    A GET and the list's action only show; `combat_history.parked` does, and checks the
+    permission again.
+    """
+
+    actions = ("replay_selected", "discard_selected")
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(Action.REPLAY.permission)
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(Action.DISCARD.permission)
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path(
+                f"{action}/",
+                self.admin_site.admin_view(partial(self.decision_view, action=action)),
+                name=f"combat_history_parkedoperation_{action}",
+            )
+            for action in Action
+        ]
+        return [*own, *super().get_urls()]
+
+    @admin.action(
+        permissions=["replay"], description=_("Replay the selected operations")
+    )
+    def replay_selected(
+        self, request: HttpRequest, queryset: QuerySet[ParkedOperation]
+    ) -> HttpResponse:
+        return self._selected(request, queryset, Action.REPLAY)
+
+    @admin.action(
+        permissions=["discard"], description=_("Discard the selected operations")
+    )
+    def discard_selected(
+        self, request: HttpRequest, queryset: QuerySet[ParkedOperation]
+    ) -> HttpResponse:
+        return self._selected(request, queryset, Action.DISCARD)
+
+    def decision_view(self, request: HttpRequest, action: Action) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        permitted = request.user.has_perm(action.permission)
+        if request.method == "POST":
+            pks = _pks(request.POST)
+            form = ReasonForm(request.POST)
+            if not permitted or form.is_valid():
+                return self._decide(request, pks, action)
+            return self._confirmation(request, pks, form, action)
+        if not permitted:
+            raise PermissionDenied
+        return self._confirmation(request, _pks(request.GET), ReasonForm(), action)
+
+    def _selected(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[ParkedOperation],
+        action: Action,
+    ) -> HttpResponse:
+        """Show what would be done: what is parked still first, oldest first."""
+        pks = queryset.order_by("-resolved_at", "pk").values_list("pk", flat=True)
+        selected = list(pks[: MAX_OPERATIONS + 1])
+        if len(selected) > MAX_OPERATIONS:
+            text = gettext(
+                "At most %(count)d operations are decided on at a time; the others "
+                "stay as they are. Repeat the action for them."
+            )
+            self.message_user(
+                request, text % {"count": MAX_OPERATIONS}, messages.WARNING
+            )
+        return self._confirmation(
+            request, selected[:MAX_OPERATIONS], ReasonForm(), action
+        )
+
+    def _decide(
+        self, request: HttpRequest, pks: list[int], action: Action
+    ) -> HttpResponse:
+        actor = cast("User", request.user)  # admin_view lets in nobody else
+        reason = request.POST.get("reason", "")
+        try:
+            decision = DECIDE[action](pks, actor=actor, reason=reason)
+        except Error as error:
+            text = gettext("The database refused; nothing was changed. It said: %s")
+            self.message_user(request, text % error, messages.ERROR)
+        else:
+            self._tell(request, decision, action)
+        return HttpResponseRedirect(_back(pks))
+
+    def _tell(self, request: HttpRequest, decision: Decision, action: Action) -> None:
+        if count := len(decision.done):
+            self.message_user(request, _done(action, count), messages.SUCCESS)
+        for line in _skipped_lines(decision.skipped):
+            self.message_user(request, line, messages.WARNING)
+        if not decision.announced:
+            self.message_user(
+                request,
+                gettext(
+                    "Redis does not answer. The operations are marked; the next save "
+                    "of the player tries them."
+                ),
+                messages.WARNING,
+            )
+
+    def _confirmation(
+        self, request: HttpRequest, pks: list[int], form: ReasonForm, action: Action
+    ) -> HttpResponse:
+        seen = preview(pks)
+        codes = Counter(row.code for row in seen.rows)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": TITLES[action],
+            "notice": NOTICES[action],
+            "button": BUTTONS[action],
+            "opts": self.opts,
+            "media": self.media,
+            "form": form,
+            "action_url": reverse(f"admin:combat_history_parkedoperation_{action}"),
+            "back_url": _back(pks),
+            "pks": [row.pk for row in seen.rows],
+            "listed": [
+                {
+                    "pk": row.pk,
+                    "op_id": visible(row.op_id),
+                    "scope": row.scope,
+                    "character_id": row.character_id,
+                    "code": row.code,
+                    "label": explained(row.code).label,
+                    "detail": visible(row.detail),
+                    "holds_up": row.pk in seen.holds_up,
+                }
+                for row in seen.rows[:MAX_LISTED]
+            ],
+            "unlisted": max(0, len(seen.rows) - MAX_LISTED),
+            "causes": [(explained(code), count) for code, count in codes.most_common()],
+            "skipped_lines": _skipped_lines(seen.skipped),
+        }
+        template = "admin/combat_history/parkedoperation/decide.html"
+        return TemplateResponse(request, template, context)
+
+
+def _done(action: Action, count: int) -> str:
+    if action is Action.REPLAY:
+        text = ngettext(
+            "%(count)d operation is tried again.",
+            "%(count)d operations are tried again.",
+            count,
+        )
+    else:
+        text = ngettext(
+            "%(count)d operation was discarded.",
+            "%(count)d operations were discarded.",
+            count,
+        )
+    return text % {"count": count}
+
+
+def _pks(query: QueryDict) -> list[int]:
+    texts = query.getlist("id")
+    if not all(text.isascii() and text.isdigit() for text in texts):
+        raise BadRequest("ids are whole numbers")
+    pks = [int(text) for text in texts if len(text) < 20]
+    if not 1 <= len(pks) <= MAX_OPERATIONS or max(pks) > MAX_BIGINT:
+        raise BadRequest(f"1 to {MAX_OPERATIONS} ids are expected")
+    return pks
+
+
+def _skipped_lines(skipped: dict[int, SkipReason]) -> list[str]:
+    return [
+        ngettext(
+            "%(count)d operation is skipped: %(reason)s.",
+            "%(count)d operations are skipped: %(reason)s.",
+            count,
+        )
+        % {"count": count, "reason": SKIPPED[reason]}
+        for reason, count in Counter(skipped.values()).items()
+    ]
+
+
+def _back(pks: Sequence[int]) -> str:
+    if len(pks) == 1:
+        return reverse("admin:combat_history_parkedoperation_change", args=[pks[0]])
+    return reverse("admin:combat_history_parkedoperation_changelist")

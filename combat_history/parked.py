@@ -1,0 +1,257 @@
+"""Parked operations: an operator has them tried again, or discards them for ever.
+
+A replay applies nothing: it marks the row and asks for a save of the player, whose
+Saver tries it like everything else. What a discarded one held up stays parked until it
+is replayed or discarded itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import redis
+from celery import current_app
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.db import Error, transaction
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+
+from combat_history.models import Character, ParkedOperation
+from combat_history.replay import MAX_REASON_LENGTH, MIN_REASON_LENGTH
+from persistence import inbox, redis_keys
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+logger = logging.getLogger(__name__)
+
+MAX_OPERATIONS = 500
+"""Of one decision: their players are locked together, and a person answers for each."""
+
+UNANSWERED_AFTER = timedelta(seconds=5)
+"""A save that was asked for is in work by now, or its message is lost."""
+
+
+class Action(StrEnum):
+    """What can be done to a parked operation, each with a permission of its own."""
+
+    REPLAY = "replay"
+    DISCARD = "discard"
+
+    @property
+    def permission(self) -> str:
+        return f"combat_history.{self}_parkedoperation"
+
+
+class SkipReason(StrEnum):
+    APPLIED = "applied"
+    DISCARDED = "discarded"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`rows` are parked still; `holds_up` says whether others wait for them."""
+
+    rows: Sequence[ParkedOperation]
+    holds_up: set[int]
+    skipped: dict[int, SkipReason]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`announced`: the saves are asked for; otherwise the sweep asks, or the game."""
+
+    done: list[int]
+    skipped: dict[int, SkipReason]
+    announced: bool = True
+
+
+def preview(pks: Sequence[int]) -> Preview:
+    """What an action would do to these operations now. Reads only."""
+    waiting = ParkedOperation.objects.filter(
+        scope=OuterRef("scope"),
+        character_id=OuterRef("character_id"),
+        blocked_by=OuterRef("op_id"),
+        resolved_at=None,
+    )
+    found = ParkedOperation.objects.filter(pk__in=pks).annotate(holds=Exists(waiting))
+    rows = list(found.order_by("pk"))
+    return Preview(
+        rows=[row for row in rows if row.resolution is None],
+        holds_up={row.pk for row in rows if row.holds},
+        skipped=_skipped(pks, {row.pk: row.resolution for row in rows}),
+    )
+
+
+def replay(pks: Sequence[int], *, actor: User, reason: str) -> Decision:
+    """Have parked operations tried again by the next save of their players.
+
+    One transaction marks the rows and writes an audit entry for every one asked for;
+    what is resolved is skipped. The saves are asked for after the commit: if Redis is
+    away, or this process dies in between, `ask_unanswered` does.
+
+    Raises PermissionDenied, audited; ValueError for a reason or a number out of bounds;
+    the database's own error, audited where it still can be, with nothing changed.
+    """
+    decision, players = _decide(Action.REPLAY, pks, actor, reason)
+    return Decision(decision.done, decision.skipped, _ask(players))
+
+
+def discard(pks: Sequence[int], *, actor: User, reason: str) -> Decision:
+    """Have parked operations never applied; they hold nothing up any more.
+
+    Raises as `replay` does.
+    """
+    decision, _ = _decide(Action.DISCARD, pks, actor, reason)
+    return decision
+
+
+def ask_unanswered(limit: int = 1000) -> int:
+    """Ask again for saves whose message was lost; of how many players."""
+    late = ParkedOperation.objects.filter(
+        resolved_at=None, retry_requested_at__lt=timezone.now() - UNANSWERED_AFTER
+    )
+    players = late.order_by("scope", "character_id").values_list(
+        "scope", "character_id"
+    )
+    found = list(players.distinct()[:limit])
+    _ask(found)
+    return len(found)
+
+
+Player = tuple[str, int]
+"""A scope and a character: what one save is of."""
+
+
+def _decide(
+    action: Action, pks: Sequence[int], actor: User, reason: str
+) -> tuple[Decision, list[Player]]:
+    pks = sorted(set(pks))
+    if len(pks) > MAX_OPERATIONS:
+        raise ValueError(f"{len(pks)} operations; at most {MAX_OPERATIONS} at a time")
+    reason = reason.strip()
+    if not actor.has_perm(action.permission):
+        denied = dict.fromkeys(pks, "denied: no permission")
+        _audit(action, actor, denied, reason)
+        _log(action, actor, denied)
+        raise PermissionDenied
+    if not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
+        raise ValueError(
+            f"a reason has {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters"
+        )
+    try:
+        return _mark(action, pks, actor, reason)
+    except Error as error:
+        _audit_failure(action, actor, pks, reason, error)
+        raise
+
+
+def _mark(
+    action: Action, pks: Sequence[int], actor: User, reason: str
+) -> tuple[Decision, list[Player]]:
+    with transaction.atomic(durable=True):
+        rows = _locked(pks)
+        still_parked = [row for row in rows if row.resolution is None]
+        marked = ParkedOperation.objects.filter(pk__in=[r.pk for r in still_parked])
+        if action is Action.REPLAY:
+            moved = marked.update(retry_requested_at=Now())
+        else:
+            resolution = ParkedOperation.Resolution.DISCARDED
+            moved = marked.update(resolved_at=Now(), resolution=resolution)
+        if moved != len(still_parked):
+            raise RuntimeError(f"marked {moved} of {len(still_parked)} locked rows")
+        skipped = _skipped(pks, {row.pk: row.resolution for row in rows})
+        outcomes = {
+            row.pk: f"of operation {row.op_id} of character {row.character_id}: "
+            f"was {row.code}"
+            for row in still_parked
+        }
+        outcomes |= {pk: f"skipped: {why}" for pk, why in skipped.items()}
+        _audit(action, actor, outcomes, reason)
+    _log(action, actor, outcomes)
+    players = sorted({(row.scope, row.character_id) for row in still_parked})
+    return Decision([row.pk for row in still_parked], skipped), players
+
+
+def _locked(pks: Sequence[int]) -> list[ParkedOperation]:
+    """Players first, as the Savers lock: none of them is at work on these rows."""
+    asked_for = ParkedOperation.objects.filter(pk__in=pks)
+    players = Character.objects.filter(pk__in=asked_for.values("character_id"))
+    list(players.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    return list(asked_for.order_by("pk").select_for_update(no_key=True))
+
+
+def _ask(players: Iterable[Player]) -> bool:
+    for scope, char_id in players:
+        try:
+            # Anew: a save at work may have read the rows before they were marked.
+            inbox.script("intend")(
+                keys=[redis_keys.INTENTS],
+                args=[redis_keys.intent(scope, char_id), "again"],
+            )
+        except redis.RedisError:
+            logger.warning("saves of parked operations wait", exc_info=True)
+            return False
+        try:
+            current_app.send_task("task_sync_state", args=[scope, char_id])
+        except BrokerError:
+            logger.warning("not sent; the sweep finds the intent", exc_info=True)
+    return True
+
+
+def _skipped(
+    pks: Iterable[int], resolutions: Mapping[int, str | None]
+) -> dict[int, SkipReason]:
+    found = {pk: resolutions.get(pk, SkipReason.UNKNOWN) for pk in pks}
+    return {pk: SkipReason(why) for pk, why in found.items() if why is not None}
+
+
+def _audit(
+    action: Action, actor: User, outcomes: Mapping[int, str], reason: str
+) -> None:
+    content_type = ContentType.objects.get_for_model(ParkedOperation)
+    LogEntry.objects.bulk_create(
+        LogEntry(
+            user=actor,
+            content_type=content_type,
+            object_id=str(pk),
+            object_repr=str(pk),
+            action_flag=CHANGE,
+            change_message=f"{action} {outcome}; reason: {reason[:MAX_REASON_LENGTH]}",
+        )
+        for pk, outcome in outcomes.items()
+    )
+
+
+def _log(action: Action, actor: User, outcomes: Mapping[int, str]) -> None:
+    for pk, outcome in outcomes.items():
+        logger.info(
+            "parked operation",
+            extra={
+                "action": action,
+                "parked": pk,
+                "actor": actor.pk,
+                "outcome": outcome,
+            },
+        )
+
+
+def _audit_failure(
+    action: Action, actor: User, pks: Sequence[int], reason: str, error: Exception
+) -> None:
+    outcomes = dict.fromkeys(pks, f"failed: {type(error).__name__}: {error}".strip())
+    _log(action, actor, outcomes)
+    try:
+        _audit(action, actor, outcomes, reason)
+    except Error:
+        logger.exception("the audit entry of a failed decision was not written")
