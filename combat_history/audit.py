@@ -10,7 +10,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from django.core.exceptions import PermissionDenied
+from django.db import Error
 
 from combat_history.models import AuditEntry
 
@@ -70,6 +73,32 @@ def record(
                 "request_id": entry.request_id,
             },
         )
+
+
+def deny(
+    actor: User, verb: str, target_type: str, target_ids: Iterable[str], reason: str
+) -> NoReturn:
+    """Raises PermissionDenied, once that is written down."""
+    acts = [Act(id_, Outcome.DENIED, "no permission") for id_ in target_ids]
+    record(actor, verb, target_type, acts, reason)
+    raise PermissionDenied
+
+
+def record_failure(
+    actor: User,
+    verb: str,
+    target_type: str,
+    target_ids: Iterable[str],
+    reason: str,
+    error: Exception,
+) -> None:
+    """Of an action that was rolled back; the caller raises the error itself."""
+    words = f"{type(error).__name__}: {error}".strip()
+    acts = [Act(id_, Outcome.FAILED, words) for id_ in target_ids]
+    try:
+        record(actor, verb, target_type, acts, reason)
+    except Error:
+        logger.exception("the audit entry of a failed action was not written")
 
 
 def checked_reason(reason: str) -> str:

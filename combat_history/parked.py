@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING
 
 import redis
 from celery import current_app
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import PermissionDenied
 from django.db import Error, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
+from combat_history import audit
+from combat_history.audit import Act, Outcome
 from combat_history.models import Character, ParkedOperation
-from combat_history.replay import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from persistence import inbox, redis_keys
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 logger = logging.getLogger(__name__)
+
+TARGET = "parked operation"
 
 MAX_OPERATIONS = 500
 """Of one decision: their players are locked together, and a person answers for each."""
@@ -139,20 +139,14 @@ def _decide(
     pks = sorted(set(pks))
     if len(pks) > MAX_OPERATIONS:
         raise ValueError(f"{len(pks)} operations; at most {MAX_OPERATIONS} at a time")
-    reason = reason.strip()
+    ids = [str(pk) for pk in pks]
     if not actor.has_perm(action.permission):
-        denied = dict.fromkeys(pks, "denied: no permission")
-        _audit(action, actor, denied, reason)
-        _log(action, actor, denied)
-        raise PermissionDenied
-    if not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
-        raise ValueError(
-            f"a reason has {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters"
-        )
+        audit.deny(actor, action, TARGET, ids, reason)
+    reason = audit.checked_reason(reason)
     try:
         return _mark(action, pks, actor, reason)
     except Error as error:
-        _audit_failure(action, actor, pks, reason, error)
+        audit.record_failure(actor, action, TARGET, ids, reason, error)
         raise
 
 
@@ -171,14 +165,17 @@ def _mark(
         if moved != len(still_parked):
             raise RuntimeError(f"marked {moved} of {len(still_parked)} locked rows")
         skipped = _skipped(pks, {row.pk: row.resolution for row in rows})
-        outcomes = {
-            row.pk: f"of operation {row.op_id} of character {row.character_id}: "
-            f"was {row.code}"
+        acts = [
+            Act(
+                str(row.pk),
+                Outcome.DONE,
+                f"operation {row.op_id} of character {row.character_id}, "
+                f"was {row.code}",
+            )
             for row in still_parked
-        }
-        outcomes |= {pk: f"skipped: {why}" for pk, why in skipped.items()}
-        _audit(action, actor, outcomes, reason)
-    _log(action, actor, outcomes)
+        ]
+        acts += [Act(str(pk), Outcome.SKIPPED, why) for pk, why in skipped.items()]
+        audit.record(actor, action, TARGET, acts, reason)
     players = sorted({(row.scope, row.character_id) for row in still_parked})
     return Decision([row.pk for row in still_parked], skipped), players
 
@@ -214,44 +211,3 @@ def _skipped(
 ) -> dict[int, SkipReason]:
     found = {pk: resolutions.get(pk, SkipReason.UNKNOWN) for pk in pks}
     return {pk: SkipReason(why) for pk, why in found.items() if why is not None}
-
-
-def _audit(
-    action: Action, actor: User, outcomes: Mapping[int, str], reason: str
-) -> None:
-    content_type = ContentType.objects.get_for_model(ParkedOperation)
-    LogEntry.objects.bulk_create(
-        LogEntry(
-            user=actor,
-            content_type=content_type,
-            object_id=str(pk),
-            object_repr=str(pk),
-            action_flag=CHANGE,
-            change_message=f"{action} {outcome}; reason: {reason[:MAX_REASON_LENGTH]}",
-        )
-        for pk, outcome in outcomes.items()
-    )
-
-
-def _log(action: Action, actor: User, outcomes: Mapping[int, str]) -> None:
-    for pk, outcome in outcomes.items():
-        logger.info(
-            "parked operation",
-            extra={
-                "action": action,
-                "parked": pk,
-                "actor": actor.pk,
-                "outcome": outcome,
-            },
-        )
-
-
-def _audit_failure(
-    action: Action, actor: User, pks: Sequence[int], reason: str, error: Exception
-) -> None:
-    outcomes = dict.fromkeys(pks, f"failed: {type(error).__name__}: {error}".strip())
-    _log(action, actor, outcomes)
-    try:
-        _audit(action, actor, outcomes, reason)
-    except Error:
-        logger.exception("the audit entry of a failed decision was not written")

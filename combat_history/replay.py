@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import redis
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import PermissionDenied
 from django.db import Error, transaction
 from django.db.models import F, Func, JSONField
 from django.db.models.functions import Now
 
+from combat_history import audit
+from combat_history.audit import Act, Outcome
 from combat_history.models import CombatHistory, Status
 from persistence import inbox, redis_keys
 from persistence.payload import PLAYER_KEY
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PERMISSION = "combat_history.replay_combat"
-MIN_REASON_LENGTH = 10
-MAX_REASON_LENGTH = 1000
+VERB, TARGET = "replay", "combat"
 MAX_COMBATS = 500
 """Of one replay: their rows are locked together, and a person answers for each."""
 
@@ -130,20 +128,14 @@ def replay(session_ids: Sequence[UUID], *, actor: User, reason: str) -> ReplayRe
     session_ids = sorted(set(session_ids))
     if len(session_ids) > MAX_COMBATS:
         raise ValueError(f"{len(session_ids)} combats; at most {MAX_COMBATS} at a time")
-    reason = reason.strip()
     if not actor.has_perm(PERMISSION):
-        denied = dict.fromkeys(session_ids, "denied: no permission")
-        _audit(actor, denied, reason)
-        _log(actor, denied)
-        raise PermissionDenied
-    if not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
-        raise ValueError(
-            f"a reason has {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters"
-        )
+        audit.deny(actor, VERB, TARGET, map(str, session_ids), reason)
+    reason = audit.checked_reason(reason)
     try:
         replayed, skipped = _reopen(session_ids, actor, reason)
     except Error as error:
-        _audit_failure(actor, session_ids, reason, error)
+        ids = map(str, session_ids)
+        audit.record_failure(actor, VERB, TARGET, ids, reason, error)
         raise
     return ReplayResult(replayed, skipped, announced=_announce(replayed))
 
@@ -166,10 +158,18 @@ def _reopen(
         if moved != len(codes):
             raise RuntimeError(f"reopened {moved} of {len(codes)} locked combats")
         skipped = _skipped(session_ids, {row[0]: row[1] for row in rows})
-        outcomes = {pk: f"queued: was failed ({code})" for pk, code in codes.items()}
-        outcomes |= {pk: f"skipped: {why}" for pk, why in skipped.items()}
-        _audit(actor, outcomes, reason)
-    _log(actor, outcomes)
+        acts = [
+            Act(
+                str(pk),
+                Outcome.DONE,
+                f"was failed ({code})",
+                before={"settlement_status": Status.FAILED, "failure_code": code},
+                after={"settlement_status": Status.PENDING},
+            )
+            for pk, code in codes.items()
+        ]
+        acts += [Act(str(pk), Outcome.SKIPPED, why) for pk, why in skipped.items()]
+        audit.record(actor, VERB, TARGET, acts, reason)
     return list(codes), skipped
 
 
@@ -199,41 +199,6 @@ def _skipped(
         for pk, status in found.items()
         if status != Status.FAILED
     }
-
-
-def _audit(actor: User, outcomes: Mapping[UUID, str], reason: str) -> None:
-    content_type = ContentType.objects.get_for_model(CombatHistory)
-    LogEntry.objects.bulk_create(
-        LogEntry(
-            user=actor,
-            content_type=content_type,
-            object_id=str(session_id),
-            object_repr=str(session_id),
-            action_flag=CHANGE,
-            change_message=f"replay {outcome}; reason: {reason[:MAX_REASON_LENGTH]}",
-        )
-        for session_id, outcome in outcomes.items()
-    )
-
-
-def _log(actor: User, outcomes: Mapping[UUID, str]) -> None:
-    for session_id, outcome in outcomes.items():
-        logger.info(
-            "replay",
-            extra={"session_id": session_id, "actor": actor.pk, "outcome": outcome},
-        )
-
-
-def _audit_failure(
-    actor: User, session_ids: Sequence[UUID], reason: str, error: Exception
-) -> None:
-    failed = f"failed: {type(error).__name__}: {error}".strip()
-    outcomes = dict.fromkeys(session_ids, failed)
-    _log(actor, outcomes)
-    try:
-        _audit(actor, outcomes, reason)
-    except Error:
-        logger.exception("the audit entry of a failed replay was not written")
 
 
 def _total(numbers: list[object]) -> int:

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.parked_codes import explained
 from combat_history.admin.rendering import visible
+from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.models import ParkedOperation
 from combat_history.parked import (
     MAX_OPERATIONS,
@@ -31,7 +32,6 @@ from combat_history.parked import (
     preview,
     replay,
 )
-from combat_history.replay import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from persistence.payload import MAX_BIGINT
 
 if TYPE_CHECKING:

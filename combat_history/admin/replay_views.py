@@ -20,11 +20,10 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
 from combat_history.admin.base import BoundedAdmin
+from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.models import CombatHistory, Status
 from combat_history.replay import (
     MAX_COMBATS,
-    MAX_REASON_LENGTH,
-    MIN_REASON_LENGTH,
     PERMISSION,
     ReplayResult,
     SkipReason,

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.db import connection
@@ -17,6 +16,7 @@ from django.urls import reverse
 
 from combat_history.models import (
     AppliedOperation,
+    AuditEntry,
     Character,
     CombatHistory,
     CombatParticipant,
@@ -214,9 +214,13 @@ def status(session_id: UUID) -> str:
     return CombatHistory.objects.get(pk=session_id).settlement_status
 
 
-def audit(session_id: UUID) -> list[str]:
-    entries = LogEntry.objects.filter(object_id=str(session_id)).order_by("id")
-    return [entry.change_message for entry in entries]
+def audit(target: UUID | int) -> list[str]:
+    """What the audit says of a target, oldest first."""
+    entries = AuditEntry.objects.filter(target_id=str(target)).order_by("id")
+    return [
+        f"{entry.verb} {entry.outcome}: {entry.detail}; reason: {entry.reason}"
+        for entry in entries
+    ]
 
 
 def in_inbox(session_id: UUID) -> bool:

@@ -9,9 +9,7 @@ import psycopg
 import pytest
 import redis
 from django.conf import settings
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.test import Client
 from django.utils import timezone
@@ -30,7 +28,7 @@ from combat_history.parked import (
 )
 from persistence import inbox, intents, redis_keys
 from persistence.errors import ParkCode
-from tests.support.admin import REASON, change_url, list_url, logged_in, told
+from tests.support.admin import REASON, audit, change_url, list_url, logged_in, told
 from tests.support.factories import HERO, PELT, add_item
 from tests.support.operations import op, parked, pieces, queue, rows, save
 from tests.support.worker import database_url
@@ -60,14 +58,6 @@ def url(action: str) -> str:
 
 def post(client: Client, action: str, *pks: object, reason: str = REASON) -> Any:
     return client.post(url(action), {"id": [str(pk) for pk in pks], "reason": reason})
-
-
-def audit(pk: int) -> list[str]:
-    entries = LogEntry.objects.filter(
-        object_id=str(pk),
-        content_type=ContentType.objects.get_for_model(ParkedOperation),
-    )
-    return list(entries.order_by("id").values_list("change_message", flat=True))
 
 
 def asked_for() -> list[bytes]:
@@ -102,7 +92,7 @@ def test_a_replay_asks_for_a_save_that_applies_it_and_what_waited(
     assert asked_for() == [f"inventory:{HERO}".encode()]
     assert messages() == 1
     assert audit(grown.pk) == [
-        "replay of operation <b>first</b> of character 101: was item_gone; "
+        "replay done: operation <b>first</b> of character 101, was item_gone; "
         f"reason: {REASON}"
     ]
     save()
@@ -121,7 +111,7 @@ def test_a_discarded_one_is_never_applied_and_what_waited_may_be(
     assert told(response) == ["1 operation was discarded."]
     assert state(grown) == (False, "discarded")
     assert asked_for() == []
-    assert audit(grown.pk)[0].startswith("discard of operation")
+    assert audit(grown.pk)[0].startswith("discard done: operation")
     second = ParkedOperation.objects.get(op_id="second")
     post(client, "replay", second.pk)
     save()

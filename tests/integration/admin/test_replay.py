@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connections
 from django.urls import reverse
@@ -20,6 +19,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from combat_history.models import (
+    AuditEntry,
     Character,
     CombatHistory,
     InventoryItem,
@@ -101,10 +101,11 @@ def test_admin_fixes_the_cause_and_the_replay_settles_once(
     assert response["Location"] == f"{LIST_URL}{failed}/change/"
     assert told(response) == ["1 combat was put back into the queue."]
     assert audit(failed) == [
-        f"replay queued: was failed (unknown_item); reason: {REASON}"
+        f"replay done: was failed (unknown_item); reason: {REASON}"
     ]
-    entry = LogEntry.objects.get(object_id=str(failed))
-    assert entry.user == operator
+    entry = AuditEntry.objects.get(target_id=str(failed))
+    assert (entry.actor_id, entry.actor_name) == (operator.pk, operator.username)
+    assert entry.request_id == response["X-Request-ID"]
     settle_inbox()
     assert_applied_once(failed)
     combat = CombatHistory.objects.get(pk=failed)
@@ -183,7 +184,7 @@ def test_second_click_changes_nothing(failed: UUID, operator: User) -> None:
     settle_inbox()
     assert_applied_once(failed)
     assert [message.split(";")[0] for message in audit(failed)] == [
-        "replay queued: was failed (unknown_item)",
+        "replay done: was failed (unknown_item)",
         "replay skipped: pending",
         "replay skipped: processed",
     ]
@@ -197,7 +198,7 @@ def test_two_operators_at_once_replay_once(failed: UUID, operator: User) -> None
     )
     assert sorted(len(result.replayed) for result in results) == [0, 1]
     assert sorted(audit(failed)) == [
-        f"replay queued: was failed (unknown_item); reason: {REASON}",
+        f"replay done: was failed (unknown_item); reason: {REASON}",
         f"replay skipped: pending; reason: {REASON}",
     ]
 
@@ -292,5 +293,5 @@ def test_history_button_shows_the_replay(failed: UUID, operator: User) -> None:
     replay([failed], actor=operator, reason="Fixed <b>by hand</b> today")
     url = reverse("admin:combat_history_combathistory_history", args=[failed])
     page = logged_in(operator).get(url).content.decode()
-    assert "replay queued: was failed (unknown_item)" in page
+    assert "replay done: was failed (unknown_item)" in page
     assert "Fixed &lt;b&gt;by hand&lt;/b&gt; today" in page
