@@ -145,6 +145,28 @@ DISCREPANCIES: dict[str, Explanation] = {
         _("item does not wear"),
         _("The item has no durability; nothing was worn."),
     ),
+    DiscrepancyCode.UNDO_ITEM: Explanation(
+        _("undo: pieces are missing"),
+        _(
+            "The combat was undone, but the player no longer had all of the loot, or "
+            "a fight holds it; what was there was taken back."
+        ),
+    ),
+    DiscrepancyCode.UNDO_GOLD: Explanation(
+        _("undo: the purse cannot follow"),
+        _(
+            "The combat was undone, but its gold was partly spent or has no room in "
+            "the purse; it was moved back as far as possible."
+        ),
+    ),
+    DiscrepancyCode.UNDO_XP: Explanation(
+        _("undo: XP is missing"),
+        _("The combat was undone, but the player has less XP than it gave."),
+    ),
+    DiscrepancyCode.UNDO_WEAR: Explanation(
+        _("undo: nothing to mend"),
+        _("The combat was undone, but the worn item is gone; nothing was mended."),
+    ),
 }
 
 OUTCOMES: dict[str, str | _StrPromise] = {
@@ -164,10 +186,15 @@ FINISH_REASONS: dict[str, str | _StrPromise] = {
     FinishReason.ABANDONED: _("abandoned by the engine"),
 }
 
+COMPENSATED = _("compensated")
+
 MOVEMENTS: dict[str, str | _StrPromise] = {
     "consumed": _("consumed"),
     "worn": _("worn"),
     "gained": _("gained"),
+    "returned": _("returned"),
+    "repaired": _("mended"),
+    "taken_back": _("taken back"),
 }
 
 _PASSING = Explanation(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from django.db.models.functions import Now
 
 from combat_history import audit
 from combat_history.audit import Act, Outcome
-from combat_history.models import CombatHistory, Status
+from combat_history.models import CombatHistory, ReplayRequest, Status
 from persistence import inbox, redis_keys
 from persistence.payload import PLAYER_KEY
 from persistence.tasks import ring
@@ -113,13 +113,31 @@ def preview(session_ids: Sequence[UUID]) -> Preview:
     return Preview(stakes, _skipped(session_ids, {row[0]: row[1] for row in found}))
 
 
-def replay(session_ids: Sequence[UUID], *, actor: User, reason: str) -> ReplayResult:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a person made the conditions of a replay.
+
+    `shortages`: record or fail, None as the setting says. `fingerprints`: of the state
+    that was previewed; a combat whose state has moved is refused.
+    """
+
+    shortages: str | None = None
+    fingerprints: Mapping[UUID, str] = field(default_factory=dict)
+
+
+AS_USUAL = Terms()
+
+
+def replay(
+    session_ids: Sequence[UUID], *, actor: User, reason: str, terms: Terms = AS_USUAL
+) -> ReplayResult:
     """Open failed combats again and put them into the inbox.
 
-    One transaction moves the rows and writes an audit entry for every session asked
-    for; what is not failed is skipped with its reason, so that a second call changes
-    nothing. The inbox learns of it after the commit: if Redis is away, or this process
-    dies in between, the sweep finds the pending rows and puts them there.
+    One transaction moves the rows, writes a replay request with the terms, which the
+    settlement obeys and answers, and an audit entry for every session asked for; what
+    is not failed is skipped with its reason, so that a second call changes nothing. The
+    inbox learns of it after the commit: if Redis is away, or this process dies in
+    between, the sweep finds the pending rows and puts them there.
 
     Raises PermissionDenied, audited; ValueError for a reason or a number of combats out
     of bounds; the database's own error, audited where it still can be, with nothing
@@ -132,7 +150,7 @@ def replay(session_ids: Sequence[UUID], *, actor: User, reason: str) -> ReplayRe
         audit.deny(actor, VERB, TARGET, map(str, session_ids), reason)
     reason = audit.checked_reason(reason)
     try:
-        replayed, skipped = _reopen(session_ids, actor, reason)
+        replayed, skipped = _reopen(session_ids, actor, reason, terms)
     except Error as error:
         ids = map(str, session_ids)
         audit.record_failure(actor, VERB, TARGET, ids, reason, error)
@@ -141,7 +159,7 @@ def replay(session_ids: Sequence[UUID], *, actor: User, reason: str) -> ReplayRe
 
 
 def _reopen(
-    session_ids: Sequence[UUID], actor: User, reason: str
+    session_ids: Sequence[UUID], actor: User, reason: str, terms: Terms
 ) -> tuple[list[UUID], dict[UUID, SkipReason]]:
     with transaction.atomic(durable=True):
         # In the order in which the workers lock them.
@@ -149,7 +167,7 @@ def _reopen(
             CombatHistory.objects.filter(pk__in=session_ids)
             .order_by("session_id")
             .select_for_update(no_key=True)
-            .values_list("session_id", "settlement_status", "failure_code")
+            .values_list("session_id", "settlement_status", "failure_code", "revision")
         )
         codes = {row[0]: row[2] for row in rows if row[1] == Status.FAILED}
         moved = CombatHistory.objects.filter(
@@ -157,6 +175,8 @@ def _reopen(
         ).update(settlement_status=Status.PENDING, attempts=0, due_at=Now())
         if moved != len(codes):
             raise RuntimeError(f"reopened {moved} of {len(codes)} locked combats")
+        revisions = {row[0]: row[3] for row in rows if row[0] in codes}
+        _request(revisions, actor, reason, terms)
         skipped = _skipped(session_ids, {row[0]: row[1] for row in rows})
         acts = [
             Act(
@@ -171,6 +191,27 @@ def _reopen(
         acts += [Act(str(pk), Outcome.SKIPPED, why) for pk, why in skipped.items()]
         audit.record(actor, VERB, TARGET, acts, reason)
     return list(codes), skipped
+
+
+def _request(
+    revisions: Mapping[UUID, int], actor: User, reason: str, terms: Terms
+) -> None:
+    queued = ReplayRequest.State.QUEUED
+    # Of a run that never answered: its combat has failed, whatever became of it.
+    ReplayRequest.objects.filter(session_id__in=revisions, state=queued).update(
+        state=ReplayRequest.State.FAILED, detail="superseded", finished_at=Now()
+    )
+    ReplayRequest.objects.bulk_create(
+        ReplayRequest(
+            session_id=session_id,
+            revision=revision,
+            shortages=terms.shortages,
+            fingerprint=terms.fingerprints.get(session_id),
+            actor_name=actor.get_username(),
+            reason=reason,
+        )
+        for session_id, revision in revisions.items()
+    )
 
 
 def _announce(session_ids: Sequence[UUID]) -> bool:

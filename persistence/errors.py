@@ -41,7 +41,7 @@ class FailureCode(StrEnum):
 
 
 class DiscrepancyCode(StrEnum):
-    """What a settled combat asked for and the tables could not give."""
+    """What a settled combat, or its undoing, asked for and the tables had not."""
 
     ITEM_GONE = "item_gone"
     ITEM_NOT_OWNED = "item_not_owned"
@@ -50,6 +50,10 @@ class DiscrepancyCode(StrEnum):
     GOLD_SHORTAGE = "gold_shortage"
     NOT_EQUIPPED = "not_equipped"
     NO_DURABILITY = "no_durability"
+    UNDO_ITEM = "undo_item_short"
+    UNDO_GOLD = "undo_gold_short"
+    UNDO_XP = "undo_xp_short"
+    UNDO_WEAR = "undo_wear_short"
 
 
 class ParkCode(StrEnum):

@@ -37,6 +37,7 @@ from persistence.savers.combat_cases import (
     read_delivery,
     read_row,
 )
+from persistence.savers.combat_fingerprint import fingerprint
 from persistence.savers.combat_plan import plan_batch
 from persistence.savers.combat_rows import Combat, Plan
 from persistence.savers.combat_write import Ending
@@ -68,6 +69,26 @@ class CombatStateSaver:
         plan = self._plan(intake.cases())
         self._write(intake, plan)
         return [*intake.verdicts, *_verdicts(intake, plan)]
+
+    def rehearse(self, case: Case) -> tuple[Plan, str | None]:
+        """What settling this case alone would do now, and the state that was seen.
+
+        Locks and plans as `settle` does and writes nothing; the caller rolls back.
+        """
+        if case.payload is None:
+            return Plan(), None
+        combat = _combat(case)
+        catalogue = load.catalogue(self._cursor, [combat])
+        world = load.locked_world(self._cursor, [combat], catalogue)
+        seen = fingerprint(combat.payload, combat.revision, world, catalogue)
+        plan = plan_batch(
+            [combat],
+            world,
+            catalogue,
+            load.reserved_ids(self._cursor, [combat], catalogue),
+            fail_on_shortage=self._fail_on_shortage,
+        )
+        return plan, seen
 
     def save(self, char_id: int) -> Saved:
         """What the player's finished combats owe: handed off and settled by the inbox.

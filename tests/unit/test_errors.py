@@ -157,4 +157,8 @@ def test_discrepancy_codes_are_stable() -> None:
         "gold_shortage",
         "not_equipped",
         "no_durability",
+        "undo_item_short",
+        "undo_gold_short",
+        "undo_xp_short",
+        "undo_wear_short",
     ]

@@ -1,0 +1,88 @@
+"""What a replay would do: the worker's own planner over the rows as they are now.
+
+Everything is locked, planned, and rolled back. The fingerprint names the state that was
+seen; a replay that carries it runs on that state or refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.db import transaction
+from psycopg import Cursor
+
+from persistence.document import Document, canonical_json
+from persistence.savers import combat_sql as sql
+from persistence.savers.combat_cases import Case, read_document, read_row
+from persistence.savers.combat_rows import Discrepancy, LedgerEntry
+from persistence.savers.combat_saver import CombatStateSaver
+from persistence.transactions import open_cursor
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """Either `failure`, as (code, detail), or the ledger lines that would be written.
+
+    `fingerprint` is None where the document itself cannot be read.
+    """
+
+    session_id: UUID
+    revision: int
+    fingerprint: str | None
+    failure: tuple[str, str] | None
+    lines: Sequence[LedgerEntry]
+    shortfalls: Sequence[Discrepancy]
+
+
+def dry_run(session_id: UUID, *, fail_on_shortage: bool) -> DryRun:
+    """Of the document that stands. Raises LookupError for a session without a row."""
+    with open_cursor() as cursor:
+        try:
+            return _rehearse(cursor, _case(cursor, session_id), fail_on_shortage)
+        finally:
+            transaction.set_rollback(True)
+
+
+def dry_run_of(
+    session_id: UUID, document: Document, *, fail_on_shortage: bool
+) -> DryRun:
+    """Of a correction that nobody has written yet; its revision is the next one."""
+    with open_cursor() as cursor:
+        try:
+            standing = _case(cursor, session_id)
+            case = read_document(
+                document,
+                canonical_json(document),
+                session_id=session_id,
+                sha256=None,
+                received_at=standing.received_at,
+            )
+            case.revision = standing.revision + 1
+            case.finished_at = standing.finished_at
+            return _rehearse(cursor, case, fail_on_shortage)
+        finally:
+            transaction.set_rollback(True)
+
+
+def _case(cursor: Cursor[sql.Row], session_id: UUID) -> Case:
+    rows = sql.fetch(cursor, sql.LOCK_HISTORY, [sql.array([session_id])])
+    if not rows:
+        raise LookupError(f"combat {session_id} is not in the history")
+    return read_row(rows[0], datetime.now(UTC))
+
+
+def _rehearse(cursor: Cursor[sql.Row], case: Case, fail_on_shortage: bool) -> DryRun:
+    saver = CombatStateSaver(cursor, fail_on_shortage=fail_on_shortage)
+    plan, seen = saver.rehearse(case)
+    failure = case.failure or plan.failures.get(case.session_id)
+    return DryRun(
+        case.session_id,
+        case.revision,
+        seen,
+        (failure.code, failure.detail) if failure else None,
+        plan.ledger,
+        plan.discrepancies,
+    )

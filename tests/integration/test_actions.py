@@ -1,0 +1,534 @@
+"""What admins do to combats that failed: preview, replay on terms, correct, void."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+import redis
+from django.contrib.auth.models import Permission, User
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from combat_history.actions import correct, void
+from combat_history.actions.dry_run import DryRun, dry_run, dry_run_of
+from combat_history.models import (
+    AuditEntry,
+    Character,
+    CombatHistory,
+    CombatParticipant,
+    CombatRevision,
+    InventoryItem,
+    LedgerLine,
+    ReplayRequest,
+    SettlementDiscrepancy,
+)
+from combat_history.reconcile.run import findings
+from combat_history.replay import Terms, replay
+from persistence import redis_keys
+from persistence.document import Document
+from persistence.errors import PayloadInvalid
+from persistence.tasks import settle_combat, settle_inbox
+from tests.support.admin import audit, unknown_loot
+from tests.support.factories import (
+    HERO,
+    PELT,
+    POTION,
+    add_character,
+    add_template,
+    make_document,
+    make_participant,
+)
+
+pytestmark = pytest.mark.usefixtures("world")
+
+REASON = "the catalogue was fixed"
+
+
+@pytest.fixture
+def admin() -> User:
+    user = User.objects.create_user("anna", is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(
+            codename__in=["replay_combat", "correct_combat", "void_combat"]
+        )
+    )
+    return User.objects.get(pk=user.pk)
+
+
+@pytest.fixture
+def stranger() -> User:
+    return User.objects.create_user("mallory", is_staff=True)
+
+
+def fail(document: Document) -> UUID:
+    settle_combat(document)
+    combat = CombatHistory.objects.get(pk=document["session_id"])
+    assert combat.settlement_status == "failed"
+    return combat.session_id
+
+
+def status(session_id: UUID) -> str:
+    return CombatHistory.objects.get(pk=session_id).settlement_status
+
+
+def request_of(session_id: UUID) -> ReplayRequest:
+    return ReplayRequest.objects.filter(session_id=session_id).latest("id")
+
+
+def hungry(qty: int = 9) -> Document:
+    """A fight that drinks more than there is, and whose loot is not known."""
+    document = unknown_loot()
+    document["participants"]["101"]["changes"]["items_consumed"] = [
+        {"inventory_id": POTION, "item_template_id": "hp_pot_small", "qty": qty}
+    ]
+    return document
+
+
+def test_a_preview_tells_what_will_happen_and_changes_nothing() -> None:
+    session_id = fail(hungry())
+    add_template("dragon_scale")
+    before = list(InventoryItem.objects.order_by("pk").values())
+
+    seen = dry_run(session_id, fail_on_shortage=False)
+
+    assert seen.failure is None
+    (line,) = seen.lines
+    assert (line.character_id, line.xp_delta, line.gold_delta) == (HERO, 10, 5)
+    assert {m["kind"]: m["delta"] for m in line.items} == {"consumed": -5, "gained": 3}
+    (short,) = seen.shortfalls
+    assert (short.code, short.wanted, short.applied) == ("item_shortage", 9, 5)
+    assert list(InventoryItem.objects.order_by("pk").values()) == before
+    assert status(session_id) == "failed"
+    assert not SettlementDiscrepancy.objects.exists()
+
+
+def test_a_preview_says_what_would_fail() -> None:
+    session_id = fail(hungry())
+
+    assert failure(dry_run(session_id, fail_on_shortage=False)) == "unknown_item"
+    add_template("dragon_scale")
+    assert failure(dry_run(session_id, fail_on_shortage=True)) == "shortage"
+
+
+def failure(seen: DryRun) -> str | None:
+    return seen.failure[0] if seen.failure else None
+
+
+def test_what_was_previewed_is_what_runs(admin: User) -> None:
+    session_id = fail(unknown_loot())
+    add_template("dragon_scale")
+    seen = dry_run(session_id, fail_on_shortage=False)
+    assert seen.fingerprint is not None
+
+    terms = Terms("record", {session_id: seen.fingerprint})
+    replay([session_id], actor=admin, reason=REASON, terms=terms)
+    settle_inbox()
+
+    assert status(session_id) == "processed"
+    request = request_of(session_id)
+    assert (request.state, request.actor_name) == ("processed", "anna")
+    assert (request.shortages, request.reason) == ("record", REASON)
+    assert request.finished_at is not None
+
+
+MOVES: dict[str, Callable[[], object]] = {
+    "purse": lambda: Character.objects.filter(pk=HERO).update(gold=7),
+    "stack": lambda: InventoryItem.objects.filter(pk=POTION).update(quantity=4),
+    "template": lambda: connection.cursor().execute(
+        "UPDATE item_templates SET stackable = NOT stackable WHERE id = 'dragon_scale'"
+    ),
+}
+
+
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+def test_a_replay_refuses_a_state_that_moved(
+    admin: User, move: Callable[[], object]
+) -> None:
+    session_id = fail(hungry(2))
+    add_template("dragon_scale")
+    seen = dry_run(session_id, fail_on_shortage=False)
+    assert seen.fingerprint is not None
+    move()
+
+    terms = Terms(fingerprints={session_id: seen.fingerprint})
+    replay([session_id], actor=admin, reason=REASON, terms=terms)
+    settle_inbox()
+
+    combat = CombatHistory.objects.get(pk=session_id)
+    assert (combat.settlement_status, combat.failure_code) == ("failed", "unknown_item")
+    request = request_of(session_id)
+    assert request.state == "refused"
+    assert request.detail.startswith("state_moved: ")
+    assert not LedgerLine.objects.filter(session_id=session_id).exists()
+
+
+def test_a_batch_that_moves_the_state_first_refuses_too(admin: User) -> None:
+    """Both were previewed on the same purse; only the earlier one finds it."""
+    first, second = unknown_loot(), unknown_loot()
+    second["meta"]["end_timestamp"] += 1
+    ids = [fail(first), fail(second)]
+    add_template("dragon_scale")
+    fingerprints = {}
+    for session_id in ids:
+        seen = dry_run(session_id, fail_on_shortage=False)
+        assert seen.fingerprint is not None
+        fingerprints[session_id] = seen.fingerprint
+
+    terms = Terms(fingerprints=fingerprints)
+    replay(ids, actor=admin, reason=REASON, terms=terms)
+    settle_inbox()
+
+    assert [status(session_id) for session_id in ids] == ["processed", "failed"]
+    assert request_of(ids[1]).state == "refused"
+
+
+@pytest.mark.parametrize(
+    ("shortages", "ends"), [("record", "processed"), ("fail", "failed")]
+)
+def test_the_policy_of_a_replay_is_its_own(
+    admin: User, shortages: str, ends: str
+) -> None:
+    session_id = fail(hungry())
+    add_template("dragon_scale")
+
+    replay([session_id], actor=admin, reason=REASON, terms=Terms(shortages))
+    settle_inbox()
+
+    assert status(session_id) == ends
+    assert request_of(session_id).state == ends
+
+
+def test_a_combat_has_one_queued_replay(admin: User) -> None:
+    session_id = fail(unknown_loot())
+    replay([session_id], actor=admin, reason=REASON)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ReplayRequest.objects.create(
+            session_id=session_id, actor_name="x", reason=REASON
+        )
+
+
+PARTS = st.fixed_dictionaries(
+    {
+        "xp_gained": st.integers(0, 50),
+        "gold_gained": st.integers(-40, 40),
+        "items_consumed": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "inventory_id": st.sampled_from([55, 56, 77]),
+                    "qty": st.integers(1, 6),
+                }
+            ),
+            max_size=3,
+        ),
+        "durability_loss": st.dictionaries(
+            st.sampled_from(["item:sword_epic", "inventory:56", "inventory:55"]),
+            st.integers(0, 9),
+            max_size=2,
+        ),
+        "items_gained": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "item_template_id": st.sampled_from([PELT, "dragon_scale"]),
+                    "qty": st.integers(1, 3),
+                }
+            ),
+            max_size=2,
+        ),
+    }
+)
+
+
+@given(
+    parts=st.lists(PARTS, min_size=1, max_size=2),
+    purse=st.integers(0, 30),
+    potions=st.integers(1, 9),
+    is_strict=st.booleans(),
+    is_known=st.booleans(),
+)
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_preview_equals_effect(
+    admin: User,
+    parts: list[dict[str, Any]],
+    purse: int,
+    potions: int,
+    is_strict: bool,
+    is_known: bool,
+) -> None:
+    if is_known:
+        add_template_once("dragon_scale")
+    Character.objects.get_or_create(pk=102, defaults={"name": "Rival"})
+    names = dict(zip(["101", "102"], parts, strict=False))
+    players = {name: make_participant(**part) for name, part in names.items()}
+    document = make_document({**players, "101x": {}})
+    # It fails for a reason of its own first, whatever it would do.
+    broken = copy.deepcopy(document)
+    broken["participants"]["999999"] = make_participant()
+    session_id = fail(broken)
+    correct.correct(session_id, document, actor=admin, reason=REASON)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE characters SET gold = %s WHERE id = 101", [purse])
+        cursor.execute("UPDATE inventory SET quantity = %s WHERE id = 55", [potions])
+    seen = dry_run(session_id, fail_on_shortage=is_strict)
+    assert seen.fingerprint is not None
+
+    policy = "fail" if is_strict else "record"
+    terms = Terms(policy, {session_id: seen.fingerprint})
+    replay([session_id], actor=admin, reason=REASON, terms=terms)
+    settle_inbox()
+
+    lines = LedgerLine.objects.filter(session_id=session_id).order_by("id")
+    if seen.failure is not None:
+        assert status(session_id) == "failed"
+        assert not lines
+        return
+    assert status(session_id) == "processed"
+    # Ids of new rows are taken from the sequence each time.
+    assert [without_new_ids(line) for line in lines] == [
+        without_new_ids(line) for line in seen.lines
+    ]
+    shortfalls = SettlementDiscrepancy.objects.filter(session_id=session_id)
+    assert [(d.code, d.wanted, d.applied) for d in shortfalls.order_by("id")] == [
+        (d.code, d.wanted, d.applied) for d in seen.shortfalls
+    ]
+
+
+def add_template_once(id_: str) -> None:
+    from combat_history.models import ItemTemplate
+
+    if not ItemTemplate.objects.filter(pk=id_).exists():
+        add_template(id_)
+
+
+def without_new_ids(line: Any) -> list[Any]:
+    items = [
+        {
+            key: value
+            for key, value in movement.items()
+            if key != "image"
+            and (key != "inventory_id" or movement["kind"] != "gained")
+        }
+        for movement in line.items
+    ]
+    return [line.character_id, line.xp_delta, line.gold_after, line.revision, items]
+
+
+def test_a_correction_is_a_revision_beside_the_original(admin: User) -> None:
+    document = unknown_loot()
+    session_id = fail(document)
+    better = corrected(document)
+
+    revision = correct.correct(session_id, better, actor=admin, reason=REASON)
+
+    assert (revision.revision, revision.author_name) == (2, "anna")
+    assert revision.diff == [
+        {
+            "path": "participants.101.changes.items_gained[0].item_template_id",
+            "before": "dragon_scale",
+            "after": PELT,
+        }
+    ]
+    combat = CombatHistory.objects.get(pk=session_id)
+    assert (combat.revision, combat.settlement_status) == (2, "failed")
+    assert combat.document() == document
+    assert audit(session_id) == [f"correct done: revision 2; reason: {REASON}"]
+
+
+def corrected(document: Document) -> Document:
+    better = copy.deepcopy(document)
+    gained = better["participants"]["101"]["changes"]["items_gained"]
+    gained[0]["item_template_id"] = PELT
+    return better
+
+
+def test_a_corrected_combat_is_settled_as_corrected(
+    admin: User, redis_client: redis.Redis
+) -> None:
+    document = unknown_loot()
+    session_id = fail(document)
+    correct.correct(session_id, corrected(document), actor=admin, reason=REASON)
+
+    replay([session_id], actor=admin, reason=REASON)
+    settle_inbox()
+
+    assert status(session_id) == "processed"
+    line = LedgerLine.objects.get(session_id=session_id)
+    assert (line.revision, line.items[0]["item_template_id"]) == (2, PELT)
+    assert request_of(session_id).revision == 2
+    assert list(findings()) == []
+    settle_combat(document)
+    assert Character.objects.get(pk=HERO).xp == 10
+    # The engine's own document is still the one that counts as the same.
+    assert not CombatRevision.objects.exclude(revision=2).exists()
+
+
+def test_a_correction_may_name_another_player(admin: User) -> None:
+    document = make_document({"999": make_participant(xp_gained=3)})
+    session_id = fail(document)
+    better = {**document, "participants": {"102": make_participant(xp_gained=3)}}
+    add_character(102)
+
+    correct.correct(session_id, better, actor=admin, reason=REASON)
+    replay([session_id], actor=admin, reason=REASON)
+    settle_inbox()
+
+    assert Character.objects.get(pk=102).xp == 3
+    assert CombatHistory.objects.get(pk=session_id).participant_ids == [102]
+    assert CombatParticipant.objects.filter(character_id=102).exists()
+    assert list(findings()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"session_id": "0192f3a4-5b6c-7d8e-9f01-555666777888"}, "session_id"),
+        ({"meta": {"end_timestamp": 5, "finish_reason": "draw"}}, "meta.end_timestamp"),
+        ({"replay_log": []}, "replay_log"),
+        ({"participants": {}}, "participants"),
+    ],
+)
+def test_a_correction_keeps_the_contract_and_the_fights_identity(
+    admin: User, change: Document, path: str
+) -> None:
+    document = unknown_loot()
+    session_id = fail(document)
+
+    with pytest.raises(PayloadInvalid) as refused:
+        correct.correct(session_id, {**document, **change}, actor=admin, reason=REASON)
+
+    assert path in {error["path"] for error in refused.value.errors}
+    assert CombatHistory.objects.get(pk=session_id).revision == 1
+
+
+def test_a_correction_can_be_tried_before_it_is_written() -> None:
+    document = unknown_loot()
+    session_id = fail(document)
+
+    seen = dry_run_of(session_id, corrected(document), fail_on_shortage=False)
+
+    assert (seen.failure, seen.revision) == (None, 2)
+    assert CombatHistory.objects.get(pk=session_id).revision == 1
+
+
+def test_only_failed_combats_are_corrected(admin: User) -> None:
+    document = make_document()
+    settle_combat(document)
+
+    with pytest.raises(correct.NotCorrectable, match="processed"):
+        correct.correct(
+            UUID(document["session_id"]), document, actor=admin, reason=REASON
+        )
+
+
+def test_a_revision_never_changes(admin: User) -> None:
+    document = unknown_loot()
+    session_id = fail(document)
+    correct.correct(session_id, corrected(document), actor=admin, reason=REASON)
+
+    for change in (
+        lambda: CombatRevision.objects.update(reason="another"),
+        lambda: CombatRevision.objects.all().delete(),
+    ):
+        with pytest.raises(IntegrityError, match="append-only"):
+            change()
+
+
+def test_a_voided_combat_is_never_applied(
+    admin: User, redis_client: redis.Redis
+) -> None:
+    document = unknown_loot()
+    session_id = fail(document)
+    InventoryItem.objects.filter(pk=POTION).update(reserved_session_id=session_id)
+
+    result = void.void([session_id], actor=admin, reason=REASON)
+
+    assert (result.voided, result.skipped) == ([session_id], {})
+    assert status(session_id) == "voided"
+    assert InventoryItem.objects.get(pk=POTION).reserved_session_id is None
+    add_template("dragon_scale")
+    settle_combat(document)
+    replay([session_id], actor=admin, reason=REASON)
+    settle_inbox()
+    assert status(session_id) == "voided"
+    assert not redis_client.exists(redis_keys.tombstone(session_id))
+    assert Character.objects.get(pk=HERO).xp == 0
+    assert audit(session_id)[0] == (
+        f"void done: was failed (unknown_item); reason: {REASON}"
+    )
+
+
+def test_a_queued_replay_is_voided_before_a_worker_takes_it(admin: User) -> None:
+    session_id = fail(unknown_loot())
+    add_template("dragon_scale")
+    replay([session_id], actor=admin, reason=REASON)
+
+    void.void([session_id], actor=admin, reason=REASON)
+    settle_inbox()
+
+    assert status(session_id) == "voided"
+    assert request_of(session_id).state == "refused"
+
+
+def test_what_is_settled_is_not_voided(admin: User) -> None:
+    document = make_document()
+    settle_combat(document)
+    session_id = UUID(document["session_id"])
+
+    result = void.void([session_id], actor=admin, reason=REASON)
+
+    assert result.skipped == {session_id: "processed"}
+    assert audit(session_id) == [f"void skipped: processed; reason: {REASON}"]
+
+
+@pytest.mark.parametrize("verb", ["void", "correct", "replay"])
+def test_without_its_permission_nothing_happens_and_that_is_written(
+    stranger: User, verb: str
+) -> None:
+    document = unknown_loot()
+    session_id = fail(document)
+    act: dict[str, Callable[[], object]] = {
+        "void": lambda: void.void([session_id], actor=stranger, reason=REASON),
+        "correct": lambda: correct.correct(
+            session_id, corrected(document), actor=stranger, reason=REASON
+        ),
+        "replay": lambda: replay([session_id], actor=stranger, reason=REASON),
+    }
+
+    with pytest.raises(PermissionDenied):
+        act[verb]()
+
+    assert status(session_id) == "failed"
+    assert audit(session_id) == [f"{verb} denied: no permission; reason: {REASON}"]
+
+
+@pytest.mark.parametrize("reason", ["", "too short", "x" * 1001])
+def test_an_action_without_a_proper_reason_does_nothing(
+    admin: User, reason: str
+) -> None:
+    session_id = fail(unknown_loot())
+
+    with pytest.raises(ValueError, match="reason"):
+        void.void([session_id], actor=admin, reason=reason)
+
+    assert status(session_id) == "failed"
+
+
+def test_the_audit_never_changes(admin: User) -> None:
+    void.void([fail(unknown_loot())], actor=admin, reason=REASON)
+
+    for change in (
+        lambda: AuditEntry.objects.update(reason="another"),
+        lambda: AuditEntry.objects.all().delete(),
+    ):
+        with pytest.raises(IntegrityError, match="append-only"):
+            change()
