@@ -122,6 +122,11 @@ def _correct(
     CombatHistory.objects.filter(pk=session_id).update(
         revision=revision.revision, participant_ids=players, payload_sha256=sha256
     )
+    CombatParticipant.objects.filter(
+        session_id=session_id,
+        finished_at=combat.finished_at,
+        character_id__in=set(combat.participant_ids) - set(players),
+    ).delete()
     CombatParticipant.objects.bulk_create(
         [
             CombatParticipant(

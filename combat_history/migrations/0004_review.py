@@ -42,6 +42,19 @@ END $$;
 """
 ORIGINAL_GUARD = HISTORY_GUARD.replace(" AND NEW.revision <= OLD.revision", "")
 
+# What is or would be settled: of a corrected combat, the document of its revision.
+APPLIED_VIEW = """
+CREATE VIEW combat_history_applied AS
+    SELECT session_id, history.participant_ids, history.finished_at,
+           history.settlement_status, revision, history.settled_at,
+           history.compensated_at,
+           COALESCE(corrected.document, history.result_payload) AS result_payload,
+           CASE WHEN corrected.document IS NULL THEN history.raw_payload END
+               AS raw_payload
+    FROM combat_history history
+    LEFT JOIN combat_revisions corrected USING (session_id, revision);
+"""
+
 APPEND_ONLY = """
 CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -482,6 +495,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(HISTORY_GUARD, ORIGINAL_GUARD),
+        migrations.RunSQL(APPLIED_VIEW, "DROP VIEW combat_history_applied;"),
         migrations.RunSQL(
             APPEND_ONLY,
             "DROP TRIGGER audit_log_append_only ON audit_log;"

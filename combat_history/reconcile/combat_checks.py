@@ -15,7 +15,7 @@ WHERE settlement_status = 'pending'
 # of 19 digits may exceed the ids there are.
 PLAYERS_DIFFER = """
 SELECT session_id, participant_ids
-FROM combat_history
+FROM combat_history_applied
 CROSS JOIN LATERAL (
     SELECT array_agg(key ORDER BY key)
     FROM jsonb_object_keys(CASE jsonb_typeof(result_payload -> 'participants')

@@ -11,7 +11,7 @@ from combat_history.reconcile.table_check import TableCheck
 # texts are equal ids, and no key is ever too large to be looked at.
 LEDGER_MISSING = """
 SELECT combat.session_id, part.key AS character_id, combat.revision
-FROM combat_history combat
+FROM combat_history_applied combat
 CROSS JOIN LATERAL jsonb_object_keys(
     CASE jsonb_typeof(combat.result_payload -> 'participants')
         WHEN 'object' THEN combat.result_payload -> 'participants' END) AS part (key)
@@ -49,7 +49,7 @@ WHERE line.kind = 'settlement' AND combat.settlement_status <> 'processed'
 LEDGER_STRANGER = """
 SELECT line.session_id, line.character_id, line.id AS line_id
 FROM settlement_ledger line
-JOIN combat_history combat USING (session_id, revision)
+JOIN combat_history_applied combat USING (session_id, revision)
 WHERE line.kind = 'settlement' AND combat.settlement_status = 'processed'
   AND combat.result_payload #> ARRAY['participants', line.character_id::text] IS NULL
 """
@@ -59,7 +59,7 @@ SETTLED = """
 WITH settled AS (
     SELECT line.*, part -> 'changes' AS changes, part -> 'ui_report' AS ui_report
     FROM settlement_ledger line
-    JOIN combat_history combat USING (session_id, revision)
+    JOIN combat_history_applied combat USING (session_id, revision)
     CROSS JOIN LATERAL (
         SELECT combat.result_payload #> ARRAY['participants', line.character_id::text]
     ) AS document (part)

@@ -28,7 +28,7 @@ from combat_history.models import (
     ReplayRequest,
     SettlementDiscrepancy,
 )
-from combat_history.reconcile.run import findings
+from combat_history.reconcile.run import reconcile
 from combat_history.replay import Terms, replay
 from persistence import redis_keys
 from persistence.document import Document
@@ -365,7 +365,7 @@ def test_a_corrected_combat_is_settled_as_corrected(
     line = LedgerLine.objects.get(session_id=session_id)
     assert (line.revision, line.items[0]["item_template_id"]) == (2, PELT)
     assert request_of(session_id).revision == 2
-    assert list(findings()) == []
+    assert reconcile().findings == []
     settle_combat(document)
     assert Character.objects.get(pk=HERO).xp == 10
     # The engine's own document is still the one that counts as the same.
@@ -385,7 +385,7 @@ def test_a_correction_may_name_another_player(admin: User) -> None:
     assert Character.objects.get(pk=102).xp == 3
     assert CombatHistory.objects.get(pk=session_id).participant_ids == [102]
     assert CombatParticipant.objects.filter(character_id=102).exists()
-    assert list(findings()) == []
+    assert reconcile().findings == []
 
 
 @pytest.mark.parametrize(
