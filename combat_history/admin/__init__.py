@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.admin.audit import AuditEntryAdmin
 from combat_history.admin.history import CombatHistoryAdmin
 from combat_history.admin.parked import ParkedOperationAdmin
 from combat_history.admin.records import (
@@ -21,6 +22,7 @@ from combat_history.admin.world import (
 )
 from combat_history.models import (
     AppliedOperation,
+    AuditEntry,
     Character,
     CombatHistory,
     InventoryItem,
@@ -42,6 +44,7 @@ admin.site.register(SettlementAttempt, SettlementAttemptAdmin)
 admin.site.register(RejectedPayload, RejectedPayloadAdmin)
 admin.site.register(AppliedOperation, AppliedOperationAdmin)
 admin.site.register(ParkedOperation, ParkedOperationAdmin)
+admin.site.register(AuditEntry, AuditEntryAdmin)
 admin.site.register(Character, CharacterAdmin)
 admin.site.register(InventoryItem, InventoryItemAdmin)
 admin.site.register(ItemTemplate, ItemTemplateAdmin)

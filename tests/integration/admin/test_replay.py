@@ -292,6 +292,6 @@ def test_without_redis_the_replay_stands_and_the_sweep_brings_it(
 def test_history_button_shows_the_replay(failed: UUID, operator: User) -> None:
     replay([failed], actor=operator, reason="Fixed <b>by hand</b> today")
     url = reverse("admin:combat_history_combathistory_history", args=[failed])
-    page = logged_in(operator).get(url).content.decode()
+    page = logged_in(operator).get(url, follow=True).content.decode()
     assert "replay done: was failed (unknown_item)" in page
     assert "Fixed &lt;b&gt;by hand&lt;/b&gt; today" in page

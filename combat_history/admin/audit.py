@@ -1,0 +1,77 @@
+"""The audit: who did what to which, why, and what came of it. Read-only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from combat_history.admin.base import ReadOnlyAdmin, column
+from combat_history.models import AuditEntry
+from persistence.ids import parse_session_id
+
+
+@admin.display(description=_("before"))
+def before(entry: AuditEntry) -> str:
+    return _pretty(entry.before)
+
+
+@admin.display(description=_("after"))
+def after(entry: AuditEntry) -> str:
+    return _pretty(entry.after)
+
+
+class AuditEntryAdmin(ReadOnlyAdmin):
+    """Search by target (a session id in any form, any other id) or by user name."""
+
+    list_display = (
+        "at",
+        "actor_name",
+        "verb",
+        "target_id",
+        "outcome",
+        "detail",
+        "reason",
+    )
+    list_filter = ("outcome", "verb", "target_type")
+    ordering = ("-id",)
+    search_fields = ("target_id",)
+    search_help_text = _("A session id in any form, another target's id, or a user.")
+    details = (
+        column(_("when"), "at"),
+        column(_("who"), "actor_name"),
+        column(_("action"), "verb"),
+        column(_("kind of target"), "target_type"),
+        column(_("target"), "target_id"),
+        column(_("reason"), "reason"),
+        column(_("outcome"), "get_outcome_display"),
+        column(_("detail"), "detail"),
+        before,
+        after,
+        column(_("request id"), "request_id"),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            term = str(parse_session_id(term))
+        except ValueError:
+            named = queryset.filter(actor_name=term)
+            return queryset.filter(target_id=term) | named, False
+        return queryset.filter(target_id=term), False
+
+
+def _pretty(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return format_html('<pre class="combat-raw">{}</pre>', text)

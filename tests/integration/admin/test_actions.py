@@ -1,0 +1,273 @@
+"""The pages of preview, correct and void, as an admin's browser sees them."""
+
+from __future__ import annotations
+
+import json
+import re
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from combat_history.models import (
+    AuditEntry,
+    Character,
+    CombatHistory,
+    CombatRevision,
+    InventoryItem,
+    ReplayRequest,
+)
+from persistence.document import Document
+from persistence.tasks import settle_combat, settle_inbox
+from tests.support.admin import (
+    REASON,
+    audit,
+    body,
+    logged_in,
+    told,
+    unknown_loot,
+    viewer,
+)
+from tests.support.factories import HERO, PELT, POTION, add_template
+
+pytestmark = pytest.mark.usefixtures("world")
+
+PAGES = ["preview", "correct", "void"]
+
+
+@pytest.fixture
+def client() -> Client:
+    """Of a game admin: every action, and nothing of the site's own users."""
+    user = viewer("anna")
+    user.user_permissions.add(
+        *Permission.objects.filter(
+            codename__in=["replay_combat", "correct_combat", "void_combat"]
+        )
+    )
+    return logged_in(User.objects.get(pk=user.pk))
+
+
+@pytest.fixture
+def onlooker() -> Client:
+    """Support: may look at everything and do nothing."""
+    return logged_in(viewer("sam"))
+
+
+@pytest.fixture
+def document() -> Document:
+    document = unknown_loot()
+    document["participants"]["101"]["changes"]["items_consumed"] = [
+        {"inventory_id": POTION, "qty": 9}
+    ]
+    return document
+
+
+@pytest.fixture
+def failed(document: Document) -> UUID:
+    settle_combat(document)
+    return UUID(document["session_id"])
+
+
+def url(session_id: UUID, page: str) -> str:
+    return f"/admin/combat_history/combathistory/{session_id}/{page}/"
+
+
+def status(session_id: UUID) -> str:
+    return CombatHistory.objects.get(pk=session_id).settlement_status
+
+
+def hidden(page: str, name: str) -> str:
+    (value,) = re.findall(rf'name="{name}" value="([^"]*)"', page)
+    return str(value)
+
+
+def test_a_preview_explains_what_would_fail(client: Client, failed: UUID) -> None:
+    page = body(client, url(failed, "preview"))
+
+    assert "It would fail" in page
+    assert "dragon_scale" in page
+
+
+def test_a_preview_shows_before_and_after_and_what_falls_short(
+    client: Client, failed: UUID
+) -> None:
+    add_template("dragon_scale")
+
+    page = " ".join(body(client, url(failed, "preview")).split())
+
+    assert "It would fail" not in page
+    assert "1 thing falls short" in page
+    cells = '<td class="combat-number">5</td><td class="combat-number">-5</td>'
+    assert cells in page
+    strict = body(client, url(failed, "preview") + "?shortages=fail")
+    assert "It would fail" in strict
+
+
+def test_replaying_a_preview_runs_exactly_what_was_shown(
+    client: Client, failed: UUID
+) -> None:
+    add_template("dragon_scale")
+    page = body(client, url(failed, "preview"))
+    data = {
+        "reason": REASON,
+        "shortages": hidden(page, "shortages"),
+        "fingerprint": hidden(page, "fingerprint"),
+    }
+
+    response = client.post(url(failed, "preview"), data)
+
+    assert told(response) == ["The combat was put back into the queue on these terms."]
+    settle_inbox()
+    assert status(failed) == "processed"
+    request = ReplayRequest.objects.get()
+    assert (request.state, request.shortages) == ("processed", "record")
+
+
+def test_a_state_that_moved_after_the_preview_is_refused(
+    client: Client, failed: UUID
+) -> None:
+    add_template("dragon_scale")
+    page = body(client, url(failed, "preview"))
+    InventoryItem.objects.filter(pk=POTION).update(quantity=99)
+
+    client.post(
+        url(failed, "preview"),
+        {
+            "reason": REASON,
+            "shortages": "record",
+            "fingerprint": hidden(page, "fingerprint"),
+        },
+    )
+    settle_inbox()
+
+    assert status(failed) == "failed"
+    assert ReplayRequest.objects.get().state == "refused"
+
+
+def test_a_correction_is_tried_then_written_and_replayed(
+    client: Client, failed: UUID, document: Document
+) -> None:
+    page = body(client, url(failed, "correct"))
+    assert "dragon_scale" in page
+    changes = document["participants"]["101"]["changes"]
+    changes["items_gained"] = [{"item_template_id": PELT, "qty": 3}]
+    data = {"document": json.dumps(document), "reason": REASON}
+
+    tried = client.post(url(failed, "correct"), {**data, "try": "1"})
+
+    text = tried.content.decode()
+    assert "items_gained[0].item_template_id" in text
+    assert "It would fail" not in text
+    assert not CombatRevision.objects.exists()
+    response = client.post(url(failed, "correct"), {**data, "apply": "1"})
+    assert told(response) == ["The correction is written and was put into the queue."]
+    settle_inbox()
+    assert status(failed) == "processed"
+    assert CombatRevision.objects.get().author_name == "anna"
+    assert InventoryItem.objects.get(item_template_id=PELT).quantity == 3
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", '{"session_id": "x"}'])
+def test_a_correction_that_is_no_document_says_what_is_wrong(
+    client: Client, failed: UUID, text: str
+) -> None:
+    data = {"document": text, "reason": REASON, "apply": "1"}
+
+    response = client.post(url(failed, "correct"), data)
+
+    assert "errorlist" in response.content.decode()
+    assert not CombatRevision.objects.exists()
+
+
+def test_a_correction_wants_a_reason(
+    client: Client, failed: UUID, document: Document
+) -> None:
+    data = {"document": json.dumps(document), "reason": "short", "apply": "1"}
+
+    client.post(url(failed, "correct"), data)
+
+    assert not CombatRevision.objects.exists()
+
+
+def test_a_combat_is_voided_for_good(client: Client, failed: UUID) -> None:
+    assert "nobody can take that back" in body(client, url(failed, "void"))
+    assert status(failed) == "failed"
+
+    response = client.post(url(failed, "void"), {"reason": REASON})
+
+    assert told(response) == ["The combat is voided: it will never be applied."]
+    assert status(failed) == "voided"
+    assert "only what is not settled" in body(client, url(failed, "void"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_get_changes_nothing(client: Client, failed: UUID, page: str) -> None:
+    add_template("dragon_scale")
+
+    body(client, url(failed, page))
+
+    assert status(failed) == "failed"
+    assert not AuditEntry.objects.exists()
+    assert Character.objects.get(pk=HERO).xp == 0
+    assert InventoryItem.objects.get(pk=POTION).quantity == 5
+
+
+@pytest.mark.parametrize(
+    ("page", "verb", "data"),
+    [
+        ("preview", "replay", {"shortages": "record"}),
+        ("correct", "correct", {"document": "{}", "apply": "1"}),
+        ("void", "void", {}),
+    ],
+)
+def test_an_action_is_refused_without_its_permission_and_written_down(
+    onlooker: Client, failed: UUID, page: str, verb: str, data: dict[str, str]
+) -> None:
+    response = onlooker.post(url(failed, page), {**data, "reason": REASON})
+
+    assert response.status_code == 403
+    assert status(failed) == "failed"
+    assert audit(failed) == [f"{verb} denied: no permission; reason: {REASON}"]
+
+
+def test_who_may_only_look_sees_the_preview_and_no_button(
+    onlooker: Client, failed: UUID
+) -> None:
+    page = body(onlooker, url(failed, "preview"))
+
+    assert "Replay exactly this" not in page
+    assert onlooker.get(url(failed, "correct")).status_code == 403
+    assert onlooker.get(url(failed, "void")).status_code == 403
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_stranger_is_shown_the_login(failed: UUID, page: str) -> None:
+    response = Client().get(url(failed, page))
+
+    assert response.status_code == 302
+    assert "/login/" in response["Location"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_combat_that_never_was_is_not_found(client: Client, page: str) -> None:
+    never = UUID("0192f3a4-5b6c-7d8e-9f01-555666777888")
+
+    assert client.get(url(never, page)).status_code == 404
+
+
+def test_the_audit_is_found_by_target_and_by_user(client: Client, failed: UUID) -> None:
+    client.post(url(failed, "void"), {"reason": REASON})
+    auditor = User.objects.get(username="anna")
+    auditor.user_permissions.add(Permission.objects.get(codename="view_auditentry"))
+    pages = logged_in(User.objects.get(pk=auditor.pk))
+
+    for term in (failed.hex, "anna"):
+        page = body(pages, f"/admin/combat_history/auditentry/?q={term}")
+        assert str(failed) in page
+    entry = AuditEntry.objects.get()
+    page = body(pages, f"/admin/combat_history/auditentry/{entry.pk}/change/")
+    assert REASON in page
+    assert entry.request_id in page
+    history = f"/admin/combat_history/combathistory/{failed}/history/"
+    assert pages.get(history)["Location"].endswith(f"?q={failed}")
