@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from pytest_django import Settings
 
 from combat_history.api import handoff
 from combat_history.lookup import find_result
+from persistence.dispatcher import SyncDispatcher
 from tests.support.api import OTHER_TOKEN, TOKEN
 from tests.support.lookups import Find, find_in_a_loop
+from tests.support.redis_server import free_port
 
 
 @pytest.fixture
@@ -28,3 +31,20 @@ def api(settings: Settings, tmp_path: Path) -> Iterator[None]:
 def find(request: pytest.FixtureRequest) -> Find:
     """`find_result`, then its twin: both have to pass every test."""
     return find_result if request.param == "sync" else find_in_a_loop
+
+
+@pytest.fixture
+def engine() -> Iterator[SyncDispatcher]:
+    """With a short bound: in many a test there is no worker to wait for."""
+    dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL, timeout=1)
+    yield dispatcher
+    dispatcher.close()
+
+
+@pytest.fixture
+def unheard() -> Iterator[SyncDispatcher]:
+    """An engine whose broker is closed: its rings are lost, its intents are not."""
+    broker = f"redis://127.0.0.1:{free_port()}/0"
+    dispatcher = SyncDispatcher(settings.REDIS_URL, broker)
+    yield dispatcher
+    dispatcher.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64decode
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -39,14 +38,6 @@ RIVAL = 102
 TRAVEL = "018f0000-0000-7000-8000-000000000001"
 
 pytestmark = pytest.mark.usefixtures("redis_client")
-
-
-@pytest.fixture
-def engine() -> Iterator[SyncDispatcher]:
-    """No worker answers its rings: a short wait for belts is enough."""
-    dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL, timeout=0.8)
-    yield dispatcher
-    dispatcher.close()
 
 
 def account(client: redis.Redis, char_id: int) -> dict[str, str]:

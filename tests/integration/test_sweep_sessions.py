@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
 import redis
-from django.conf import settings
 
 from combat_history.models import (
     Character,
@@ -37,13 +35,6 @@ pytestmark = pytest.mark.usefixtures("world")
 
 LONG_AGO_MS = 1_735_460_000_000
 USED = {"inventory_id": POTION, "item_template_id": "hp_pot_small", "qty": 2}
-
-
-@pytest.fixture
-def engine() -> Iterator[SyncDispatcher]:
-    dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL, timeout=0.8)
-    yield dispatcher
-    dispatcher.close()
 
 
 def fall_silent(client: redis.Redis, session_id: UUID) -> None:

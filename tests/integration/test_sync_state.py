@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
 
 import pytest
 import redis
-from django.conf import settings
 
 from combat_history.models import Character, CombatHistory, ParkedOperation
 from persistence import redis_keys
@@ -19,29 +17,12 @@ from persistence.protocols import SyncScope
 from persistence.tasks import sweep, task_sync_state
 from tests.support.factories import HERO, make_document
 from tests.support.parallel import character_locked, in_threads, wait_until_blocked
-from tests.support.redis_server import free_port
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess
 
 pytestmark = pytest.mark.usefixtures("world")
 
 NOW_MS = 1_763_700_000_000
-
-
-@pytest.fixture
-def engine() -> Iterator[SyncDispatcher]:
-    dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL)
-    yield dispatcher
-    dispatcher.close()
-
-
-@pytest.fixture
-def unheard() -> Iterator[SyncDispatcher]:
-    """An engine whose broker is closed: its rings are all lost."""
-    broker = f"redis://127.0.0.1:{free_port()}/0"
-    dispatcher = SyncDispatcher(settings.REDIS_URL, broker)
-    yield dispatcher
-    dispatcher.close()
 
 
 def set_vitals(client: redis.Redis, **fields: str | int) -> None:
