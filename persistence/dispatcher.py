@@ -8,18 +8,19 @@ the same call again is harmless.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic import ValidationError
 
+from persistence import engine_calls as calls
 from persistence import redis_keys
 from persistence.document import MAX_DOCUMENT_BYTES, Document
 from persistence.doorbell import Doorbell
+from persistence.engine_calls import Call, SessionId
 from persistence.engine_redis import EngineRedis, NotAnswered
 from persistence.errors import (
     CombatFinished,
@@ -30,8 +31,7 @@ from persistence.errors import (
     PayloadConflict,
 )
 from persistence.handoff import Handoff, Receipt, answer, checked
-from persistence.ids import parse_session_id
-from persistence.operations import Operation, parse_operation, reservable_rows
+from persistence.operations import Operation
 from persistence.payload import (
     CombatResultPayload,
     CombatSessionContainerDTO,
@@ -42,7 +42,6 @@ DEFAULT_TIMEOUT_SECONDS = 2.0
 MAX_TIMEOUT_SECONDS = 10.0
 
 Payload = CombatResultPayload | Document | str | bytes
-SessionId = UUID | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +60,6 @@ class ContextSwitch:
     session_id: UUID | None
     changed: bool
     closed: Mapping[GameMode, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One script with its arguments, and how to name it when it fails."""
-
-    name: str
-    subject: str
-    script: str
-    keys: list[str]
-    args: list[Any]
 
 
 class SyncDispatcher:
@@ -155,12 +143,12 @@ class SyncDispatcher:
         combat again changes nothing. Raises CombatInProgress where one of the players
         fights elsewhere (nobody has entered then), CombatFinished or DispatchFailed.
         """
-        call, sid, ids = _start(session_id, char_ids, teams)
+        call, sid, ids = calls.start(session_id, char_ids, teams)
         is_new = self._started(call, sid, await self._acall(call))
         loaded = is_new and await self._redis.await_for(
             redis_keys.belts_ready(sid), self._timeout / 4
         )
-        return _actors(sid, loaded, ids, await self._acall(_read_actors(sid, ids)))
+        return _actors(sid, loaded, ids, await self._acall(calls.read_actors(sid, ids)))
 
     def start_combat_sync(
         self,
@@ -169,23 +157,23 @@ class SyncDispatcher:
         teams: Mapping[int, str] | None = None,
     ) -> CombatStart:
         """The synchronous twin of `start_combat`."""
-        call, sid, ids = _start(session_id, char_ids, teams)
+        call, sid, ids = calls.start(session_id, char_ids, teams)
         is_new = self._started(call, sid, self._call(call))
         loaded = is_new and self._redis.wait_for(
             redis_keys.belts_ready(sid), self._timeout / 4
         )
-        return _actors(sid, loaded, ids, self._call(_read_actors(sid, ids)))
+        return _actors(sid, loaded, ids, self._call(calls.read_actors(sid, ids)))
 
     async def heartbeat(self, session_id: SessionId) -> bool:
         """Say that a combat still runs; False where no such combat does.
 
         After ten minutes without one the sweep ends it as `abandoned`.
         """
-        return bool(await self._acall(_heartbeat(session_id)))
+        return bool(await self._acall(calls.heartbeat(session_id)))
 
     def heartbeat_sync(self, session_id: SessionId) -> bool:
         """The synchronous twin of `heartbeat`."""
-        return bool(self._call(_heartbeat(session_id)))
+        return bool(self._call(calls.heartbeat(session_id)))
 
     async def dispatch(self, scope: SyncScope | str, *, char_id: int) -> None:
         """Have the player's state of that scope saved.
@@ -194,13 +182,13 @@ class SyncDispatcher:
         ring is lost. Raises DispatchFailed (nothing noted) or ValueError (no scope).
         """
         scope = SyncScope(scope)
-        await self._acall(_intend(scope, char_id))
+        await self._acall(calls.intend(scope, char_id))
         self._ring(scope, char_id)
 
     def dispatch_sync(self, scope: SyncScope | str, *, char_id: int) -> None:
         """The synchronous twin of `dispatch`."""
         scope = SyncScope(scope)
-        self._call(_intend(scope, char_id))
+        self._call(calls.intend(scope, char_id))
         self._ring(scope, char_id)
 
     async def change_inventory(
@@ -212,14 +200,14 @@ class SyncDispatcher:
         would be taken) or DispatchFailed; nothing is queued then. An `op_id` that was
         queued before is applied once.
         """
-        call = _queue(char_id, operations)
+        call = calls.queue(char_id, operations)
         self._queued(char_id, await self._acall(call))
 
     def change_inventory_sync(
         self, char_id: int, operations: Sequence[Operation | Document]
     ) -> None:
         """The synchronous twin of `change_inventory`."""
-        call = _queue(char_id, operations)
+        call = calls.queue(char_id, operations)
         self._queued(char_id, self._call(call))
 
     async def switch_context(
@@ -232,14 +220,14 @@ class SyncDispatcher:
         `dispatch`. Raises CombatInProgress, DispatchFailed, or ValueError for COMBAT,
         which only `start_combat` enters.
         """
-        call = _switch(char_id, GameMode(to), session_id)
+        call = calls.switch(char_id, GameMode(to), session_id)
         return self._switched(char_id, await self._acall(call))
 
     def switch_context_sync(
         self, *, char_id: int, to: GameMode | str, session_id: SessionId | None = None
     ) -> ContextSwitch:
         """The synchronous twin of `switch_context`."""
-        call = _switch(char_id, GameMode(to), session_id)
+        call = calls.switch(char_id, GameMode(to), session_id)
         return self._switched(char_id, self._call(call))
 
     async def aclose(self) -> None:
@@ -251,13 +239,13 @@ class SyncDispatcher:
         self._doorbell.close(self._timeout)
         self._redis.close()
 
-    def _call(self, call: _Call) -> Any:
+    def _call(self, call: Call) -> Any:
         try:
             return self._redis.run(call.script, call.keys, call.args)
         except NotAnswered as error:
             raise DispatchFailed(call.name, call.subject, str(error)) from error
 
-    async def _acall(self, call: _Call) -> Any:
+    async def _acall(self, call: Call) -> Any:
         try:
             return await self._redis.arun(call.script, call.keys, call.args)
         except NotAnswered as error:
@@ -271,8 +259,8 @@ class SyncDispatcher:
             raise PayloadConflict(str(handoff.session_id))
         return receipt
 
-    def _started(self, call: _Call, session_id: UUID, reply: Any) -> bool:
-        word, *rest = _texts(reply)
+    def _started(self, call: Call, session_id: UUID, reply: Any) -> bool:
+        word, *rest = calls.texts(reply)
         if word == "busy":
             raise CombatInProgress(int(rest[0]), rest[1])
         if word == "finished":
@@ -283,13 +271,13 @@ class SyncDispatcher:
         return word == "started"
 
     def _queued(self, char_id: int, reply: Any) -> None:
-        word, *rest = _texts(reply)
+        word, *rest = calls.texts(reply)
         if word == "reserved":
             raise ItemReserved(char_id, rest[0], [int(id_) for id_ in rest[1:]])
         self._ring(SyncScope.INVENTORY, char_id)
 
     def _switched(self, char_id: int, reply: Any) -> ContextSwitch:
-        word, *rest = _texts(reply)
+        word, *rest = calls.texts(reply)
         if word == "busy":
             raise CombatInProgress(char_id, rest[0])
         if word == "foreign":
@@ -308,48 +296,6 @@ class SyncDispatcher:
         self._doorbell.press("task_sync_state", str(scope), char_id)
 
 
-def _start(
-    session_id: SessionId, char_ids: Iterable[int], teams: Mapping[int, str] | None
-) -> tuple[_Call, UUID, list[int]]:
-    sid = parse_session_id(session_id)
-    ids = sorted(set(char_ids))
-    if not ids or ids[0] < 1:
-        raise ValueError("char_ids names at least one player, by a positive id")
-    team_of = teams or {}
-    call = _Call(
-        "start_combat",
-        f"combat {sid}",
-        "start",
-        [
-            redis_keys.session(sid),
-            redis_keys.result(sid),
-            redis_keys.ACTIVE,
-            redis_keys.INTENTS,
-            *map(redis_keys.account, ids),
-        ],
-        [
-            str(sid),
-            json.dumps(ids),
-            redis_keys.intent(redis_keys.BELTS, sid),
-            *(v for id_ in ids for v in (id_, json.dumps(team_of.get(id_)))),
-        ],
-    )
-    return call, sid, ids
-
-
-def _read_actors(session_id: UUID, char_ids: list[int]) -> _Call:
-    return _Call(
-        "start_combat",
-        f"combat {session_id}",
-        "actors",
-        [redis_keys.session(session_id), redis_keys.INTENTS],
-        [
-            redis_keys.intent(redis_keys.BELTS, session_id),
-            *map(redis_keys.actor_field, char_ids),
-        ],
-    )
-
-
 def _actors(
     session_id: UUID, loaded: bool, char_ids: list[int], reply: Any
 ) -> CombatStart:
@@ -362,70 +308,3 @@ def _actors(
             # The fight ended meanwhile, or the engine writes containers of its own.
             actors[char_id] = CombatSessionContainerDTO()
     return CombatStart(session_id, actors, loaded or not are_awaited)
-
-
-def _heartbeat(session_id: SessionId) -> _Call:
-    sid = parse_session_id(session_id)
-    keys = [redis_keys.session(sid), redis_keys.ACTIVE]
-    return _Call("heartbeat", f"combat {sid}", "heartbeat", keys, [str(sid)])
-
-
-def _intend(scope: SyncScope, char_id: int) -> _Call:
-    member = redis_keys.intent(scope, _player(char_id))
-    return _Call(
-        f"dispatch {scope}",
-        f"character {char_id}",
-        "intend",
-        [redis_keys.INTENTS],
-        [member, "again"],
-    )
-
-
-def _queue(char_id: int, operations: Sequence[Operation | Document]) -> _Call:
-    parsed = [parse_operation(_player(char_id), _document(o)) for o in operations]
-    taken_from = [str(row) for o in parsed for row in reservable_rows(o)]
-    return _Call(
-        "change_inventory",
-        f"character {char_id}",
-        "queue",
-        [
-            redis_keys.account(char_id),
-            redis_keys.inventory_delta(char_id),
-            redis_keys.INTENTS,
-        ],
-        [
-            char_id,
-            redis_keys.SESSION_PREFIX,
-            json.dumps(taken_from),
-            *(operation.model_dump_json(exclude_none=True) for operation in parsed),
-        ],
-    )
-
-
-def _switch(char_id: int, to: GameMode, session_id: SessionId | None) -> _Call:
-    if to is GameMode.COMBAT:
-        raise ValueError("a combat is entered by start_combat")
-    sid = uuid4() if session_id is None else parse_session_id(session_id)
-    return _Call(
-        "switch_context",
-        f"character {char_id}",
-        "switch",
-        [redis_keys.account(_player(char_id)), redis_keys.INTENTS],
-        [char_id, str(to), str(sid), int(session_id is None)],
-    )
-
-
-def _document(operation: Operation | Document) -> Document:
-    if isinstance(operation, dict):
-        return operation
-    return operation.model_dump(exclude_none=True)
-
-
-def _player(char_id: int) -> int:
-    if char_id < 1:
-        raise ValueError(f"{char_id} is no player: ids are positive")
-    return char_id
-
-
-def _texts(reply: Sequence[Any]) -> list[str]:
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in reply]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Permission, User
 from pytest_django import Settings
 
 from combat_history.api import handoff
@@ -48,3 +49,21 @@ def unheard() -> Iterator[SyncDispatcher]:
     dispatcher = SyncDispatcher(settings.REDIS_URL, broker)
     yield dispatcher
     dispatcher.close()
+
+
+@pytest.fixture
+def admin(world: None) -> User:
+    """Who may replay, correct and void."""
+    user = User.objects.create_user("anna", is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(
+            codename__in=["replay_combat", "correct_combat", "void_combat"]
+        )
+    )
+    return User.objects.get(pk=user.pk)
+
+
+@pytest.fixture
+def stranger(world: None) -> User:
+    """Who may come in, and nothing else."""
+    return User.objects.create_user("mallory", is_staff=True)

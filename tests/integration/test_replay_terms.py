@@ -1,84 +1,42 @@
-"""What admins do to combats that failed: preview, replay on terms, correct, void."""
+"""Previews, and replays on the terms of whoever saw one."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import pytest
-import redis
-from django.contrib.auth.models import Permission, User
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from combat_history.actions import correct, void
-from combat_history.actions.dry_run import DryRun, dry_run, dry_run_of
+from combat_history.actions import correct
+from combat_history.actions.dry_run import DryRun, dry_run
 from combat_history.models import (
-    AuditEntry,
     Character,
     CombatHistory,
-    CombatParticipant,
-    CombatRevision,
     InventoryItem,
     LedgerLine,
     ReplayRequest,
     SettlementDiscrepancy,
 )
-from combat_history.reconcile.run import reconcile
 from combat_history.replay import Terms, replay
-from persistence import redis_keys
 from persistence.document import Document
-from persistence.errors import PayloadInvalid
-from persistence.tasks import settle_combat, settle_inbox
-from tests.support.admin import audit, unknown_loot
+from persistence.tasks import settle_inbox
+from tests.support.actions import REASON, fail, request_of, status
+from tests.support.admin import unknown_loot
 from tests.support.factories import (
     HERO,
     PELT,
     POTION,
-    add_character,
     add_template,
     make_document,
     make_participant,
 )
 
 pytestmark = pytest.mark.usefixtures("world")
-
-REASON = "the catalogue was fixed"
-
-
-@pytest.fixture
-def admin() -> User:
-    user = User.objects.create_user("anna", is_staff=True)
-    user.user_permissions.set(
-        Permission.objects.filter(
-            codename__in=["replay_combat", "correct_combat", "void_combat"]
-        )
-    )
-    return User.objects.get(pk=user.pk)
-
-
-@pytest.fixture
-def stranger() -> User:
-    return User.objects.create_user("mallory", is_staff=True)
-
-
-def fail(document: Document) -> UUID:
-    settle_combat(document)
-    combat = CombatHistory.objects.get(pk=document["session_id"])
-    assert combat.settlement_status == "failed"
-    return combat.session_id
-
-
-def status(session_id: UUID) -> str:
-    return CombatHistory.objects.get(pk=session_id).settlement_status
-
-
-def request_of(session_id: UUID) -> ReplayRequest:
-    return ReplayRequest.objects.filter(session_id=session_id).latest("id")
 
 
 def hungry(qty: int = 9) -> Document:
@@ -321,214 +279,3 @@ def without_new_ids(line: Any) -> list[Any]:
         for movement in line.items
     ]
     return [line.character_id, line.xp_delta, line.gold_after, line.revision, items]
-
-
-def test_a_correction_is_a_revision_beside_the_original(admin: User) -> None:
-    document = unknown_loot()
-    session_id = fail(document)
-    better = corrected(document)
-
-    revision = correct.correct(session_id, better, actor=admin, reason=REASON)
-
-    assert (revision.revision, revision.author_name) == (2, "anna")
-    assert revision.diff == [
-        {
-            "path": "participants.101.changes.items_gained[0].item_template_id",
-            "before": "dragon_scale",
-            "after": PELT,
-        }
-    ]
-    combat = CombatHistory.objects.get(pk=session_id)
-    assert (combat.revision, combat.settlement_status) == (2, "failed")
-    assert combat.document() == document
-    assert audit(session_id) == [f"correct done: revision 2; reason: {REASON}"]
-
-
-def corrected(document: Document) -> Document:
-    better = copy.deepcopy(document)
-    gained = better["participants"]["101"]["changes"]["items_gained"]
-    gained[0]["item_template_id"] = PELT
-    return better
-
-
-def test_a_corrected_combat_is_settled_as_corrected(
-    admin: User, redis_client: redis.Redis
-) -> None:
-    document = unknown_loot()
-    session_id = fail(document)
-    correct.correct(session_id, corrected(document), actor=admin, reason=REASON)
-
-    replay([session_id], actor=admin, reason=REASON)
-    settle_inbox()
-
-    assert status(session_id) == "processed"
-    line = LedgerLine.objects.get(session_id=session_id)
-    assert (line.revision, line.items[0]["item_template_id"]) == (2, PELT)
-    assert request_of(session_id).revision == 2
-    assert reconcile().findings == []
-    settle_combat(document)
-    assert Character.objects.get(pk=HERO).xp == 10
-    # The engine's own document is still the one that counts as the same.
-    assert not CombatRevision.objects.exclude(revision=2).exists()
-
-
-def test_a_correction_may_name_another_player(admin: User) -> None:
-    document = make_document({"999": make_participant(xp_gained=3)})
-    session_id = fail(document)
-    better = {**document, "participants": {"102": make_participant(xp_gained=3)}}
-    add_character(102)
-
-    correct.correct(session_id, better, actor=admin, reason=REASON)
-    replay([session_id], actor=admin, reason=REASON)
-    settle_inbox()
-
-    assert Character.objects.get(pk=102).xp == 3
-    assert CombatHistory.objects.get(pk=session_id).participant_ids == [102]
-    assert CombatParticipant.objects.filter(character_id=102).exists()
-    assert reconcile().findings == []
-
-
-@pytest.mark.parametrize(
-    ("change", "path"),
-    [
-        ({"session_id": "0192f3a4-5b6c-7d8e-9f01-555666777888"}, "session_id"),
-        ({"meta": {"end_timestamp": 5, "finish_reason": "draw"}}, "meta.end_timestamp"),
-        ({"replay_log": []}, "replay_log"),
-        ({"participants": {}}, "participants"),
-    ],
-)
-def test_a_correction_keeps_the_contract_and_the_fights_identity(
-    admin: User, change: Document, path: str
-) -> None:
-    document = unknown_loot()
-    session_id = fail(document)
-
-    with pytest.raises(PayloadInvalid) as refused:
-        correct.correct(session_id, {**document, **change}, actor=admin, reason=REASON)
-
-    assert path in {error["path"] for error in refused.value.errors}
-    assert CombatHistory.objects.get(pk=session_id).revision == 1
-
-
-def test_a_correction_can_be_tried_before_it_is_written() -> None:
-    document = unknown_loot()
-    session_id = fail(document)
-
-    seen = dry_run_of(session_id, corrected(document), fail_on_shortage=False)
-
-    assert (seen.failure, seen.revision) == (None, 2)
-    assert CombatHistory.objects.get(pk=session_id).revision == 1
-
-
-def test_only_failed_combats_are_corrected(admin: User) -> None:
-    document = make_document()
-    settle_combat(document)
-
-    with pytest.raises(correct.NotCorrectable, match="processed"):
-        correct.correct(
-            UUID(document["session_id"]), document, actor=admin, reason=REASON
-        )
-
-
-def test_a_revision_never_changes(admin: User) -> None:
-    document = unknown_loot()
-    session_id = fail(document)
-    correct.correct(session_id, corrected(document), actor=admin, reason=REASON)
-
-    for change in (
-        lambda: CombatRevision.objects.update(reason="another"),
-        lambda: CombatRevision.objects.all().delete(),
-    ):
-        with pytest.raises(IntegrityError, match="append-only"):
-            change()
-
-
-def test_a_voided_combat_is_never_applied(
-    admin: User, redis_client: redis.Redis
-) -> None:
-    document = unknown_loot()
-    session_id = fail(document)
-    InventoryItem.objects.filter(pk=POTION).update(reserved_session_id=session_id)
-
-    result = void.void([session_id], actor=admin, reason=REASON)
-
-    assert (result.voided, result.skipped) == ([session_id], {})
-    assert status(session_id) == "voided"
-    assert InventoryItem.objects.get(pk=POTION).reserved_session_id is None
-    add_template("dragon_scale")
-    settle_combat(document)
-    replay([session_id], actor=admin, reason=REASON)
-    settle_inbox()
-    assert status(session_id) == "voided"
-    assert not redis_client.exists(redis_keys.tombstone(session_id))
-    assert Character.objects.get(pk=HERO).xp == 0
-    assert audit(session_id)[0] == (
-        f"void done: was failed (unknown_item); reason: {REASON}"
-    )
-
-
-def test_a_queued_replay_is_voided_before_a_worker_takes_it(admin: User) -> None:
-    session_id = fail(unknown_loot())
-    add_template("dragon_scale")
-    replay([session_id], actor=admin, reason=REASON)
-
-    void.void([session_id], actor=admin, reason=REASON)
-    settle_inbox()
-
-    assert status(session_id) == "voided"
-    assert request_of(session_id).state == "refused"
-
-
-def test_what_is_settled_is_not_voided(admin: User) -> None:
-    document = make_document()
-    settle_combat(document)
-    session_id = UUID(document["session_id"])
-
-    result = void.void([session_id], actor=admin, reason=REASON)
-
-    assert result.skipped == {session_id: "processed"}
-    assert audit(session_id) == [f"void skipped: processed; reason: {REASON}"]
-
-
-@pytest.mark.parametrize("verb", ["void", "correct", "replay"])
-def test_without_its_permission_nothing_happens_and_that_is_written(
-    stranger: User, verb: str
-) -> None:
-    document = unknown_loot()
-    session_id = fail(document)
-    act: dict[str, Callable[[], object]] = {
-        "void": lambda: void.void([session_id], actor=stranger, reason=REASON),
-        "correct": lambda: correct.correct(
-            session_id, corrected(document), actor=stranger, reason=REASON
-        ),
-        "replay": lambda: replay([session_id], actor=stranger, reason=REASON),
-    }
-
-    with pytest.raises(PermissionDenied):
-        act[verb]()
-
-    assert status(session_id) == "failed"
-    assert audit(session_id) == [f"{verb} denied: no permission; reason: {REASON}"]
-
-
-@pytest.mark.parametrize("reason", ["", "too short", "x" * 1001])
-def test_an_action_without_a_proper_reason_does_nothing(
-    admin: User, reason: str
-) -> None:
-    session_id = fail(unknown_loot())
-
-    with pytest.raises(ValueError, match="reason"):
-        void.void([session_id], actor=admin, reason=reason)
-
-    assert status(session_id) == "failed"
-
-
-def test_the_audit_never_changes(admin: User) -> None:
-    void.void([fail(unknown_loot())], actor=admin, reason=REASON)
-
-    for change in (
-        lambda: AuditEntry.objects.update(reason="another"),
-        lambda: AuditEntry.objects.all().delete(),
-    ):
-        with pytest.raises(IntegrityError, match="append-only"):
-            change()

@@ -1,0 +1,140 @@
+"""The engine's calls as scripts with their arguments: what is asked, before it is sent.
+
+Pure: wrong arguments raise here (ValueError, OperationInvalid), and nothing was sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from persistence import redis_keys
+from persistence.document import Document
+from persistence.ids import parse_session_id
+from persistence.operations import Operation, parse_operation, reservable_rows
+from persistence.protocols import GameMode, SyncScope
+
+SessionId = UUID | str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One script with its arguments, and how to name it when it fails."""
+
+    name: str
+    subject: str
+    script: str
+    keys: list[str]
+    args: list[Any]
+
+
+def start(
+    session_id: SessionId, char_ids: Iterable[int], teams: Mapping[int, str] | None
+) -> tuple[Call, UUID, list[int]]:
+    sid = parse_session_id(session_id)
+    ids = sorted(set(char_ids))
+    if not ids or ids[0] < 1:
+        raise ValueError("char_ids names at least one player, by a positive id")
+    team_of = teams or {}
+    call = Call(
+        "start_combat",
+        f"combat {sid}",
+        "start",
+        [
+            redis_keys.session(sid),
+            redis_keys.result(sid),
+            redis_keys.ACTIVE,
+            redis_keys.INTENTS,
+            *map(redis_keys.account, ids),
+        ],
+        [
+            str(sid),
+            json.dumps(ids),
+            redis_keys.intent(redis_keys.BELTS, sid),
+            *(v for id_ in ids for v in (id_, json.dumps(team_of.get(id_)))),
+        ],
+    )
+    return call, sid, ids
+
+
+def read_actors(session_id: UUID, char_ids: list[int]) -> Call:
+    return Call(
+        "start_combat",
+        f"combat {session_id}",
+        "actors",
+        [redis_keys.session(session_id), redis_keys.INTENTS],
+        [
+            redis_keys.intent(redis_keys.BELTS, session_id),
+            *map(redis_keys.actor_field, char_ids),
+        ],
+    )
+
+
+def heartbeat(session_id: SessionId) -> Call:
+    sid = parse_session_id(session_id)
+    keys = [redis_keys.session(sid), redis_keys.ACTIVE]
+    return Call("heartbeat", f"combat {sid}", "heartbeat", keys, [str(sid)])
+
+
+def intend(scope: SyncScope, char_id: int) -> Call:
+    member = redis_keys.intent(scope, _player(char_id))
+    return Call(
+        f"dispatch {scope}",
+        f"character {char_id}",
+        "intend",
+        [redis_keys.INTENTS],
+        [member, "again"],
+    )
+
+
+def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
+    parsed = [parse_operation(_player(char_id), _document(o)) for o in operations]
+    taken_from = [str(row) for o in parsed for row in reservable_rows(o)]
+    return Call(
+        "change_inventory",
+        f"character {char_id}",
+        "queue",
+        [
+            redis_keys.account(char_id),
+            redis_keys.inventory_delta(char_id),
+            redis_keys.INTENTS,
+        ],
+        [
+            char_id,
+            redis_keys.SESSION_PREFIX,
+            json.dumps(taken_from),
+            *(operation.model_dump_json(exclude_none=True) for operation in parsed),
+        ],
+    )
+
+
+def switch(char_id: int, to: GameMode, session_id: SessionId | None) -> Call:
+    if to is GameMode.COMBAT:
+        raise ValueError("a combat is entered by start_combat")
+    sid = uuid4() if session_id is None else parse_session_id(session_id)
+    return Call(
+        "switch_context",
+        f"character {char_id}",
+        "switch",
+        [redis_keys.account(_player(char_id)), redis_keys.INTENTS],
+        [char_id, str(to), str(sid), int(session_id is None)],
+    )
+
+
+def _document(operation: Operation | Document) -> Document:
+    if isinstance(operation, dict):
+        return operation
+    return operation.model_dump(exclude_none=True)
+
+
+def _player(char_id: int) -> int:
+    if char_id < 1:
+        raise ValueError(f"{char_id} is no player: ids are positive")
+    return char_id
+
+
+def texts(reply: Sequence[Any]) -> list[str]:
+    return [v.decode() if isinstance(v, bytes) else str(v) for v in reply]
