@@ -25,14 +25,24 @@ _UNACKNOWLEDGED = "unacked"
 
 
 def size() -> int:
-    """Entries, messages and pending rows that are not finished; 1 if it cannot tell."""
+    """All that is not finished; 1 if it cannot tell."""
+    return sum(parts().values())
+
+
+def lines() -> list[str]:
+    """All that is not finished, in words."""
+    return [f"{count} {what}" for what, count in parts().items() if count]
+
+
+def parts() -> dict[str, int]:
+    """How much of what is not finished."""
     try:
-        return _messages() + _pending().count()
+        return {**_waiting(), "pending rows": _pending().count()}
     except (OperationalError, InterfaceError):
         connection.close()
     except redis.RedisError:
         logger.info("Redis does not answer")
-    return 1
+    return {"server that does not answer": 1}
 
 
 def make_due() -> None:
@@ -61,12 +71,18 @@ def return_messages() -> None:
         cast("Channel", channel).qos.restore_visible(num=10_000)
 
 
-def _messages() -> int:
+def _waiting() -> dict[str, int]:
     with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
         lengths = [broker.llen(queue) for queue in _QUEUES]
         lengths.append(broker.hlen(_UNACKNOWLEDGED))
-    lengths.append(inbox.client().zcard(redis_keys.INBOX))
-    return sum(int(length) for length in lengths)
+    client = inbox.client()
+    return {
+        "messages": sum(map(int, lengths)),
+        "inbox entries": int(client.zcard(redis_keys.INBOX)),
+        "saves that are owed": int(client.zcard(redis_keys.INTENTS)),
+        # Those of a dead engine are ended by the sweep.
+        "fights that go on": int(client.zcard(redis_keys.ACTIVE)),
+    }
 
 
 def _pending() -> QuerySet[CombatHistory]:

@@ -1,7 +1,8 @@
 """The engine's own record: JSON lines, each written before the step it tells of.
 
-The lines "run", "opening" and "submission" follow from seed, clock and world alone;
-"answer" lines tell when a door took what, and come in the order of life.
+The lines "run", "opening", "adventurer", "submission" and "deed" follow from seed,
+clock and world alone; "answer" lines tell when a door took what, "told" lines what an
+adventurer got to hear, and both come in the order of life.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from settlement_project.demo import deeds
+from settlement_project.demo.deeds import Deed
+from settlement_project.demo.fates import Fate
 from settlement_project.demo.submission import Submission
 from settlement_project.demo.world import Balance
 
@@ -43,6 +47,17 @@ class Journal:
     def opening(self, balances: dict[int, Balance]) -> None:
         for char_id, balance in balances.items():
             self._write({"event": "opening", "character": char_id, **asdict(balance)})
+
+    def adventurers(self, fates: dict[int, Fate]) -> None:
+        for char_id, fate in fates.items():
+            record = {"event": "adventurer", "character": char_id, **fate.record()}
+            self._write(record)
+
+    def deed(self, number: int, deed: Deed) -> None:
+        self._write({"event": "deed", "number": number, **deeds.to_record(deed)})
+
+    def told(self, number: int, answer: str) -> None:
+        self._write({"event": "told", "number": number, "answer": answer})
 
     def submission(self, submission: Submission) -> None:
         self._write(submission.record())
@@ -74,12 +89,22 @@ class Record:
         self.submissions: list[Submission] = []
         self.sent_at: dict[str, float] = {}
         """When a session was first sent (Unix time)."""
+        self.adventurers: dict[int, Fate] = {}
+        self.deeds: dict[int, Deed] = {}
+        self.told: dict[int, str] = {}
+        """The last answer to every deed."""
         for line in _lines(path):
             match line["event"]:
                 case "opening":
                     self.opening[line["character"]] = _balance(line)
                 case "submission":
                     self.submissions.append(Submission.from_record(line))
+                case "adventurer":
+                    self.adventurers[line["character"]] = Fate.from_record(line)
+                case "deed":
+                    self.deeds[line["number"]] = deeds.from_record(line)
+                case "told":
+                    self.told[line["number"]] = line["answer"]
                 case "answer":
                     self._answer(line)
 

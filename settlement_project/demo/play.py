@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import TextIO
@@ -16,13 +18,21 @@ from django.conf import settings
 from tqdm import tqdm
 
 from persistence.dispatcher import SyncDispatcher
-from settlement_project.demo import backlog, stack, world
+from settlement_project.demo import backlog, census, stack, world
+from settlement_project.demo.adventure import ABANDONED_SECONDS, Adventure, Numbered
+from settlement_project.demo.adventurers import Adventurer
+from settlement_project.demo.deeds import Deed
 from settlement_project.demo.engine import Engine, bare_producer
 from settlement_project.demo.journal import Journal, Record
 from settlement_project.demo.opening import prepare_world
 from settlement_project.demo.progress import Progress
 from settlement_project.demo.schedule import Schedule
-from settlement_project.demo.stack import Stack
+from settlement_project.demo.stack import Program, Stack
+from settlement_project.demo.stories import (
+    Story,
+    old_buttons,
+    write_stories,
+)
 from settlement_project.demo.submission import Submission
 from settlement_project.demo.summary import summarise
 from settlement_project.demo.watch import Watch
@@ -40,6 +50,12 @@ QUIET_SECONDS = 0.5
 """A message between two places is in none of them for an instant."""
 
 POLL_SECONDS = 0.1
+
+HURRY = {
+    "SETTLEMENT_ABANDONED_SECONDS": str(ABANDONED_SECONDS),
+    "SETTLEMENT_SWEEP_SECONDS": "2",
+}
+"""What gets lost is found within seconds: a demo does not wait for minutes."""
 
 
 class Stalled(Exception):
@@ -71,56 +87,104 @@ class Play:
         path = stack.data_dir() / "journals" / f"{self._clock}-{self._seed}.jsonl"
         journal = Journal(path)
         self._say(f"Journal: {path}\nLogs: {stack.data_dir() / 'logs'}")
-        if held := backlog.size():
-            self._say(f"Settling what an earlier run left: {held} entries or messages.")
+        if held := backlog.lines():
+            self._say(f"Settling what an earlier run left: {', '.join(held)}.")
             backlog.make_due()
-        with Stack([stack.worker(), stack.beat()], self._say) as processes:
+        programs = [_hurried(stack.worker()), _hurried(stack.beat())]
+        with Stack(programs, self._say) as processes:
             self._wait_for_quiet(processes)
-            schedule = self._open(journal)
-            asyncio.run(self._fight(processes, journal, schedule))
+            schedule, stories = self._open(journal)
+            buttons = asyncio.run(self._fight(processes, journal, schedule, stories))
             self._wait_for_quiet(processes)
+            asyncio.run(_press(journal, buttons))
         journal.close()
         return self._judge(path)
 
-    def _open(self, journal: Journal) -> Schedule:
-        """Note who owns what, and plan the fights accordingly."""
+    def _open(self, journal: Journal) -> tuple[Schedule, list[Story]]:
+        """Note who owns what, and plan fights and adventures accordingly."""
         world.restock()
         journal.run(combats=self._combats, seed=self._seed, clock=self._clock)
         journal.opening(world.read_balances())
-        return Schedule(
+        fates = census.read_fates()
+        journal.adventurers(fates)
+        everybody = world.read_fighters()
+        fighters = [one for one in everybody if one.id not in fates]
+        suspected = census.suspected_rows()
+        stories = write_stories(
+            self._random("adventures"),
+            [
+                Adventurer(one, fates[one.id].bag, suspected[one.id])
+                for one in everybody
+                if one.id in fates
+            ],
+            fighters,
+            f"{self._clock}-{self._seed}",
+            self._clock,
+        )
+        schedule = Schedule(
             Random(self._seed),  # noqa: S311 -- to be repeated, not to be secret
-            world.read_fighters(),
+            fighters,
             self._combats,
             start=self._clock,
             rate=self._rate,
         )
+        return schedule, stories
+
+    def _random(self, purpose: str) -> Random:
+        return Random(f"{purpose} of {self._seed}")  # noqa: S311 -- to be repeated
 
     async def _fight(
-        self, processes: Stack, journal: Journal, schedule: Iterable[Submission]
-    ) -> None:
+        self,
+        processes: Stack,
+        journal: Journal,
+        schedule: Iterable[Submission],
+        stories: list[Story],
+    ) -> list[Numbered]:
+        """All fights and all adventures; the buttons to press when all is quiet."""
         watch = Watch()
+        sent: list[Submission] = []
+        numbers = count(1)
+        deeds = [_noted_deeds(journal, numbers, story.deeds) for story in stories]
         dispatcher = SyncDispatcher(settings.REDIS_URL, settings.CELERY_BROKER_URL)
         producer = bare_producer(settings.CELERY_BROKER_URL)
         engine = Engine(dispatcher, producer, journal.answer)
         playing = asyncio.create_task(
-            engine.play(_noted(schedule, journal, watch), self._rate)
+            engine.play(_noted(schedule, journal, watch, sent), self._rate)
         )
+        adventure = Adventure(journal.told)
+        travelling = asyncio.create_task(adventure.play(deeds))
+        total = sum(map(len, deeds))
+
+        def missing() -> list[str]:
+            owed = total - adventure.done
+            return [*watch.lines(), *([f"{owed} deeds of adventurers"] if owed else [])]
+
         patience = _Patience()
         try:
-            with Progress(self._combats, self._out) as progress:
-                while not (playing.done() and watch.is_complete):
+            with Progress(self._combats, total, self._out) as progress:
+                while not (playing.done() and travelling.done() and watch.is_complete):
+                    for task in (playing, travelling):
+                        if task.done():
+                            await task
                     if playing.done():
-                        await playing
                         await engine.resend(watch.missing)
                     await asyncio.sleep(POLL_SECONDS)
                     await watch.refresh()
                     if processes.revive():
                         await sync_to_async(backlog.return_messages)()
-                    progress.show(engine.handed_over, watch.settled)
-                    patience.check((engine.handed_over, watch.settled), watch.lines)
+                    state = engine.handed_over, watch.settled, adventure.done
+                    progress.show(*state)
+                    patience.check(state, missing)
+            await asyncio.gather(playing, travelling)
         finally:
             playing.cancel()
+            travelling.cancel()
+            await adventure.aclose()
             await dispatcher.aclose()
+        rng = self._random("buttons")
+        pressed = [press for story in stories for press in story.buttons]
+        pressed += old_buttons(rng, sent)
+        return _noted_deeds(journal, numbers, pressed)
 
     def _wait_for_quiet(self, processes: Stack) -> None:
         """Until nothing is under way: repeated deliveries too, which change nothing."""
@@ -131,7 +195,7 @@ class Play:
                 quiet_since = time.monotonic()
             if processes.revive():
                 backlog.return_messages()
-            patience.check(size, lambda: [f"{backlog.size()} entries or messages"])
+            patience.check(size, backlog.lines)
             time.sleep(POLL_SECONDS)
 
     def _judge(self, journal: Path) -> bool:
@@ -172,11 +236,37 @@ class _Patience:
             raise Stalled(missing())
 
 
+def _hurried(program: Program) -> Program:
+    return replace(program, environment=HURRY)
+
+
+async def _press(journal: Journal, buttons: list[Numbered]) -> None:
+    adventure = Adventure(journal.told)
+    try:
+        await adventure.play([buttons])
+    finally:
+        await adventure.aclose()
+
+
+def _noted_deeds(
+    journal: Journal, numbers: Iterator[int], deeds: Iterable[Deed]
+) -> list[Numbered]:
+    """All of a story is on record before its first deed is done."""
+    numbered = [(next(numbers), deed) for deed in deeds]
+    for number, deed in numbered:
+        journal.deed(number, deed)
+    return numbered
+
+
 def _noted(
-    schedule: Iterable[Submission], journal: Journal, watch: Watch
+    schedule: Iterable[Submission],
+    journal: Journal,
+    watch: Watch,
+    sent: list[Submission],
 ) -> Iterator[Submission]:
     """Everything is on record before it is sent."""
     for submission in schedule:
         journal.submission(submission)
         watch.expect(submission)
+        sent.append(submission)
         yield submission

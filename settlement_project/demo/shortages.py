@@ -13,7 +13,7 @@ from random import Random
 from settlement_project.demo.documents import Gain
 from settlement_project.demo.world import Fighter
 
-_GONE_ROWS = range(900_000_000, 999_000_000)
+GONE_ROWS = range(900_000_000, 999_000_000)
 """Inventory ids that nobody ever hands out."""
 
 
@@ -40,7 +40,7 @@ def fall_short(
         return _penalty_above_purse(rng, victim, gain)
     if turn % 3 == 1 and victim.belt and victim.belt[0].left > 0:
         return _more_than_the_row_holds(rng, victim, gain)
-    row, qty = rng.choice(_GONE_ROWS), rng.randrange(1, 4)
+    row, qty = rng.choice(GONE_ROWS), rng.randrange(1, 4)
     claimed = replace(gain, used=[(row, "hp_pot_small", qty)])
     return claimed, gain, Shortfall("item_gone", victim.id, row, qty, 0)
 

@@ -75,13 +75,14 @@ class Submission:
         fields["door"] = Door(fields["door"])
         fields["outcome"] = Outcome(fields["outcome"])
         fields["gains"] = {
-            int(char_id): _gain(gain) for char_id, gain in fields["gains"].items()
+            int(char_id): gain_from_record(gain)
+            for char_id, gain in fields["gains"].items()
         }
         fields["shortfalls"] = [Shortfall(**s) for s in fields["shortfalls"]]
         return cls(body="", **fields)
 
 
-def _gain(record: dict[str, Any]) -> Gain:
+def gain_from_record(record: dict[str, Any]) -> Gain:
     worn = {int(row): points for row, points in record["worn"].items()}
     used = [tuple(entry) for entry in record["used"]]
     return Gain(**{**record, "worn": worn, "used": used})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import quantiles
 
@@ -15,37 +14,13 @@ from combat_history.models import (
     SettlementDiscrepancy,
     Status,
 )
+from settlement_project.demo.adventure_summary import compare_adventures
 from settlement_project.demo.journal import Record
 from settlement_project.demo.model import differences, foretell
 from settlement_project.demo.shortages import Shortfall
 from settlement_project.demo.submission import Door, Kind, Outcome, Submission
+from settlement_project.demo.verdict import Summary
 from settlement_project.demo.world import read_balances
-
-MAX_SHOWN = 20
-
-
-@dataclass
-class Summary:
-    """Lines of (what, expected, found), and all that is wrong."""
-
-    lines: list[tuple[str, int, int]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    timing: list[str] = field(default_factory=list)
-
-    @property
-    def is_right(self) -> bool:
-        return not self.problems and all(want == have for _, want, have in self.lines)
-
-    def text(self) -> str:
-        width = max(len(what) for what, _, _ in self.lines) + 2
-        table = [f"{'':{width}}expected    found"]
-        for what, expected, found in self.lines:
-            mark = "" if expected == found else "   <-- differs"
-            table.append(f"{what:{width}}{expected:8}{found:9}{mark}")
-        shown = self.problems[:MAX_SHOWN]
-        if len(self.problems) > MAX_SHOWN:
-            shown.append(f"... and {len(self.problems) - MAX_SHOWN} more")
-        return "\n".join([*table, "", *self.timing, *shown])
 
 
 def summarise(record: Record) -> Summary:
@@ -60,6 +35,7 @@ def summarise(record: Record) -> Summary:
     _compare_late(summary, sent, rows)
     _compare_discrepancies(summary, combats)
     _compare_balances(summary, record)
+    compare_adventures(summary, record)
     summary.timing = _timing(record, rows)
     return summary
 
@@ -188,7 +164,13 @@ def _compare_discrepancies(summary: Summary, combats: list[Submission]) -> None:
 
 
 def _compare_balances(summary: Summary, record: Record) -> None:
-    expected = foretell(record.opening, record.submissions)
+    # Adventurers are compared with a model of their own.
+    opening = {
+        char_id: balance
+        for char_id, balance in record.opening.items()
+        if char_id not in record.adventurers
+    }
+    expected = foretell(opening, record.submissions)
     off = differences(expected, read_balances())
     right = len(expected) - len(off)
     summary.lines.append(("characters own what they should", len(expected), right))

@@ -10,6 +10,9 @@ from django.db import connection, transaction
 from combat_history.management.commands.seed_world import CAST_IDS
 from combat_history.models import Character, InventoryItem
 
+ADVENTURER_IDS = CAST_IDS[-16:]
+"""Part of the cast that has adventures of its own, and no other fights."""
+
 FEW_PIECES = 3
 """A belt with fewer pieces left is filled up between two runs."""
 
@@ -95,7 +98,7 @@ def restock() -> None:
 
 
 def read_fighters() -> list[Fighter]:
-    """The cast, ordered by id."""
+    """The whole cast, ordered by id."""
     fighters = {
         character.id: Fighter(character.id, character.name, character.gold)
         for character in Character.objects.filter(id__in=CAST_IDS).order_by("id")

@@ -29,6 +29,9 @@ from tests.support.worker import PROJECT_ROOT
 START_SECONDS = 60
 END_SECONDS = 90
 
+OWN_FIGHTS = ("their fights, settled once", "abandoned fights, ended by force")
+"""Lines of the summary about the adventurers' fights."""
+
 COUNTS = """
 SELECT settlement_status || COALESCE(': ' || failure_code, ''), count(*)
 FROM combat_history GROUP BY 1
@@ -148,16 +151,19 @@ def test_every_fight_is_settled_and_the_same_seed_repeats_the_run(
     assert "seed 7" in output
     told = table(output)
     assert told["combats accounted for once"] == (60, 60)
-    assert told["characters own what they should"] == (300, 300)
+    assert told["characters own what they should"] == (284, 284)
+    assert told["inventories, row by row"] == (16, 16)
     assert all(expected == found for expected, found in told.values())
     counted = {row[0]: row[1] for row in arena.query(COUNTS)}
-    assert counted.pop("processed") == told["processed"][1]
+    fights = ("processed", *OWN_FIGHTS)
+    assert counted.pop("processed") == sum(told[what][1] for what in fights)
     assert counted == {what: told[what][1] for what in counted}
     # A plain pipe gets plain lines.
     assert "Submitted 60/60, settled 60" in output
     assert "\r" not in output
     sent = arena.journal("submission")
     owned = arena.journal("opening")
+    done = arena.journal("deed")
     kinds = {line["kind"] for line in sent}
     assert {"duplicate", "late", "conflict", "malformed", "shortage"} <= kinds
 
@@ -174,6 +180,7 @@ def test_every_fight_is_settled_and_the_same_seed_repeats_the_run(
     assert status == 0, output
     assert arena.journal("submission") == sent
     assert arena.journal("opening") == owned
+    assert arena.journal("deed") == done
 
 
 def test_what_does_not_come_from_the_fights_fails_the_demo(arena: Arena) -> None:
@@ -186,10 +193,22 @@ def test_what_does_not_come_from_the_fights_fails_the_demo(arena: Arena) -> None
         " SELECT session_id, 2, character_id, kind, 0, 0, xp_after, gold_after"
         " FROM settlement_ledger WHERE kind = 'settlement' LIMIT 1"
     )
+    # Of adventurers: a coin more, a sword that a fight holds, news from the future.
+    arena.query("UPDATE inventory SET quantity = quantity + 1 WHERE id = 12995")
+    arena.query(
+        "UPDATE inventory SET reserved_session_id = gen_random_uuid() WHERE id = 12990"
+    )
+    arena.query(
+        "UPDATE characters SET hp = 1, vitals_at = now() + interval '1 hour'"
+        " WHERE id = 1300"
+    )
     output, _ = demo.communicate(timeout=END_SECONDS)
     assert demo.returncode == 1
     told = table(output)
-    assert told["characters own what they should"] == (300, 299)
+    assert told["characters own what they should"] == (284, 283)
+    assert told["inventories, row by row"] == (16, 15)
+    assert told["belt items still reserved"] == (0, 1)
+    assert told["hp, energy, place: the newest"] == (16, 15)
     assert told["combats accounted for once"] == (60, 59)
     assert re.search(r"character 1001: gold: expected \d+, found \d+", output)
     assert "NOT everything" in output

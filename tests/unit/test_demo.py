@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import count
 from random import Random
+from typing import get_args
 from uuid import UUID
 
 import pytest
@@ -16,9 +18,8 @@ from combat_history.management.commands.seed_world import CATALOGUE
 from persistence.document import Document, parse_document
 from persistence.errors import PayloadInvalid
 from persistence.handoff import checked, unchecked
-from persistence.payload import (
-    validate,
-)
+from persistence.payload import validate
+from persistence.savers import inventory_bag
 from persistence.savers.combat_plan import plan_batch
 from persistence.savers.combat_rows import (
     Catalogue,
@@ -28,15 +29,34 @@ from persistence.savers.combat_rows import (
     Template,
     World,
 )
+from persistence.savers.inventory_plan import InventoryPlan, Known, plan_operations
+from persistence.savers.inventory_requests import read_element
+from settlement_project.demo import fates
+from settlement_project.demo.adventurers import Adventurer
+from settlement_project.demo.bag import Bag, Row, Shape
+from settlement_project.demo.deeds import (
+    Deed,
+    Finish,
+    Handle,
+    Vanish,
+    from_record,
+    to_record,
+)
 from settlement_project.demo.documents import FAULTS
 from settlement_project.demo.model import differences, foretell
 from settlement_project.demo.schedule import MIN_COMBATS, Schedule, uuid7
+from settlement_project.demo.stories import write_stories
 from settlement_project.demo.submission import Door, Kind, Outcome, Submission
 from settlement_project.demo.world import Balance, BeltRow, Fighter, Gear
 
 CLOCK = 1_735_460_000
 FIGHTERS = range(1001, 1101)
+ADVENTURERS = FIGHTERS[-8:]
 SEEDS = (1, 2, 3)
+TEMPLATES = [
+    Template(id_, name, name_en, durability is None, durability)
+    for id_, name, name_en, durability in CATALOGUE
+]
 PURSE = 15
 """Less than the penalties of a run, were they not kept below it."""
 
@@ -176,6 +196,7 @@ def test_a_seed_repeats_its_run_and_another_does_not() -> None:
     assert [s.record() for s in first] == [s.record() for s in again]
     assert [s.body for s in first] == [s.body for s in again]
     assert [s.sha256 for s in first] != [s.sha256 for s in other]
+    assert deeds(1) == deeds(1) != deeds(2)
 
 
 def test_a_submission_survives_its_journal_line() -> None:
@@ -222,13 +243,94 @@ def test_the_model_sees_every_kind_of_difference() -> None:
     assert differences(expected, found) == {1002: ["is gone"]}
 
 
+def bag_of(char_id: int) -> Bag:
+    rows = [row for row in item_rows() if row.character_id == char_id]
+    return Bag([Row(row.id, *shape(row)) for row in rows])
+
+
+def deeds(seed: int) -> list[Deed]:
+    everybody = fighters()
+    adventurers = [
+        Adventurer(one, bag_of(one.id)) for one in everybody if one.id in ADVENTURERS
+    ]
+    strangers = [one for one in everybody if one.id not in ADVENTURERS]
+    stories = write_stories(Random(seed), adventurers, strangers, "run", CLOCK)
+    return [deed for s in stories for deed in (*s.deeds, *s.buttons)]
+
+
+def test_adventures_have_everything_that_can_befall_a_player() -> None:
+    done = deeds(1)
+    assert {type(deed) for deed in done} == set(get_args(Deed))
+    assert any(not getattr(deed, "is_heard", True) for deed in done)
+    told = fates.foretell({c: fate(c) for c in ADVENTURERS}, done)
+    assert len(told.fights) == 5
+    assert len(told.forced) == 1
+    assert {journey.is_closed for journey in told.journeys.values()} == {True, False}
+    refusals = {deed.refused for deed in done if isinstance(deed, Handle)}
+    assert refusals == {"", "item_reserved", "invalid_operation"}
+    for ending in (Finish, Vanish):
+        fights = [deed for deed in done if isinstance(deed, ending)]
+        assert any(gain.used for fight in fights for gain in fight.gains.values())
+
+
+def test_a_deed_survives_its_journal_line() -> None:
+    for deed in deeds(1):
+        line = json.loads(json.dumps({"event": "deed", "number": 1, **to_record(deed)}))
+        again = from_record(line)
+        assert to_record(again) == to_record(deed)
+        assert again.expected == deed.expected
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_plan_of_all_operations_ends_where_the_model_says(seed: int) -> None:
+    done = [deed for deed in deeds(seed) if isinstance(deed, Handle)]
+    told = fates.foretell({c: fate(c) for c in ADVENTURERS}, done)
+    applied: set[tuple[int, str]] = set()
+    parked = {}
+    for char_id in ADVENTURERS:
+        found, plan = planned(char_id, [d for d in done if d.character == char_id])
+        assert found == told.characters[char_id].bag.shapes()
+        applied |= {(char_id, op_id) for op_id in plan.applied}
+        for op_id, entry in plan.parked.items():
+            parked[char_id, op_id] = (str(entry.code), entry.blocked_by)
+    assert applied == told.applied
+    assert parked == told.parked
+    codes = {code for code, _ in parked.values()}
+    assert codes > {"blocked", "item_gone", "item_shortage", "unknown_item"}
+
+
+def fate(char_id: int) -> fates.Fate:
+    return fates.Fate(0, PURSE, 100, 100, "", "", 0, bag_of(char_id))
+
+
+def planned(
+    char_id: int, handles: Iterable[Handle]
+) -> tuple[Counter[Shape], InventoryPlan]:
+    """What the system's own planner makes of one player's operations."""
+    items = [inventory_bag.Item(**asdict(row)) for row in item_rows()]
+    templates = {template.id: template for template in TEMPLATES}
+    bag = inventory_bag.Bag(char_id, items, templates, count(1_000_000_000))
+    requests = [
+        read_element(char_id, json.dumps(operation).encode())
+        for handle in handles
+        if not handle.refused
+        for _ in range(handle.times)
+        for operation in handle.operations
+    ]
+    plan = plan_operations(requests, Known({}), bag, "")
+    own = [row for row in bag.rows.values() if row.character_id == char_id]
+    made = bag.inserted
+    return Counter((None if r.id in made else r.id, *shape(r)) for r in own), plan
+
+
+def shape(row: ItemRow) -> tuple[str, int, str | None, int | None]:
+    return row.item_template_id, row.quantity, row.slot, row.durability
+
+
 def settled_one_by_one(submissions: Iterable[Submission]) -> dict[int, Balance]:
     """What the system's own planner makes of the documents, in the given order."""
     world = World(map(character_row, FIGHTERS), item_rows())
-    catalogue = Catalogue(
-        Template(id_, name, name_en, durability is None, durability)
-        for id_, name, name_en, durability in CATALOGUE
-    )
+    catalogue = Catalogue(TEMPLATES)
     new_ids = count(1_000_000_000)
     for submission in submissions:
         if submission.outcome is Outcome.PROCESSED:

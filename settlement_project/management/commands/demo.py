@@ -1,7 +1,8 @@
 """`manage.py demo`: settle simulated fights with real processes, and prove each one.
 
 Exit status 0 only if every combat is accounted for exactly once, every character owns
-what the engine's own journal foretells, and `reconcile` finds nothing.
+what the engine's own journal foretells, every deed of an adventurer got the right
+answer and is saved, and `reconcile` finds nothing.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class Command(BaseCommand):
         if options["combats"] < MIN_COMBATS:
             raise CommandError(
                 f"--combats must be at least {MIN_COMBATS}: every mishap has to fit in."
+            )
+        if (options["clock"] or 0) > time.time():
+            raise CommandError(
+                "--clock must not lie in the future: no fight has ended yet."
             )
         stop_on_signals()
         seed, clock = options["seed"], options["clock"]
