@@ -41,17 +41,18 @@ def test_with_a_migration_missing_not_ready() -> None:
     health.require_migrations.cache_clear()
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM django_migrations WHERE app = 'combat_history' "
-            "AND name = '0002_rules_in_the_database' RETURNING applied"
+            "DELETE FROM django_migrations WHERE id = (SELECT max(id) "
+            "FROM django_migrations WHERE app = 'combat_history') "
+            "RETURNING name, applied"
         )
-        applied = cursor.fetchone()[0]
+        newest = cursor.fetchone()
         try:
             status, told = health_of("/readyz")
         finally:
             cursor.execute(
                 "INSERT INTO django_migrations (app, name, applied) "
-                "VALUES ('combat_history', '0002_rules_in_the_database', %s)",
-                [applied],
+                "VALUES ('combat_history', %s, %s)",
+                newest,
             )
 
     assert (status, told["checks"]["migrations"]) == (503, "MigrationsMissing")

@@ -20,6 +20,7 @@ from tests.integration.telegram.test_outcomes import (
 from tests.support.bot_api import BotApi, Reply, inaccessible, refusal
 from tests.support.factories import new_session_id
 from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("world", "bot")
 
@@ -75,7 +76,7 @@ def test_other_refusals_reach_the_bots_error_handler(
     bot_api.fail_next(EDIT, refusal(400, "Bad Request: chat not found"))
 
     assert methods(press(settled).calls) == [ANSWER, EDIT]
-    assert "chat not found" in log_of()
+    wait_until(lambda: "chat not found" in log_of(), "the handler was told")
 
 
 def test_buttons_of_an_unknown_fight_that_are_gone_are_gone(
