@@ -26,7 +26,7 @@ from pydantic_core import from_json
 from redis.exceptions import NoScriptError
 
 from combat_history import redis_clients
-from combat_history.models import CombatHistory, Status
+from combat_history.models import CombatHistory, Status, standing_document
 from persistence import redis_keys, scripts
 from persistence.document import Document, parse_document
 from persistence.errors import PayloadInvalid
@@ -56,6 +56,8 @@ class Credit(StrEnum):
     """Nothing credited; an admin decides."""
     CANCELLED = "cancelled"
     """Nothing credited, and never will be."""
+    REVERSED = "reversed"
+    """Was credited, and taken back by an admin."""
 
 
 FINISHED = b"finished"
@@ -165,6 +167,10 @@ async def afind_result(
     return question.answer(seen, row)
 
 
+def credit_of(status: str, *, is_compensated: bool) -> Credit:
+    return Credit.REVERSED if is_compensated else CREDITS[status]
+
+
 def outcome_of(document: Document, char_id: int, status: str) -> Outcome | None:
     """A player's part of a document; None where the document breaks the contract."""
     # A processed one was sound when it was settled, whatever the contract says by now.
@@ -213,6 +219,11 @@ class _Row:
     status: str
     participants: list[int]
     document: Document
+    is_compensated: bool
+
+    @property
+    def credit(self) -> Credit:
+        return credit_of(self.status, is_compensated=self.is_compensated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +282,12 @@ class _Question:
         if self.char_id not in row.participants:
             return UNKNOWN
         outcome = outcome_of(row.document, self.char_id, row.status)
-        return _finished(CREDITS[row.status], outcome)
+        return _finished(row.credit, outcome)
 
     def memory(self, seen: _Traces, row: _Row | None) -> _Memory | None:
         if not seen.redis_answered:
             return None
-        if row is not None and row.status == Status.PROCESSED:
+        if row is not None and row.credit is Credit.CREDITED:
             key = redis_keys.tombstone(self.session_id)
             return _Memory(key, brief(row.document), redis_keys.DAY_SECONDS)
         if row is None and not seen.is_known:
@@ -317,10 +328,18 @@ def _row(session_id: UUID) -> _Row | None:
 def _select(session_id: UUID) -> _Row | None:
     found = (
         CombatHistory.objects.filter(pk=session_id)
-        .values_list("settlement_status", "participant_ids", "result_payload")
+        .values_list(
+            "settlement_status",
+            "participant_ids",
+            standing_document(),
+            "compensated_at",
+        )
         .first()
     )
-    return None if found is None else _Row(*found)
+    if found is None:
+        return None
+    status, participants, document, compensated_at = found
+    return _Row(status, participants, document, compensated_at is not None)
 
 
 def _outcome(told: bytes, char_id: int) -> Outcome | None:

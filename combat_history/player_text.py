@@ -60,8 +60,8 @@ def _finished(lookup: Lookup, limit: int, name_limit: int) -> str:
     outcome = lookup.outcome
     if outcome is not None:
         lines.append(_winner(outcome, name_limit))
-        # A reward that nobody will get is not named.
-        if lookup.credit is not Credit.CANCELLED:
+        # A reward that nobody will get, or keeps, is not named.
+        if lookup.credit not in (Credit.CANCELLED, Credit.REVERSED):
             lines += _reward(outcome)
             loot = _loot(outcome)
     status = _status(lookup)
@@ -123,6 +123,8 @@ def _status(lookup: Lookup) -> list[str]:
             return [gettext("Status: under review, nothing is credited yet")]
         case Credit.CANCELLED:
             return [gettext("Status: cancelled, nothing will be credited")]
+        case Credit.REVERSED:
+            return [gettext("The result of the fight was reversed")]
         case _:
             return []
 

@@ -346,7 +346,7 @@ def _answer(response: aiohttp.ClientResponse, body: Any) -> Answer:
             "text": {"short": str(short), "long": str(long)},
         }:
             language = response.headers.get("Content-Language", "en")
-            is_final = credit in ("credited", "cancelled")
+            is_final = credit in ("credited", "cancelled", "reversed")
             return Answer(state, short, long, language, is_final)
         # By its code: a 404 of a wrong address must not remove anybody's buttons.
         case 404, {

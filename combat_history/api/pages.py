@@ -19,8 +19,8 @@ from django.db.models import F
 
 from combat_history.api.problems import bad_parameter
 from combat_history.api.schemas import CombatEntry, CombatPage
-from combat_history.lookup import CREDITS, outcome_of
-from combat_history.models import CombatHistory, CombatParticipant
+from combat_history.lookup import credit_of, outcome_of
+from combat_history.models import CombatHistory, CombatParticipant, standing_document
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -77,17 +77,26 @@ def _entries(char_id: int, page: list[Cursor]) -> list[CombatEntry]:
     """The player's part of each document: the rest would only be read to be dropped."""
     rows: Any = (
         CombatHistory.objects.filter(pk__in=[key.session_id for key in page])
+        .annotate(standing=standing_document())
         .annotate(
-            meta=F("result_payload__meta"),
-            mine=F(f"result_payload__participants__{char_id}"),
+            meta=F("standing__meta"), mine=F(f"standing__participants__{char_id}")
         )
-        .values_list("session_id", "settlement_status", "meta", "mine")
+        .values_list(
+            "session_id", "settlement_status", "compensated_at", "meta", "mine"
+        )
     )
     by_id = {row[0]: row[1:] for row in rows}
     return [_entry(char_id, key, *by_id[key.session_id]) for key in page]
 
 
-def _entry(char_id: int, key: Cursor, status: str, meta: Any, mine: Any) -> CombatEntry:
+def _entry(
+    char_id: int,
+    key: Cursor,
+    status: str,
+    compensated_at: datetime | None,
+    meta: Any,
+    mine: Any,
+) -> CombatEntry:
     document = {
         "session_id": str(key.session_id),
         "meta": meta,
@@ -96,6 +105,6 @@ def _entry(char_id: int, key: Cursor, status: str, meta: Any, mine: Any) -> Comb
     return CombatEntry(
         session_id=key.session_id,
         finished_at=key.finished_at,
-        credit=CREDITS[status],
+        credit=credit_of(status, is_compensated=compensated_at is not None),
         outcome=outcome_of(document, char_id, status),
     )

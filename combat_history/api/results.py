@@ -18,7 +18,7 @@ from combat_history.api.schemas import CombatResult, Texts
 from combat_history.lookup import Credit, Lookup, State, afind_result
 from persistence.redis_keys import DAY_SECONDS
 
-FINAL = frozenset({Credit.CREDITED, Credit.CANCELLED})
+FINAL = frozenset({Credit.CREDITED, Credit.CANCELLED, Credit.REVERSED})
 
 
 async def result(

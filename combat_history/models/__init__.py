@@ -24,6 +24,7 @@ from combat_history.models.review import (
     ReplayRequest,
     SettlementControl,
     Triage,
+    standing_document,
 )
 from combat_history.models.world import Character, InventoryItem, ItemTemplate
 
@@ -48,4 +49,5 @@ __all__ = [
     "SettlementDiscrepancy",
     "Status",
     "Triage",
+    "standing_document",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
 
@@ -136,6 +136,18 @@ class CombatRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.session_id} r{self.revision}"
+
+
+def standing_document() -> Coalesce:
+    """Of a CombatHistory row: what is or would be settled, corrections included."""
+    corrected = CombatRevision.objects.filter(
+        session_id=models.OuterRef("session_id"), revision=models.OuterRef("revision")
+    )
+    return Coalesce(
+        models.Subquery(corrected.values("document")),
+        F("result_payload"),
+        output_field=models.JSONField(),
+    )
 
 
 class Triage(models.Model):

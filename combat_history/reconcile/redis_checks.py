@@ -107,7 +107,7 @@ WHERE settlement_status = 'processed'
 NOT_PROCESSED = """
 SELECT session_id, mark
 FROM suspect LEFT JOIN combat_history USING (session_id)
-WHERE settlement_status IS DISTINCT FROM 'processed'
+WHERE settlement_status IS DISTINCT FROM 'processed' OR compensated_at IS NOT NULL
 """
 
 WITHOUT_ROW = """

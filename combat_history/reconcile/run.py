@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from combat_history.reconcile.combat_checks import COMBAT_CHECKS
+from combat_history.reconcile.compensation_checks import COMPENSATION_CHECKS
 from combat_history.reconcile.item_checks import ITEM_CHECKS
 from combat_history.reconcile.ledger_checks import LEDGER_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
@@ -13,7 +14,13 @@ from combat_history.reconcile.redis_checks import REDIS_CHECKS
 from combat_history.reconcile.report import Report, Result
 from persistence import inbox
 
-TABLE_CHECKS = (*LEDGER_CHECKS, *COMBAT_CHECKS, *ITEM_CHECKS, *OPERATION_CHECKS)
+TABLE_CHECKS = (
+    *LEDGER_CHECKS,
+    *COMPENSATION_CHECKS,
+    *COMBAT_CHECKS,
+    *ITEM_CHECKS,
+    *OPERATION_CHECKS,
+)
 
 SNAPSHOT = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY

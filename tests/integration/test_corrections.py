@@ -11,6 +11,7 @@ from django.db import IntegrityError
 
 from combat_history.actions import correct
 from combat_history.actions.dry_run import dry_run_of
+from combat_history.lookup import find_result
 from combat_history.models import (
     Character,
     CombatHistory,
@@ -147,3 +148,22 @@ def test_a_revision_never_changes(admin: User) -> None:
     ):
         with pytest.raises(IntegrityError, match="append-only"):
             change()
+
+
+def test_a_player_is_told_what_the_correction_gave(
+    admin: User, redis_client: redis.Redis
+) -> None:
+    document = unknown_loot()
+    session_id = fail(document)
+    better = corrected(document)
+    better["participants"]["101"]["changes"]["gold_gained"] = 8
+    correct.correct(session_id, better, actor=admin, reason=REASON)
+    replay([session_id], actor=admin, reason=REASON)
+    settle_inbox()
+
+    for _ in range(2):
+        told = find_result(session_id, HERO)
+        assert told.outcome is not None
+        assert told.outcome.gold == 8
+        # The second time PostgreSQL is asked.
+        redis_client.flushdb()

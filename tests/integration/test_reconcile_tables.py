@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
+from combat_history.reconcile.compensation_checks import COMPENSATION_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.run import TABLE_CHECKS
 from tests.support.factories import HERO, POTION
@@ -330,7 +331,8 @@ def test_a_line_written_twice_is_found(ledger_takes_twins: None) -> None:
 
 def test_every_check_has_its_plant() -> None:
     kinds = {param.values[0] for param in PLANTS}  # type: ignore[attr-defined]
-    elsewhere = {check.code for check in OPERATION_CHECKS} | {"ledger_twice"}
+    elsewhere = {check.code for check in (*COMPENSATION_CHECKS, *OPERATION_CHECKS)}
+    elsewhere.add("ledger_twice")
     assert kinds | elsewhere == {check.code for check in TABLE_CHECKS}
 
 

@@ -137,6 +137,11 @@ def test_loot_of_one_name_is_one_entry() -> None:
             "Статус: отменено, начислений не будет",
             "Status: cancelled, nothing will be credited",
         ),
+        (
+            Credit.REVERSED,
+            "Результат боя отменён",
+            "The result of the fight was reversed",
+        ),
     ],
 )
 def test_what_is_not_credited_says_so(
@@ -144,6 +149,14 @@ def test_what_is_not_credited_says_so(
 ) -> None:
     assert lines(finished(credit))[-1] == russian
     assert lines(finished(credit), "en")[-1] == english
+
+
+def test_a_reward_that_was_taken_back_is_not_named() -> None:
+    assert lines(finished(Credit.REVERSED), "en") == [
+        "The fight is already over!",
+        "Winner: Blue",
+        "The result of the fight was reversed",
+    ]
 
 
 def test_a_reward_that_nobody_will_get_is_not_named() -> None:

@@ -1,0 +1,277 @@
+"""Compensate: undo a processed combat by counter-entries.
+
+The combat stays processed and its lines stay as they are; one counter-line a player
+takes back what the combat gave and returns what it took. hp, energy and location belong
+to whoever wrote them last and are left alone.
+
+Tables: combat_history, characters, inventory, settlement_ledger,
+settlement_discrepancies, applied_operations, audit_log. Locks, in the order of the
+settlement: the history row, then the characters by id. It is applied once:
+`compensated_at` is asked under the row's lock, and the ledger takes one counter-line a
+player and revision.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+import psycopg
+import redis
+from django.db import Error
+
+from combat_history import audit
+from combat_history.actions import compensation_sql as sql
+from combat_history.actions.compensation_plan import (
+    Balance,
+    ItemChange,
+    Undo,
+    plan_compensation,
+)
+from combat_history.audit import Act, Outcome
+from combat_history.models import Status
+from persistence import inbox, redis_keys
+from persistence.errors import DomainFailure
+from persistence.savers.combat_rows import Discrepancy, LedgerEntry, Template
+from persistence.savers.combat_sql import (
+    LOAD_TEMPLATES,
+    RESERVE_ITEM_IDS,
+    Row,
+    fetch,
+    run,
+)
+from persistence.savers.inventory_bag import Item
+from persistence.transactions import open_cursor
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from psycopg import Cursor
+
+logger = logging.getLogger(__name__)
+
+PERMISSION = "combat_history.compensate_combat"
+VERB, TARGET = "compensate", "combat"
+
+OnShortage = Literal["refuse", "record"]
+"""What to do where a player no longer has what the combat gave."""
+
+SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class SkipReason(StrEnum):
+    PENDING = "pending"
+    FAILED = "failed"
+    VOIDED = "voided"
+    COMPENSATED = "compensated"
+    UNKNOWN = "unknown"
+
+
+class CompensationRefused(Exception):
+    """Nothing was changed: these things can no longer be undone in full."""
+
+    def __init__(self, session_id: UUID, shortages: Sequence[Discrepancy]) -> None:
+        super().__init__(session_id, shortages)
+        self.session_id = session_id
+        self.shortages = shortages
+
+    def __str__(self) -> str:
+        return f"combat {self.session_id}: " + _in_words(self.shortages)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`undo` is set iff the combat can be compensated.
+
+    `is_refused`: under the chosen policy its shortages stand in the way.
+    """
+
+    undo: Undo | None
+    skipped: SkipReason | None = None
+    is_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """`announced`: no tombstone tells the old result any longer."""
+
+    undo: Undo | None
+    skipped: SkipReason | None = None
+    announced: bool = True
+
+
+def preview_compensation(session_id: UUID, on_shortage: OnShortage) -> Preview:
+    """What `compensate` would do now. Locks nothing, writes nothing.
+
+    Rows that would be new have negative ids. Raises DomainFailure as `compensate` does.
+    """
+    with open_cursor() as cursor:
+        cursor.execute(SNAPSHOT)
+        revision = _applied_revision(cursor, session_id, sql.READ_HISTORY)
+        if isinstance(revision, SkipReason):
+            return Preview(None, revision)
+        undo = _plan(
+            cursor, session_id, revision, sql.READ_CHARACTERS, lambda _: count(-1, -1)
+        )
+        refused = on_shortage == "refuse" and bool(undo.shortages)
+        return Preview(undo, is_refused=refused)
+
+
+def compensate(
+    session_id: UUID, *, actor: User, reason: str, on_shortage: OnShortage
+) -> Compensation:
+    """Undo a processed combat, all or nothing; one that is not processed, or undone
+    already, is skipped. Every call leaves one audit entry.
+
+    Raises PermissionDenied; CompensationRefused where "refuse" meets a shortage;
+    DomainFailure where a player is no more; the database's own error; all audited, with
+    nothing changed. Raises ValueError for a reason out of bounds.
+    """
+    if not actor.has_perm(PERMISSION):
+        audit.deny(actor, VERB, TARGET, [str(session_id)], reason)
+    reason = audit.checked_reason(reason)
+    try:
+        done = _compensate(session_id, actor, reason, on_shortage)
+    except (Error, psycopg.Error, CompensationRefused, DomainFailure) as error:
+        audit.record_failure(actor, VERB, TARGET, [str(session_id)], reason, error)
+        raise
+    if done.undo is None and done.skipped is not SkipReason.COMPENSATED:
+        return done
+    # Also of one undone before: its first announcement may have failed.
+    return Compensation(done.undo, done.skipped, _announce(session_id))
+
+
+def _compensate(
+    session_id: UUID, actor: User, reason: str, on_shortage: OnShortage
+) -> Compensation:
+    with open_cursor() as cursor:
+        revision = _applied_revision(cursor, session_id, sql.LOCK_HISTORY)
+        if isinstance(revision, SkipReason):
+            act = Act(str(session_id), Outcome.SKIPPED, revision)
+            audit.record(actor, VERB, TARGET, [act], reason)
+            return Compensation(None, revision)
+        undo = _plan(
+            cursor,
+            session_id,
+            revision,
+            sql.LOCK_CHARACTERS,
+            lambda most: _reserved_ids(cursor, most),
+        )
+        if undo.shortages and on_shortage == "refuse":
+            raise CompensationRefused(session_id, undo.shortages)
+        run(cursor.connection, sql.writes(session_id, undo))
+        audit.record(actor, VERB, TARGET, [_act(session_id, undo)], reason)
+    return Compensation(undo)
+
+
+def _applied_revision(
+    cursor: Cursor[Row], session_id: UUID, statement: str
+) -> int | SkipReason:
+    """The revision to undo, or why there is none."""
+    rows = fetch(cursor, statement, [session_id])
+    if not rows:
+        return SkipReason.UNKNOWN
+    status, revision, is_compensated = rows[0]
+    if status != Status.PROCESSED:
+        return SkipReason(status)
+    return SkipReason.COMPENSATED if is_compensated else int(revision)
+
+
+def _plan(
+    cursor: Cursor[Row],
+    session_id: UUID,
+    revision: int,
+    characters: str,
+    new_ids: Callable[[int], Iterator[int]],
+) -> Undo:
+    """`characters`: the statement that reads them, with or without locks."""
+    lines = sql.lines(cursor, session_id, revision)
+    players = {line.character_id for line in lines}
+    balances = sql.balances(cursor, characters, players)
+    consumed = _consumed(lines)
+    named = {move["inventory_id"] for line in lines for move in line.items}
+    return plan_compensation(
+        lines,
+        balances,
+        sql.items(cursor, players, named),
+        _templates(cursor, {move["item_template_id"] for move in consumed}),
+        new_ids(len(consumed)),
+    )
+
+
+def _consumed(lines: Sequence[LedgerEntry]) -> list[dict[str, Any]]:
+    return [m for line in lines for m in line.items if m["kind"] == "consumed"]
+
+
+def _templates(cursor: Cursor[Row], ids: set[str]) -> dict[str, Template]:
+    if not ids:
+        return {}
+    rows = fetch(cursor, LOAD_TEMPLATES, [sorted(ids), [], []])
+    return {row[0]: Template(*row) for row in rows}
+
+
+def _reserved_ids(cursor: Cursor[Row], most: int) -> Iterator[int]:
+    """As many as can be needed at most; gaps are harmless."""
+    if not most:
+        return iter(())
+    return iter([row[0] for row in fetch(cursor, RESERVE_ITEM_IDS, [most])])
+
+
+def _announce(session_id: UUID) -> bool:
+    """Let no tombstone tell the old result."""
+    try:
+        inbox.client().delete(redis_keys.tombstone(session_id))
+    except redis.RedisError:
+        logger.warning(
+            "the tombstone of a compensated combat stays until it expires",
+            extra={"session_id": session_id},
+            exc_info=True,
+        )
+        return False
+    return True
+
+
+def _act(session_id: UUID, undo: Undo) -> Act:
+    return Act(
+        str(session_id),
+        Outcome.DONE,
+        _in_words(undo.shortages),
+        before=_state(undo, undo.before, lambda change: change.before),
+        after=_state(undo, undo.after, lambda change: change.after),
+    )
+
+
+def _state(
+    undo: Undo,
+    balances: Mapping[int, Balance],
+    side: Callable[[ItemChange], Item | None],
+) -> dict[str, Any]:
+    """What every player had of what was changed."""
+    state: dict[str, Any] = {
+        str(char_id): {"xp": owned.xp, "gold": owned.gold, "items": {}}
+        for char_id, owned in balances.items()
+    }
+    for row_id, change in undo.changes.items():
+        row = side(change)
+        state[str(change.character_id)]["items"][str(row_id)] = (
+            None
+            if row is None
+            else {
+                "item_template_id": row.item_template_id,
+                "quantity": row.quantity,
+                "durability": row.durability,
+            }
+        )
+    return state
+
+
+def _in_words(shortages: Sequence[Discrepancy]) -> str:
+    return "; ".join(
+        f"{s.code} of character {s.character_id}: "
+        f"{s.item_template_id or 'balance'} {s.applied} of {s.wanted}"
+        for s in shortages
+    )

@@ -1,0 +1,199 @@
+"""The set-based statements of one compensation, and the rows they read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from combat_history.actions.compensation_plan import Balance, Undo, origin_of
+from persistence.savers.combat_rows import LedgerEntry
+from persistence.savers.combat_sql import (
+    DELETE_ITEMS,
+    INSERT_DISCREPANCIES,
+    UPDATE_ITEMS,
+    Row,
+    Write,
+    array,
+    fetch,
+)
+from persistence.savers.inventory_bag import Item
+
+if TYPE_CHECKING:
+    from psycopg import Cursor
+
+READ_HISTORY = """
+SELECT settlement_status, revision, compensated_at IS NOT NULL
+FROM combat_history
+WHERE session_id = %s
+"""
+LOCK_HISTORY = READ_HISTORY + "FOR NO KEY UPDATE"
+
+LOAD_LINES = """
+SELECT session_id, revision, character_id, xp_delta, gold_delta, xp_after, gold_after,
+       items
+FROM settlement_ledger
+WHERE session_id = %s AND revision = %s AND kind = 'settlement'
+ORDER BY id
+"""
+
+READ_CHARACTERS = """
+SELECT id, xp, gold
+FROM characters
+WHERE id = ANY (%s::bigint[])
+ORDER BY id
+"""
+LOCK_CHARACTERS = READ_CHARACTERS + "FOR NO KEY UPDATE"
+
+# All of the players' rows, and those of others that were named.
+LOAD_ITEMS = """
+SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
+       max_durability, origin_session_id, opening_quantity, origin_operation,
+       reserved_session_id
+FROM inventory
+WHERE character_id = ANY (%s::bigint[])
+UNION ALL
+SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
+       max_durability, origin_session_id, opening_quantity, origin_operation,
+       reserved_session_id
+FROM inventory
+WHERE id = ANY (%s::bigint[]) AND character_id <> ALL (%s::bigint[])
+"""
+
+UPDATE_BALANCES = """
+UPDATE characters c
+SET xp = n.xp, gold = n.gold
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS n (id, xp, gold)
+WHERE c.id = n.id
+"""
+
+# Named with an origin, so that no trigger takes them for rows from outside.
+INSERT_ITEMS = """
+INSERT INTO inventory
+    (id, character_id, item_template_id, quantity, is_equipped, slot, durability,
+     max_durability, origin_session_id, opening_quantity, origin_operation)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::boolean[],
+                     %b::text[], %s::int[], %s::int[], %s::uuid[], %s::int[],
+                     %b::text[])
+"""
+
+INSERT_LINES = """
+INSERT INTO settlement_ledger
+    (session_id, revision, character_id, kind, xp_delta, gold_delta, xp_after,
+     gold_after, items)
+SELECT session_id, revision, character_id, 'compensation', xp_delta, gold_delta,
+       xp_after, gold_after, items::jsonb
+FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[],
+            %s::bigint[], %s::bigint[], %b::text[])
+     AS n (session_id, revision, character_id, xp_delta, gold_delta, xp_after,
+           gold_after, items)
+"""
+
+# The key that the rows put back name as their origin.
+INSERT_KEY = """
+INSERT INTO applied_operations (key, scope)
+SELECT * FROM unnest(%b::text[], %b::text[])
+"""
+
+MARK_COMPENSATED = """
+UPDATE combat_history
+SET compensated_at = clock_timestamp()
+WHERE session_id = ANY (%s::uuid[]) AND settlement_status = 'processed'
+  AND compensated_at IS NULL
+"""
+
+
+def lines(cursor: Cursor[Row], session_id: UUID, revision: int) -> list[LedgerEntry]:
+    """What the applied revision moved, one entry a player."""
+    return [
+        LedgerEntry(*row) for row in fetch(cursor, LOAD_LINES, [session_id, revision])
+    ]
+
+
+def balances(
+    cursor: Cursor[Row], statement: str, char_ids: Iterable[int]
+) -> dict[int, Balance]:
+    rows = fetch(cursor, statement, [array(sorted(char_ids))])
+    return {char_id: Balance(xp, gold) for char_id, xp, gold in rows}
+
+
+def items(
+    cursor: Cursor[Row], char_ids: Iterable[int], named: Iterable[int]
+) -> list[Item]:
+    players = array(sorted(char_ids))
+    parameters = [players, array(sorted(named)), players]
+    return [Item(*row) for row in fetch(cursor, LOAD_ITEMS, parameters)]
+
+
+def writes(session_id: UUID, undo: Undo) -> list[Write]:
+    """Net changes of locked rows, and the lines that say what was done."""
+    return [
+        Write(MARK_COMPENSATED, [(session_id,)], every_row="combat_history"),
+        *_effects(undo),
+        *_records(session_id, undo),
+    ]
+
+
+def _effects(undo: Undo) -> list[Write]:
+    owned = [(id_, b.xp, b.gold) for id_, b in undo.after.items()]
+    updated = [(i.id, i.quantity, i.durability) for i in undo.updated]
+    removed = [(row_id,) for row_id in sorted(undo.removed)]
+    inserted = [
+        (
+            i.id,
+            i.character_id,
+            i.item_template_id,
+            i.quantity,
+            i.is_equipped,
+            i.slot,
+            i.durability,
+            i.max_durability,
+            i.origin_session_id,
+            i.opening_quantity,
+            i.origin_operation,
+        )
+        for i in undo.inserted
+    ]
+    return [
+        Write(UPDATE_BALANCES, owned, every_row="characters"),
+        Write(UPDATE_ITEMS, updated, every_row="inventory"),
+        Write(DELETE_ITEMS, removed, every_row="inventory"),
+        Write(INSERT_ITEMS, inserted, frozenset({2, 5, 10})),
+    ]
+
+
+def _records(session_id: UUID, undo: Undo) -> list[Write]:
+    counter_lines = [
+        (
+            line.session_id,
+            line.revision,
+            line.character_id,
+            line.xp_delta,
+            line.gold_delta,
+            line.xp_after,
+            line.gold_after,
+            to_json(line.items).decode(),
+        )
+        for line in undo.lines
+    ]
+    shortages = [
+        (
+            s.session_id,
+            s.revision,
+            s.character_id,
+            s.code,
+            s.inventory_id,
+            s.item_template_id,
+            s.wanted,
+            s.applied,
+        )
+        for s in undo.shortages
+    ]
+    key = (origin_of(session_id), "compensation")
+    return [
+        Write(INSERT_KEY, [key], frozenset({0, 1})),
+        Write(INSERT_LINES, counter_lines, frozenset({7})),
+        Write(INSERT_DISCREPANCIES, shortages, frozenset({5})),
+    ]

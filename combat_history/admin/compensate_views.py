@@ -1,0 +1,233 @@
+"""The page that undoes a settled combat. A GET shows; only a POST acts.
+
+`combat_history.actions.compensate` checks the permission again and writes the audit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+import psycopg
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import Error
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import explain
+from combat_history.actions.compensate import (
+    PERMISSION,
+    Compensation,
+    CompensationRefused,
+    OnShortage,
+    Preview,
+    SkipReason,
+    compensate,
+    preview_compensation,
+)
+from combat_history.actions.compensation_plan import ItemChange, Undo
+from combat_history.admin.action_views import ReasonForm
+from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.naming import Names, names
+from combat_history.admin.rendering import EMPTY, visible
+from combat_history.models import CombatHistory, Status
+from persistence.errors import DomainFailure
+from persistence.ids import short_id
+from persistence.savers.combat_rows import Discrepancy
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.utils.functional import _StrPromise
+
+VIEW = "combat_history_combathistory_compensate"
+
+SKIPPED: dict[SkipReason, str | _StrPromise] = {
+    SkipReason.PENDING: _("it is not settled yet"),
+    SkipReason.FAILED: _("it failed, nothing of it was applied"),
+    SkipReason.VOIDED: _("it is voided, nothing of it was applied"),
+    SkipReason.COMPENSATED: _("it is undone already"),
+    SkipReason.UNKNOWN: _("it is not in the history"),
+}
+
+
+class CompensateForm(ReasonForm):
+    on_shortage = forms.ChoiceField(
+        label=_("If something falls short"),
+        choices=[
+            ("refuse", _("change nothing")),
+            ("record", _("undo what can be undone; record each shortfall")),
+        ],
+        initial="refuse",
+        widget=forms.RadioSelect,
+    )
+
+
+class CompensateViews(BoundedAdmin):
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.compensate_view)
+        own = path("<uuid:session_id>/compensate/", view, name=VIEW)
+        return [own, *super().get_urls()]
+
+    def compensate_url(self, request: HttpRequest, row: CombatHistory) -> str | None:
+        """Of the button; None where there is nothing to undo, or not for this user."""
+        is_settled = row.settlement_status == Status.PROCESSED
+        if not is_settled or row.compensated_at is not None:
+            return None
+        if not request.user.has_perm(PERMISSION):
+            return None
+        return reverse(f"admin:{VIEW}", args=[row.pk])
+
+    def compensate_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
+        form = CompensateForm(request.POST if request.method == "POST" else None)
+        if not request.user.has_perm(PERMISSION):
+            if request.method == "POST":
+                self._compensate(request, session_id, "refuse")  # denied, and audited
+            raise PermissionDenied
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST" and form.is_valid():
+            try:
+                return self._compensate(
+                    request, session_id, form.cleaned_data["on_shortage"]
+                )
+            except CompensationRefused:
+                text = gettext(
+                    "Nothing was changed: some of it can no longer be undone."
+                )
+                self.message_user(request, text, messages.ERROR)
+        return self._compensate_page(request, session_id, form)
+
+    def _compensate(
+        self, request: HttpRequest, session_id: UUID, on_shortage: OnShortage
+    ) -> HttpResponse:
+        actor = cast("User", request.user)  # admin_view lets in nobody else
+        reason = request.POST.get("reason", "")
+        try:
+            done = compensate(
+                session_id, actor=actor, reason=reason, on_shortage=on_shortage
+            )
+        except (Error, psycopg.Error, DomainFailure) as error:
+            text = gettext("Nothing was changed: %s")
+            self.message_user(request, text % error, messages.ERROR)
+        else:
+            self._tell_compensated(request, done)
+        return HttpResponseRedirect(_back(session_id))
+
+    def _tell_compensated(self, request: HttpRequest, done: Compensation) -> None:
+        if done.skipped is not None:
+            self.message_user(request, _skipped(done.skipped), messages.WARNING)
+        else:
+            text = gettext("The combat is undone by counter-entries.")
+            self.message_user(request, text, messages.SUCCESS)
+        if not done.announced:
+            text = gettext(
+                "Redis does not answer. For up to a day players may still be told "
+                "that the reward was credited; repeat the action to correct that."
+            )
+            self.message_user(request, text, messages.WARNING)
+
+    def _compensate_page(
+        self, request: HttpRequest, session_id: UUID, form: CompensateForm
+    ) -> HttpResponse:
+        failure = None
+        try:
+            seen = preview_compensation(session_id, "refuse")
+        except DomainFailure as error:
+            seen, failure = Preview(None), error
+        if seen.skipped is SkipReason.UNKNOWN:
+            raise Http404
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Undo a settled combat"),
+            "opts": self.opts,
+            "media": self.media,
+            "form": form,
+            "session_id": session_id,
+            "short_id": short_id(session_id),
+            "back_url": _back(session_id),
+            "skipped": _skipped(seen.skipped) if seen.skipped else None,
+            "failure": explain.failure(failure.code) if failure else None,
+            "failure_detail": visible(failure.detail) if failure else "",
+            **(_told(seen.undo) if seen.undo else {}),
+        }
+        template = "admin/combat_history/combathistory/compensate.html"
+        return TemplateResponse(request, template, context)
+
+
+def _told(undo: Undo) -> dict[str, Any]:
+    """What every player has now, and would have after it."""
+    changed = [row for c in undo.changes.values() for row in (c.before, c.after) if row]
+    templates = {row.item_template_id for row in changed}
+    templates |= {s.item_template_id for s in undo.shortages if s.item_template_id}
+    named = names(undo.before, templates)
+    slots = {
+        movement["inventory_id"]: visible(movement["slot_taken"])
+        for line in undo.lines
+        for movement in line.items
+        if "slot_taken" in movement
+    }
+    return {
+        "undo": undo,
+        "players": [
+            {
+                "player": named.player(char_id),
+                "before": undo.before[char_id],
+                "after": undo.after[char_id],
+                "items": [
+                    _item(row_id, change, named, slots.get(row_id))
+                    for row_id, change in undo.changes.items()
+                    if change.character_id == char_id
+                ],
+            }
+            for char_id in undo.before
+        ],
+        "shortages": [_shortage(short, named) for short in undo.shortages],
+    }
+
+
+def _item(
+    row_id: int, change: ItemChange, named: Names, slot_taken: str | None
+) -> dict[str, Any]:
+    before, after = change.before, change.after
+    row = after or before
+    assert row is not None
+    return {
+        "item": named.item(row.item_template_id),
+        # One that is not there yet has no id to show.
+        "row": f"#{row_id}" if row_id > 0 else "",
+        "before": before.quantity if before else 0,
+        "after": after.quantity if after else 0,
+        "is_removed": after is None,
+        "is_put_back": before is None,
+        "slot_taken": slot_taken,
+        "durability_before": before.durability if before else None,
+        "durability_after": after.durability if after else None,
+        "is_mended": before is not None
+        and after is not None
+        and before.durability != after.durability,
+    }
+
+
+def _shortage(short: Discrepancy, named: Names) -> dict[str, Any]:
+    item = named.item(short.item_template_id) if short.item_template_id else EMPTY
+    row = f"#{short.inventory_id}" if short.inventory_id is not None else ""
+    return {
+        "player": named.player(short.character_id),
+        "words": explain.discrepancy(short.code),
+        "item": f"{item} {row}".strip(),
+        "wanted": short.wanted,
+        "applied": short.applied,
+    }
+
+
+def _skipped(reason: SkipReason) -> str:
+    return gettext("This combat cannot be undone: %s.") % SKIPPED[reason]
+
+
+def _back(session_id: UUID) -> str:
+    return reverse("admin:combat_history_combathistory_change", args=[session_id])

@@ -1,0 +1,81 @@
+"""Undoing settled combats, and the tables before and after it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import Permission, User
+
+from combat_history.actions.compensate import (
+    Compensation,
+    compensate,
+)
+from combat_history.models import (
+    AppliedOperation,
+    AuditEntry,
+    Character,
+    CombatHistory,
+    InventoryItem,
+    LedgerLine,
+    SettlementDiscrepancy,
+)
+from persistence.document import Document
+from tests.support.factories import (
+    HERO,
+    make_document,
+    make_participant,
+)
+
+REASON = "The boss was bugged that evening"
+
+
+def permitted() -> User:
+    """May undo combats, and nothing else."""
+    user = User.objects.create_user("admin", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="compensate_combat"))
+    return User.objects.get(pk=user.pk)
+
+
+def undo(session_id: UUID, actor: User, on_shortage: Any = "refuse") -> Compensation:
+    return compensate(session_id, actor=actor, reason=REASON, on_shortage=on_shortage)
+
+
+def fight(*, end: int = 0, **changes: Any) -> Document:
+    part = make_participant(**changes)
+    return make_document({str(HERO): part}, end_timestamp=1_735_460_000 + end)
+
+
+def world_now() -> tuple[list[Any], list[Any]]:
+    """Balances, and rows as players know them."""
+    people = Character.objects.order_by("pk").values_list("pk", "xp", "gold")
+    rows = InventoryItem.objects.order_by("pk").values_list(
+        "pk",
+        "character_id",
+        "item_template_id",
+        "quantity",
+        "is_equipped",
+        "slot",
+        "durability",
+        "max_durability",
+        "opening_quantity",
+    )
+    return list(people), list(rows)
+
+
+def everything() -> list[Any]:
+    """Every table that a compensation writes, but for the audit."""
+    tables = (
+        CombatHistory,
+        Character,
+        InventoryItem,
+        LedgerLine,
+        SettlementDiscrepancy,
+        AppliedOperation,
+    )
+    return [list(table.objects.order_by("pk").values()) for table in tables]
+
+
+def entries(session_id: UUID) -> list[tuple[str, str]]:
+    rows = AuditEntry.objects.filter(target_id=str(session_id)).order_by("pk")
+    return list(rows.values_list("outcome", "detail"))
