@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.replay_view import Problem
 from persistence.errors import DiscrepancyCode, FailureCode
 from persistence.payload import FinishReason
 from persistence.protocols import Outcome
@@ -195,6 +196,15 @@ MOVEMENTS: dict[str, str | _StrPromise] = {
     "returned": _("returned"),
     "repaired": _("mended"),
     "taken_back": _("taken back"),
+}
+
+REPLAY_PROBLEMS: dict[str, str | _StrPromise] = {
+    Problem.NOT_BASE64: _("The log is a text that is no base64."),
+    Problem.UNKNOWN_PACKING: _("What is packed is neither zstd, zlib nor JSON."),
+    Problem.BROKEN: _("The packed log is broken."),
+    Problem.CUT_OFF: _("The packed log ends too early."),
+    Problem.TOO_LARGE: _("The packed log unfolds to more than is opened here."),
+    Problem.NOT_JSON: _("What was packed is no JSON."),
 }
 
 _PASSING = Explanation(

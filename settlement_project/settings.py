@@ -31,6 +31,8 @@ if not DEBUG and not ALLOWED_HOSTS:
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
 
 INSTALLED_APPS = [
+    # Before the admin, some of whose templates it replaces.
+    "combat_history",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -39,7 +41,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "settlement_project",
-    "combat_history",
     "persistence",
 ]
 
@@ -108,7 +109,7 @@ if not DEBUG:
     CSRF_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=True)
     # Probes come from next door, without a proxy in between.
-    SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
+    SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$", r"^metrics$"]
     SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000, 0, 10**9)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
@@ -136,6 +137,9 @@ SETTLEMENT_ABANDONED_SECONDS = env.integer(
 )
 SETTLEMENT_SWEEP_SECONDS = env.integer("SETTLEMENT_SWEEP_SECONDS", 15, 1, 3600)
 
+# Where people reach Flower, for the links of the combat page; none: no links.
+FLOWER_URL = env.text("FLOWER_URL", "")
+
 # HTTP API. Bearer tokens of bots and engines, comma-separated: none lets nobody in.
 _api_tokens = env.secret("SETTLEMENT_API_TOKENS", "demo-only-token" if DEBUG else "")
 SETTLEMENT_API_TOKENS = [t.strip() for t in _api_tokens.split(",") if t.strip()]
@@ -144,6 +148,11 @@ if not DEBUG and any(len(token) < 16 for token in SETTLEMENT_API_TOKENS):
 SETTLEMENT_API_UNKNOWN_PER_MINUTE = env.integer(
     "SETTLEMENT_API_UNKNOWN_PER_MINUTE", 30, 1, 100_000
 )
+
+# /metrics. Without a token nobody may read it but under DEBUG.
+SETTLEMENT_METRICS_TOKEN = env.secret("SETTLEMENT_METRICS_TOKEN", "").strip()
+if not DEBUG and 0 < len(SETTLEMENT_METRICS_TOKEN) < 16:
+    env.problem("SETTLEMENT_METRICS_TOKEN has at least 16 characters")
 
 # Celery: where a message gets lost, and what each line closes, is in the README.
 CELERY_BROKER_URL = BROKER_URL
@@ -194,8 +203,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
 }
 # Connections live across tasks; a drain checks its own before the first claim.
 CELERY_DB_REUSE_MAX = 10_000
-# In memory: intervals of seconds need no file that remembers the last run.
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "settlement_project.liveness:BeatScheduler"
 CELERY_BEAT_SCHEDULE = {
     "drain-inbox": {
         "task": "settle_inbox",

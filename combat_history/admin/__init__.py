@@ -36,6 +36,7 @@ from combat_history.models import (
 
 admin.site.site_header = _("Combat settlement")
 admin.site.site_title = _("Combat settlement")
+admin.site.index_template = "admin/combat_history/dashboard.html"
 
 admin.site.register(CombatHistory, CombatHistoryAdmin)
 admin.site.register(LedgerLine, LedgerLineAdmin)

@@ -38,7 +38,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         "detail",
         "reason",
     )
-    list_filter = ("outcome", "verb", "target_type")
+    list_filter = ("outcome",)
     ordering = ("-id",)
     search_fields = ("target_id",)
     search_help_text = _("A session id in any form, another target's id, or a user.")

@@ -9,11 +9,12 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.utils import display_for_value
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.rendering import EMPTY
+from combat_history.models import Character
 from combat_history.paginator import EstimatedPaginator
 from persistence.ids import parse_session_id
 from persistence.payload import MAX_BIGINT
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = admin.ModelAdmin
+
+MAX_NAMESAKES = 20
+"""Characters that one search by name looks at."""
 
 Column = Callable[[Any], str | bool]
 
@@ -63,8 +67,9 @@ class BoundedChangeList(ChangeList):
 class BoundedAdmin(ModelAdmin):
     """A list whose cost does not grow with its table.
 
-    Search takes a session id in any form or a character id, and nothing else: a text
-    search over millions of documents would never end.
+    Search takes a session id in any form, a character id or the beginning of a
+    character's name, and nothing else: a text search over millions of documents would
+    never end.
     """
 
     list_per_page = 50
@@ -95,13 +100,16 @@ class BoundedAdmin(ModelAdmin):
         if (session_id := _session_id(term)) is not None and self.session_field:
             return queryset.filter(**{self.session_field: session_id}), False
         if term.isascii() and term.isdigit() and int(term) <= MAX_BIGINT:
-            return self.of_character(queryset, int(term)), False
-        return queryset.none(), False
+            return self.of_characters(queryset, [int(term)]), False
+        named = characters_named(term) if self.character_field else []
+        return self.of_characters(queryset, named), False
 
-    def of_character(self, queryset: QuerySet[Any], character_id: int) -> QuerySet[Any]:
-        if not self.character_field:
+    def of_characters(
+        self, queryset: QuerySet[Any], character_ids: Sequence[int]
+    ) -> QuerySet[Any]:
+        if not self.character_field or not character_ids:
             return queryset.none()
-        return queryset.filter(**{self.character_field: character_id})
+        return queryset.filter(**{f"{self.character_field}__in": character_ids})
 
 
 class ReadOnlyAdmin(BoundedAdmin):
@@ -129,10 +137,24 @@ class ReadOnlyAdmin(BoundedAdmin):
 
 
 SEARCH_BY_BOTH = _(
-    "A session id (UUID, 32 hex digits or 22 characters) or a character id."
+    "A session id (UUID, 32 hex digits or 22 characters), a character id, or the "
+    "beginning of a character's name."
 )
 SEARCH_BY_SESSION = _("A session id (UUID, 32 hex digits or 22 characters).")
-SEARCH_BY_CHARACTER = _("A character id.")
+SEARCH_BY_CHARACTER = _("A character id, or the beginning of a name.")
+
+
+def characters_named(term: str) -> list[int]:
+    """Characters of that name, else those whose name begins so, at most MAX_NAMESAKES.
+
+    Reads the characters once: they are few beside the combats.
+    """
+    is_exact = Q(name__iexact=term)
+    begins = Character.objects.filter(name__istartswith=term).annotate(exact=is_exact)
+    best = begins.order_by("-exact", "pk").values_list("pk", "exact")
+    found = list(best[:MAX_NAMESAKES])
+    same = [pk for pk, exact in found if exact]
+    return same or [pk for pk, _exact in found]
 
 
 def _session_id(term: str) -> UUID | None:

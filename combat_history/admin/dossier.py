@@ -1,61 +1,50 @@
-"""Everything known of one combat besides its row: what moved, what lacked, what was
-tried. A fixed number of queries, and a bounded number of rows of each."""
+"""Everything known of one combat, as its page tells it.
+
+A fixed number of queries, and a bounded number of rows of each kind.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from django.conf import settings
 from django.db.models import QuerySet
+from django.urls import reverse
 
 from combat_history import explain
-from combat_history.admin.rendering import bytes_as_text, pretty, visible
+from combat_history.admin import movements, sides, timeline
+from combat_history.admin.naming import Names, names
+from combat_history.admin.rendering import badges, bytes_as_text, cut, pretty, visible
 from combat_history.models import (
-    Character,
+    AuditEntry,
     CombatHistory,
+    CombatReplay,
+    CombatRevision,
     LedgerLine,
+    ReplayRequest,
     SettlementAttempt,
     SettlementDiscrepancy,
+    Status,
 )
+from persistence.ids import short_id
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
     from django.utils.functional import _StrPromise
+    from django.utils.safestring import SafeString
 
 MAX_RECORDS = 100
 """Of each kind on a page; the rest is in the kind's own list."""
 
-MAX_MOVEMENTS = 20
-"""Inventory movements shown of one ledger line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Movement:
-    kind: str | _StrPromise
-    item: str
-    inventory_id: object
-    delta: str
-    after: object
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What the combat did to one player."""
-
-    player: str
-    xp: str
-    gold: str
-    xp_after: int
-    gold_after: int
-    revision: int
-    movements: list[Movement]
-    more_movements: int
-
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    player: str
+    """`code` belongs to the label; `subject`: the item that was short, if any."""
+
+    code: str
+    player: SafeString
     label: str | _StrPromise
     meaning: str | _StrPromise
     subject: str
@@ -64,28 +53,50 @@ class Lack:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    started_at: datetime
-    ended_at: datetime | None
-    outcome: str | _StrPromise
-    failure: str | _StrPromise
-    detail: str
-    worker: str
+class Difference:
+    path: str
+    before: str
+    after: str
 
 
-def of(row: CombatHistory) -> dict[str, Any]:
-    """Template context for a combat's page."""
+@dataclass(frozen=True, slots=True)
+class Revision:
+    number: int
+    author: str
+    reason: str
+    is_applied: bool
+    differences: list[Difference]
+
+
+def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
+    """Template context for a combat's page. The audit is for who may view it."""
     lines, more_lines = _first(LedgerLine.objects.filter(session_id=row.pk))
     lacks, more_lacks = _first(SettlementDiscrepancy.objects.filter(session_id=row.pk))
     tries, more_tries = _first(SettlementAttempt.objects.filter(session_id=row.pk))
-    names = _names([*(line.character_id for line in lines), *_ids(lacks)])
+    requests, more_requests = _first(ReplayRequest.objects.filter(session_id=row.pk))
+    revisions, more_revisions = _first(
+        CombatRevision.objects.filter(session_id=row.pk).defer("document")
+    )
+    entries, more_entries = _audit(row, user)
+    document = _document_in_force(row)
+    known = _names(document, lines, lacks)
     return {
-        "lines": [_line(line, names) for line in lines],
+        **_summary(row, document),
+        "sides": sides.of(document, known),
+        "is_settled": row.settlement_status == Status.PROCESSED,
+        "failure": _failure(row),
+        "lines": [movements.line_of(line, known) for line in lines],
         "more_lines": more_lines,
-        "lacks": [_lack(lack, names) for lack in lacks],
+        "lacks": [lack_of(lack, known) for lack in lacks],
         "more_lacks": more_lacks,
-        "tries": [_try(entry) for entry in tries],
-        "more_tries": more_tries,
+        "events": timeline.of(row, tries, requests, entries, revisions),
+        "more_events": more_tries or more_requests or more_entries or more_revisions,
+        "revisions": [_revision(entry, row) for entry in revisions],
+        "links": _links(row),
+        "has_replay": CombatReplay.objects.filter(pk=row.pk).exists(),
+        "replay_log_url": reverse(
+            "admin:combat_history_combathistory_replay_log", args=[row.pk]
+        ),
         "document": pretty(row.result_payload),
         "raw_document": bytes_as_text(bytes(row.raw_payload))
         if row.raw_payload is not None
@@ -93,73 +104,123 @@ def of(row: CombatHistory) -> dict[str, Any]:
     }
 
 
-def _first(queryset: QuerySet[Any]) -> tuple[list[Any], bool]:
-    rows = list(queryset.order_by("pk")[: MAX_RECORDS + 1])
-    return rows[:MAX_RECORDS], len(rows) > MAX_RECORDS
-
-
-def _ids(lacks: Iterable[SettlementDiscrepancy]) -> Iterable[int]:
-    return (lack.character_id for lack in lacks)
-
-
-def _names(char_ids: Iterable[int]) -> dict[int, str]:
-    wanted = set(char_ids)
-    if not wanted:
-        return {}
-    return dict(Character.objects.filter(pk__in=wanted).values_list("pk", "name"))
-
-
-def _player(char_id: int, names: dict[int, str]) -> str:
-    name = names.get(char_id)
-    return f"{visible(name)} ({char_id})" if name else str(char_id)
-
-
-def _line(line: LedgerLine, names: dict[int, str]) -> Line:
-    return Line(
-        player=_player(line.character_id, names),
-        xp=f"{line.xp_delta:+d}",
-        gold=f"{line.gold_delta:+d}",
-        xp_after=line.xp_after,
-        gold_after=line.gold_after,
-        revision=line.revision,
-        movements=[_movement(item) for item in line.items[:MAX_MOVEMENTS]],
-        more_movements=max(0, len(line.items) - MAX_MOVEMENTS),
-    )
-
-
-def _movement(item: dict[str, Any]) -> Movement:
-    kind = str(item.get("kind"))
-    is_wear = "durability_delta" in item
-    delta = item["durability_delta"] if is_wear else item.get("delta", 0)
-    return Movement(
-        kind=explain.MOVEMENTS.get(kind, kind),
-        item=visible(str(item.get("item_template_id"))),
-        inventory_id=item.get("inventory_id"),
-        delta=f"{delta:+d}",
-        after=item.get("durability_after" if is_wear else "after"),
-    )
-
-
-def _lack(lack: SettlementDiscrepancy, names: dict[int, str]) -> Lack:
-    known = explain.discrepancy(lack.code)
-    item = visible(lack.item_template_id or "")
+def lack_of(lack: SettlementDiscrepancy, known: Names) -> Lack:
+    words = explain.discrepancy(lack.code)
+    item = known.item(lack.item_template_id) if lack.item_template_id else ""
     row = f"#{lack.inventory_id}" if lack.inventory_id is not None else ""
     return Lack(
-        player=_player(lack.character_id, names),
-        label=known.label,
-        meaning=known.meaning,
+        code=visible(lack.code),
+        player=known.player(lack.character_id),
+        label=words.label,
+        meaning=words.meaning,
         subject=f"{item} {row}".strip(),
         wanted=lack.wanted,
         applied=lack.applied,
     )
 
 
-def _try(entry: SettlementAttempt) -> Try:
-    return Try(
-        started_at=entry.started_at,
-        ended_at=entry.ended_at,
-        outcome=explain.OUTCOMES.get(entry.outcome, entry.outcome),
-        failure=explain.failure(entry.code).label if entry.code else "",
-        detail=visible(entry.detail),
-        worker=entry.worker,
+def _first(queryset: QuerySet[Any]) -> tuple[list[Any], bool]:
+    rows = list(queryset.order_by("pk")[: MAX_RECORDS + 1])
+    return rows[:MAX_RECORDS], len(rows) > MAX_RECORDS
+
+
+def _audit(
+    row: CombatHistory, user: User | AnonymousUser
+) -> tuple[list[AuditEntry], bool]:
+    if not user.has_perm("combat_history.view_auditentry"):
+        return [], False
+    target = {"target_type": timeline.AUDIT_TARGET, "target_id": str(row.pk)}
+    return _first(AuditEntry.objects.filter(**target).defer("before", "after"))
+
+
+def _document_in_force(row: CombatHistory) -> object:
+    """The one whose effects are applied, or would be."""
+    if row.revision == 1:
+        return row.result_payload
+    corrected = CombatRevision.objects.filter(
+        session_id=row.pk, revision=row.revision
+    ).first()
+    return corrected.document if corrected is not None else row.result_payload
+
+
+def _names(
+    document: object, lines: list[LedgerLine], lacks: list[SettlementDiscrepancy]
+) -> Names:
+    return names(
+        [
+            *sides.player_ids(document),
+            *(line.character_id for line in lines),
+            *(lack.character_id for lack in lacks),
+        ],
+        [
+            *sides.template_ids(document),
+            *movements.template_ids(lines),
+            *(lack.item_template_id for lack in lacks),
+        ],
     )
+
+
+def _summary(row: CombatHistory, document: object) -> dict[str, Any]:
+    meta = document.get("meta") if isinstance(document, dict) else None
+    meta = meta if isinstance(meta, dict) else {}
+    reason, winner = meta.get("finish_reason"), meta.get("winner_team")
+    settled_at = row.settled_at
+    return {
+        "badges": badges(row),
+        "short_id": short_id(row.pk),
+        "finish_reason": explain.FINISH_REASONS.get(reason)
+        if isinstance(reason, str)
+        else None,
+        "winner": visible(winner[:200]) if isinstance(winner, str) else None,
+        "settled_after": timeline.shown_duration(settled_at - row.received_at)
+        if settled_at is not None
+        else "",
+    }
+
+
+def _failure(row: CombatHistory) -> dict[str, Any] | None:
+    """Also of a combat that waits again after a failure, or was given up."""
+    if not row.failure_code:
+        return None
+    return {
+        "code": visible(row.failure_code),
+        "words": explain.failure(row.failure_code),
+        "detail": cut(visible(row.failure_detail or "")),
+        "traceback": cut(visible(row.failure_traceback or "")),
+    }
+
+
+def _revision(entry: CombatRevision, row: CombatHistory) -> Revision:
+    return Revision(
+        number=entry.revision,
+        author=visible(entry.author_name),
+        reason=visible(entry.reason),
+        is_applied=entry.revision == row.revision,
+        differences=[
+            Difference(
+                path=visible(str(change.get("path", ""))),
+                before=pretty(change.get("before")),
+                after=pretty(change.get("after")),
+            )
+            for change in entry.diff[:MAX_RECORDS]
+            if isinstance(change, dict)
+        ],
+    )
+
+
+def _links(row: CombatHistory) -> dict[str, str]:
+    """To the lists that hold more of this combat, and to its tasks."""
+    lists = {
+        "ledger": "ledgerline",
+        "discrepancies": "settlementdiscrepancy",
+        "attempts": "settlementattempt",
+        "rejected": "rejectedpayload",
+    }
+    found = {
+        name: f"{reverse(f'admin:combat_history_{model}_changelist')}?q={row.pk}"
+        for name, model in lists.items()
+    }
+    flower = settings.FLOWER_URL.rstrip("/")
+    # Flower puts `name:` before what it is given; the rest narrows to this combat.
+    search = quote(f"settle_combat args:{row.pk}")
+    return {**found, "flower": f"{flower}/tasks?name={search}" if flower else ""}

@@ -1,79 +1,48 @@
-"""The history: lists, one combat's dossier, and the door to the replay."""
+"""The history: the list, and one combat's page as a report."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
+from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.fields.json import KeyTransform
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
 from combat_history.admin import dossier
-from combat_history.admin.base import Column, ReadOnlyAdmin, column
-from combat_history.admin.rendering import (
-    badge,
-    cut,
-    failure_label,
-    preformatted,
-    visible,
+from combat_history.admin.base import BoundedChangeList, ReadOnlyAdmin, column
+from combat_history.admin.compensate_views import CompensateViews
+from combat_history.admin.dashboard import DashboardViews
+from combat_history.admin.filters import (
+    REASON_WINDOW,
+    FailureFilter,
+    FinishedFilter,
+    OlderFilter,
+    ReasonFilter,
+    StatusFilter,
+    position,
 )
+from combat_history.admin.rendering import badges, failure_label, visible
+from combat_history.admin.replay_log import ReplayLogViews
 from combat_history.admin.replay_views import ReplayViews
-from combat_history.models import CombatHistory, CombatParticipant, Status
+from combat_history.models import CombatHistory, Status
 from combat_history.paginator import MAX_ROWS
-from persistence.errors import FailureCode
 from persistence.ids import short_id
+from persistence.payload import FinishReason
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
-
-
-class StatusFilter(admin.SimpleListFilter):
-    title = _("status")
-    parameter_name = "status"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: Any
-    ) -> list[tuple[str, str | _StrPromise]]:
-        return list(Status.choices)
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[CombatHistory]
-    ) -> QuerySet[CombatHistory]:
-        status = self.value()
-        return queryset.filter(settlement_status=status) if status else queryset
-
-
-class FailureFilter(admin.SimpleListFilter):
-    """Failed combats of one code: by the index of failed rows, at any table size."""
-
-    title = _("failure")
-    parameter_name = "failure"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: Any
-    ) -> list[tuple[str, str | _StrPromise]]:
-        return [(str(code), explain.failure(code).label) for code in FailureCode]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[CombatHistory]
-    ) -> QuerySet[CombatHistory]:
-        code = self.value()
-        if not code:
-            return queryset
-        return queryset.filter(settlement_status=Status.FAILED, failure_code=code)
-
-
-class FinishedFilter(admin.DateFieldListFilter):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.title = _("finished")
 
 
 @admin.display(description=_("combat"))
@@ -83,7 +52,7 @@ def combat(row: CombatHistory) -> SafeString:
 
 @admin.display(description=_("status"))
 def status(row: CombatHistory) -> SafeString:
-    return badge(row.settlement_status)
+    return badges(row)
 
 
 @admin.display(description=_("failure"))
@@ -111,81 +80,125 @@ def _players(row: CombatHistory) -> int:
     return len(row.participant_ids)
 
 
-def _player_ids(row: CombatHistory) -> str | None:
-    return ", ".join(map(str, row.participant_ids)) or None
-
-
-def _explained(row: CombatHistory) -> SafeString:
-    known = explain.failure(row.failure_code or "")
-    return format_html(
-        "<strong>{}</strong> (<code>{}</code>)<br>{}<br>{}",
-        known.label,
-        row.failure_code,
-        known.meaning,
-        known.remedy,
-    )
-
-
-def _detail(row: CombatHistory) -> SafeString | None:
-    if not row.failure_detail:
-        return None
-    return preformatted(cut(visible(row.failure_detail)))
-
-
-def _traceback(row: CombatHistory) -> SafeString | None:
-    if not row.failure_traceback:
-        return None
-    return format_html(
-        "<details><summary>{}</summary>{}</details>",
-        _("Show"),
-        preformatted(cut(visible(row.failure_traceback))),
-    )
+def _finished_at(row: CombatHistory) -> str:
+    return date_format(localtime(row.finished_at), "Y-m-d H:i")
 
 
 WINNER = column(_("winner"), _winner, name="winner")
 FINISH_REASON = column(_("end"), _finish_reason, name="finish_reason")
-FINISHED_AT = column(_("finished"), "finished_at")
+FINISHED_AT = column(_("finished"), _finished_at, name="finished_at")
 
-FACTS: list[Column] = [
-    column(_("session id"), "session_id"),
-    column(_("short id"), lambda row: short_id(row.session_id), name="short_id"),
-    status,
-    FINISHED_AT,
-    FINISH_REASON,
-    WINNER,
-    column(_("players"), _player_ids, name="player_ids"),
-    column(_("received"), "received_at"),
-    column(_("settled"), "settled_at"),
-    column(_("tries that never ended"), "attempts"),
-]
+LATEST_OF_EACH = """
+SELECT fight.session_id
+FROM unnest(%s::bigint[]) AS player (id)
+CROSS JOIN LATERAL (
+    SELECT session_id FROM combat_participants
+    WHERE character_id = player.id
+    ORDER BY finished_at DESC, session_id DESC
+    LIMIT %s
+) AS fight
+"""
 
-FAILURE: list[Column] = [
-    column(_("reason"), _explained, name="reason"),
-    column(_("detail"), _detail, name="detail"),
-    column(_("traceback"), _traceback, name="traceback"),
-]
+NEWEST_FIRST: list[str | Combinable] = ["-finished_at", "-session_id"]
+
+ORDERINGS: dict[str, list[str | Combinable]] = {
+    Status.FAILED: ["-received_at", "-session_id"],
+    Status.PENDING: ["due_at", "session_id"],
+}
+"""Where few rows of a large table are asked for, the order of their own index: the
+list's usual order could read the whole table for them."""
 
 
-class CombatHistoryAdmin(ReplayViews, ReadOnlyAdmin):
+LISTED = (
+    "session_id",
+    "finished_at",
+    "settlement_status",
+    "compensated_at",
+    "participant_ids",
+    "failure_code",
+)
+"""Columns that the list reads."""
+
+
+class HistoryChangeList(BoundedChangeList):
+    """`position_below`: of the last combat that was looked at, if there may be more."""
+
+    position_below: str | None = None
+
+    def get_ordering(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> list[str | Combinable]:
+        if request.GET.get(FailureFilter.parameter_name):
+            return ORDERINGS[Status.FAILED]
+        status = request.GET.get(StatusFilter.parameter_name, "")
+        return ORDERINGS.get(status, NEWEST_FIRST)
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Any]:
+        rows = super().get_queryset(request, exclude_parameters)
+        reason = request.GET.get(ReasonFilter.parameter_name)
+        if reason not in set(FinishReason):
+            return rows
+        ordering = self.get_ordering(request, rows)
+        if ordering == NEWEST_FIRST:
+            self._note_position(rows[REASON_WINDOW - 1 : REASON_WINDOW])
+        found = self.root_queryset.filter(
+            pk__in=rows.values("pk")[:REASON_WINDOW],
+            result_payload__meta__finish_reason=reason,
+        )
+        return found.order_by(*ordering).only(*LISTED)
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        is_by_reason = ReasonFilter.parameter_name in request.GET
+        is_newest_first = self.get_ordering(request, self.queryset) == NEWEST_FIRST
+        if self.multi_page and is_newest_first and not is_by_reason:
+            self._note_position(list(self.result_list)[-1:])
+
+    def _note_position(self, rows: Iterable[CombatHistory]) -> None:
+        for row in rows:
+            self.position_below = position(row.finished_at, row.session_id)
+
+    @property
+    def older_url(self) -> str | None:
+        if self.position_below is None:
+            return None
+        below = {OlderFilter.parameter_name: self.position_below}
+        return self.get_query_string(below)
+
+
+class CombatHistoryAdmin(
+    DashboardViews, ReplayLogViews, ReplayViews, CompensateViews, ReadOnlyAdmin
+):
     """Read-only; the one thing that can be done to a combat here is its replay."""
 
     list_display = (
         combat,
         FINISHED_AT,
         status,
+        failure,
         FINISH_REASON,
         WINNER,
         column(_("players"), _players, name="players"),
-        failure,
     )
-    list_filter = (StatusFilter, FailureFilter, ("finished_at", FinishedFilter))
+    list_filter = (
+        StatusFilter,
+        FailureFilter,
+        ReasonFilter,
+        ("finished_at", FinishedFilter),
+        OlderFilter,
+    )
     # By index, whatever is filtered.
-    ordering = ("-finished_at", "-session_id")
+    ordering = tuple(NEWEST_FIRST)
     search_fields = ("session_id",)
     search_help_text = _(
-        "A session id (UUID, 32 hex digits or 22 characters), or a character id for "
-        "its latest combats."
+        "A session id (UUID, 32 hex digits or 22 characters); or a character id, or "
+        "the beginning of a character's name, for their latest combats."
     )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return HistoryChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         meta = KeyTransform("meta", "result_payload")
@@ -193,28 +206,26 @@ class CombatHistoryAdmin(ReplayViews, ReadOnlyAdmin):
         return rows
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.only(
-            "session_id",
-            "finished_at",
-            "settlement_status",
-            "participant_ids",
-            "failure_code",
-        )
+        return queryset.only(*LISTED)
 
-    def of_character(self, queryset: QuerySet[Any], character_id: int) -> QuerySet[Any]:
-        latest = CombatParticipant.objects.filter(character_id=character_id).order_by(
-            "-finished_at", "-session_id"
-        )
-        return queryset.filter(pk__in=latest.values("session_id")[:MAX_ROWS])
+    def of_characters(
+        self, queryset: QuerySet[Any], character_ids: Sequence[int]
+    ) -> QuerySet[Any]:
+        if not character_ids:
+            return queryset.none()
+        limit = MAX_ROWS // len(character_ids)
+        latest = RawSQL(LATEST_OF_EACH, [list(character_ids), limit])  # noqa: S611
+        return queryset.filter(pk__in=latest)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        shown: list[tuple[Any, Any]] = [(None, {"fields": FACTS})]
-        if obj is not None and obj.failure_code:
-            shown.append((_("Failure"), {"fields": FAILURE}))
-        return shown
+        return []
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [*FACTS, *FAILURE]
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        by_reason = ReasonFilter.parameter_name in request.GET
+        window = {"reason_window": REASON_WINDOW if by_reason else None}
+        return super().changelist_view(request, {**(extra_context or {}), **window})
 
     def change_view(
         self,
@@ -226,8 +237,9 @@ class CombatHistoryAdmin(ReplayViews, ReadOnlyAdmin):
         row = self.get_object(request, object_id)
         context = {**(extra_context or {})}
         if row is not None and self.has_view_permission(request, row):
-            context |= dossier.of(row)
+            context |= dossier.of(row, request.user)
             context["replay_url"] = self._replay_url(request, row)
+            context["compensate_url"] = self.compensate_url(request, row)
         return super().change_view(request, object_id, form_url, context)
 
     def _replay_url(self, request: HttpRequest, row: CombatHistory) -> str | None:

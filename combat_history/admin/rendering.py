@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import ngettext
 
 from combat_history import explain
-from combat_history.models import Status
+from combat_history.models import CombatHistory, Status
 from persistence.ids import short_id
 
 if TYPE_CHECKING:
@@ -61,6 +61,18 @@ def preformatted(text: str) -> SafeString:
 def badge(status: str) -> SafeString:
     return format_html(
         '<span class="combat-badge combat-{}">{}</span>', status, Status(status).label
+    )
+
+
+def badges(row: CombatHistory) -> SafeString:
+    """The status, and whether the effects of it were undone."""
+    shown = badge(row.settlement_status)
+    if row.compensated_at is None:
+        return shown
+    return format_html(
+        '{} <span class="combat-badge combat-compensated">{}</span>',
+        shown,
+        explain.COMPENSATED,
     )
 
 

@@ -19,6 +19,7 @@ from combat_history.admin.base import (
     ReadOnlyAdmin,
     column,
 )
+from combat_history.admin.player import PlayerViews
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Character, InventoryItem
 
@@ -31,7 +32,7 @@ def _location(row: Character) -> str | None:
     return visible(row.location) or None
 
 
-class CharacterAdmin(ReadOnlyAdmin):
+class CharacterAdmin(PlayerViews):
     columns = (
         column(_("name"), _name, name="name"),
         column(_("XP"), "xp"),

@@ -53,6 +53,7 @@ RECORDS = (
     RejectedPayload,
     AppliedOperation,
     ParkedOperation,
+    AuditEntry,
     Character,
     InventoryItem,
     CombatHistory,
@@ -157,8 +158,16 @@ def one_of_each() -> list[Any]:
         operation={"op": "unequip"},
         code="item_gone",
     )
+    entry = AuditEntry.objects.create(
+        actor_name="anna",
+        verb="replay",
+        target_type="combat",
+        target_id=str(combat.pk),
+        outcome="done",
+        reason=REASON,
+    )
     records = [line, lack, attempt, rejected, operation]
-    return [combat, *records, character, item, template, parked]
+    return [combat, *records, character, item, template, parked, entry]
 
 
 def change_url(row: Any) -> str:

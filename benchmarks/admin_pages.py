@@ -1,0 +1,181 @@
+"""Every reading page of the admin at a million combats: time and number of queries.
+
+`python -m benchmarks.admin_pages [--combats N]` makes a database of its own, fills it
+set-based and asks for each page as a browser would, through the whole of Django.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks import admin_world, world
+from benchmarks.errors import BenchmarkError
+from benchmarks.servers import WORLD_DATABASE, Servers, opened
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+ROUNDS = 7
+LIMIT_MS = 300
+
+LIST = "/admin/combat_history/combathistory/"
+PLAYER = "/admin/combat_history/character/"
+
+
+class Page(NamedTuple):
+    name: str
+    url: str
+
+
+class Timing(NamedTuple):
+    page: Page
+    median_ms: float
+    slowest_ms: float
+    queries: int
+    kilobytes: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.admin_pages")
+    parser.add_argument("--combats", type=int, default=1_000_000)
+    options = parser.parse_args()
+    try:
+        with opened() as servers:
+            timings = _measure(servers, options.combats)
+    except BenchmarkError as error:
+        sys.exit(f"benchmark failed: {error}")
+    print(_table(timings, options.combats))
+    sys.exit(any(timing.slowest_ms > LIMIT_MS for timing in timings))
+
+
+def _measure(servers: Servers, combats: int) -> list[Timing]:
+    started = time.monotonic()
+    world.build(servers)
+    with servers.connect(WORLD_DATABASE) as connection:
+        admin_world.fill(connection, combats)
+    print(f"filled in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    os.environ.update(servers.environment(WORLD_DATABASE))
+    import django
+
+    django.setup()
+    from django.db import connections
+
+    try:
+        client = _operator()
+        return [_timed(client, page) for page in _pages()]
+    finally:
+        connections.close_all()
+
+
+def _operator() -> Client:
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    client = Client(SERVER_NAME="localhost", headers={"accept-language": "ru"})
+    client.force_login(User.objects.create_superuser("operator"))
+    return client
+
+
+def _pages() -> list[Page]:
+    from combat_history.models import CombatHistory, CombatReplay
+    from persistence.ids import short_id
+    from persistence.replay_log import pack
+
+    def newest(status: str) -> CombatHistory:
+        rows = CombatHistory.objects.filter(settlement_status=status)
+        return rows.order_by("-received_at")[0]
+
+    processed, failed = newest("processed"), newest("failed")
+    oldest = CombatHistory.objects.order_by("finished_at")[200]
+    turns = [
+        {"turn": n, "actor": "1", "action": "hit", "hp": {"1": 500 - n}}
+        for n in range(200)
+    ]
+    CombatReplay.objects.create(session_id=processed.pk, data=pack(turns))
+    middle = oldest.finished_at.isoformat().replace("+", "%2B")
+    veteran = f"{PLAYER}{admin_world.VETERAN}/change/"
+    return [
+        Page("history", LIST),
+        Page("history, last page by number", f"{LIST}?p=200"),
+        Page(
+            "history, below the oldest", f"{LIST}?older={middle}~{short_id(oldest.pk)}"
+        ),
+        *(
+            Page(f"history, {status}", f"{LIST}?status={status}")
+            for status in ("pending", "processed", "failed", "voided", "compensated")
+        ),
+        Page("history, by cause", f"{LIST}?failure=poison"),
+        Page("history, rare cause", f"{LIST}?failure=shortage"),
+        *(
+            Page(f"history, ended by {reason}", f"{LIST}?end={reason}")
+            for reason in ("victory", "abandoned")
+        ),
+        Page("history, abandoned and failed", f"{LIST}?end=abandoned&status=failed"),
+        Page("history, by id", f"{LIST}?q={processed.pk}"),
+        Page("history, of a veteran", f"{LIST}?q={admin_world.VETERAN}"),
+        Page("history, by a whole name", f"{LIST}?q=Hero 1"),
+        Page("history, by the beginning of a name", f"{LIST}?q=hero 77"),
+        Page("combat, processed", f"{LIST}{processed.pk}/change/"),
+        Page("combat, failed", f"{LIST}{failed.pk}/change/"),
+        Page("replay viewer", f"{LIST}{processed.pk}/replay-log/"),
+        Page("characters, by name", f"{PLAYER}?q=hero 77"),
+        Page("player with 50 000 fights", veteran),
+        Page(
+            "player, older fights",
+            f"{veteran}?fights_below={middle}~{short_id(oldest.pk)}",
+        ),
+        Page("player of few fights", f"{PLAYER}777/change/"),
+        *(
+            Page(f"dashboard, {span}", f"/admin/?range={span}")
+            for span in ("hour", "day", "week")
+        ),
+        Page(
+            "ledger of a player", f"{LIST.replace('combathistory', 'ledgerline')}?q=1"
+        ),
+    ]
+
+
+def _timed(client: Client, page: Page) -> Timing:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as queries:
+        response = client.get(page.url, secure=True)
+    if response.status_code != 200:
+        raise BenchmarkError(f"{page.name}: {page.url} answered {response.status_code}")
+    # The next request forgets them.
+    count = len(queries)
+    took = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        client.get(page.url, secure=True)
+        took.append(1000 * (time.perf_counter() - began))
+    return Timing(
+        page,
+        statistics.median(took),
+        max(took),
+        count,
+        len(response.content) / 1024,
+    )
+
+
+def _table(timings: list[Timing], combats: int) -> str:
+    lines = [
+        f"Pages of the admin at {combats:,} combats; limit {LIMIT_MS} ms",
+        f"{'page':<38} {'median':>8} {'slowest':>8} {'queries':>8} {'KiB':>6}",
+    ]
+    lines += [
+        f"{t.page.name:<38} {t.median_ms:>5.0f} ms {t.slowest_ms:>5.0f} ms "
+        f"{t.queries:>8} {t.kilobytes:>6.0f}"
+        for t in timings
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""The dashboard in words and charts: on the first page, and as the part that renews."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+
+from combat_history import counts, explain, svg
+from combat_history import dashboard as figures
+from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.rendering import visible
+from combat_history.admin.timeline import shown_duration
+from combat_history.dashboard import Latency, Snapshot, Span
+from settlement_project import heartbeat
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+    from django.utils.safestring import SafeString
+
+PERMISSION = "combat_history.view_combathistory"
+
+SPANS = {Span.HOUR: _("hour"), Span.DAY: _("day"), Span.WEEK: _("week")}
+
+RENEW_SECONDS = {Span.HOUR: 5, Span.DAY: 20, Span.WEEK: 60}
+"""The longer the span, the less a moment changes and the more there is to read."""
+
+SOURCES = {
+    "tombstone": _("tombstone in Redis"),
+    "session": _("live session in Redis"),
+    "inbox": _("inbox"),
+    "database": _("PostgreSQL"),
+    "postgres": _("PostgreSQL"),
+    "unknown": _("unknown"),
+}
+
+KINDS = {"worker": _("worker"), "beat": _("beat")}
+
+CSS = ("combat-line-1", "combat-line-2", "combat-line-3")
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """`keys`: class and name of each line, where there are several."""
+
+    title: str | _StrPromise
+    drawing: SafeString
+    keys: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One line of a table: `percent` of the largest, for the width of its bar."""
+
+    label: str | _StrPromise
+    number: int
+    percent: int
+    url: str = ""
+
+
+class DashboardViews(BoundedAdmin):
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.dashboard_view)
+        name = "combat_history_combathistory_dashboard"
+        return [path("dashboard/", view, name=name), *super().get_urls()]
+
+    def dashboard_view(self, request: HttpRequest) -> HttpResponse:
+        """The figures alone, for the script that renews them."""
+        if not is_allowed(request):
+            raise PermissionDenied
+        return _fragment(request)
+
+
+@never_cache
+def _fragment(request: HttpRequest) -> HttpResponse:
+    template = "admin/combat_history/includes/figures.html"
+    return TemplateResponse(request, template, context(request))
+
+
+def is_allowed(request: HttpRequest) -> bool:
+    return request.user.has_perm(PERMISSION)
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    asked = request.GET.get("range", "")
+    span = Span(asked) if asked in set(Span) else Span.HOUR
+    seen = figures.read(span)
+    counted = seen.counted or {}
+    return {
+        "renew_seconds": RENEW_SECONDS[span],
+        "spans": [(s.value, label, s is span) for s, label in SPANS.items()],
+        "renew_url": f"{reverse('admin:combat_history_combathistory_dashboard')}"
+        f"?range={span}",
+        "read_at": timezone.now(),
+        "facts": list(_facts(seen, counted)),
+        "charts": list(_charts(seen, counted)),
+        "failures": _failures(seen),
+        "lookups": _shares(_named(counted, counts.LOOKUP, SOURCES)),
+        "outcomes": _shares(_named(counted, counts.COMBAT, explain.OUTCOMES)),
+        "effects": _shares(
+            _named(counted, counts.EFFECTS, {}) | _named(counted, counts.SWEEP, {})
+        ),
+        "heartbeats": list(_heartbeats()),
+        "processes": [
+            (visible(process), minute) for process, minute in seen.processes or []
+        ],
+        "is_incomplete": None in (seen.settled, seen.counted, seen.failures),
+    }
+
+
+def _facts(
+    seen: Snapshot, counted: Mapping[str, list[int]]
+) -> list[tuple[str | _StrPromise, str]]:
+    minutes = seen.span.step.total_seconds() / 60
+    settled = seen.settled
+    latency = seen.latency_of_all
+    inbox = seen.inbox
+    oldest = seen.oldest_pending
+    return [
+        (_("settled"), _number(sum(settled) if settled is not None else None)),
+        (_("settled per minute, now"), svg.short(_now(settled, minutes))),
+        (_("latency p50 / p95 / p99"), _latency(latency)),
+        (_("pending"), _number(seen.pending)),
+        (
+            _("oldest pending"),
+            shown_duration(timezone.now() - oldest) if oldest else "—",
+        ),
+        (_("in the inbox"), _number(inbox.entries if inbox else None)),
+        (
+            _("inbox overdue"),
+            gettext("%(count).0f s") % {"count": inbox.overdue} if inbox else "—",
+        ),
+        (_("duplicates"), _number(figures.total(counted, "combat.duplicate"))),
+        (_("conflicts"), _number(figures.total(counted, "combat.conflict"))),
+    ]
+
+
+def _now(settled: Sequence[int] | None, minutes: float) -> float:
+    """Of the last whole interval: the one that runs is not full yet."""
+    return settled[-2] / minutes if settled else 0.0
+
+
+def _number(number: int | None) -> str:
+    if number is None:
+        return "—"
+    return f"{figures.MAX_ROWS}+" if number == figures.MAX_ROWS else str(number)
+
+
+def _latency(latency: Latency | None) -> str:
+    if latency is None:
+        return "—"
+    return " / ".join(
+        _seconds(value) for value in (latency.p50, latency.p95, latency.p99)
+    )
+
+
+def _seconds(value: float) -> str:
+    if value < 1:
+        return gettext("%(count).0f ms") % {"count": value * 1000}
+    return gettext("%(count).1f s") % {"count": value}
+
+
+def _charts(seen: Snapshot, counted: Mapping[str, list[int]]) -> list[Chart]:
+    minutes = seen.span.step.total_seconds() / 60
+    charts = []
+    if seen.settled is not None:
+        settled = [number / minutes for number in seen.settled]
+        charts.append(_chart(seen, "settled", _("Settled per minute"), {"": settled}))
+    if seen.latency is not None:
+        lines = {
+            name: [
+                None if at is None else 1000 * getattr(at, name) for at in seen.latency
+            ]
+            for name in ("p50", "p95", "p99")
+        }
+        charts.append(_chart(seen, "latency", _("Latency, ms"), lines))
+    if seen.counted is not None:
+        nothing = [0] * seen.span.intervals
+        refused = {
+            gettext("duplicates"): counted.get("combat.duplicate", nothing),
+            gettext("conflicts"): counted.get("combat.conflict", nothing),
+            gettext("failed"): counted.get("combat.failed", nothing),
+        }
+        per_minute = {
+            name: [number / minutes for number in numbers]
+            for name, numbers in refused.items()
+        }
+        title = _("Not settled, per minute")
+        charts.append(_chart(seen, "refused", title, per_minute))
+    return charts
+
+
+def _chart(
+    seen: Snapshot,
+    key: str,
+    title: str | _StrPromise,
+    lines: Mapping[str, Sequence[float | None]],
+) -> Chart:
+    styled = list(zip(CSS, lines.items(), strict=False))
+    drawn = [
+        svg.Line(name, css, run)
+        for css, (name, values) in styled
+        for run in _runs(values)
+    ]
+    highest = max((y for line in drawn for _x, y in line.points), default=0.0)
+    drawing = svg.line_chart(
+        drawn,
+        key=f"figures-{key}",
+        title=str(title),
+        description=gettext("%(title)s of the last %(span)s; at most %(highest)s.")
+        % {"title": title, "span": SPANS[seen.span], "highest": svg.short(highest)},
+        axis=(_time(seen, seen.start), gettext("now")),
+        x_range=(0.0, float(seen.span.intervals - 1)),
+    )
+    keys = [(css, name) for css, (name, _values) in styled if name]
+    return Chart(title, drawing, keys)
+
+
+def _runs(values: Sequence[float | None]) -> list[list[svg.Point]]:
+    """Without lines across what is not known."""
+    runs: list[list[svg.Point]] = [[]]
+    for n, value in enumerate(values):
+        if value is not None:
+            runs[-1].append((float(n), value))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _time(seen: Snapshot, at: datetime) -> str:
+    shown = "H:i" if seen.span is Span.HOUR else "j.m. H:i"
+    return date_format(localtime(at), shown)
+
+
+def _failures(seen: Snapshot) -> list[Share]:
+    url = reverse("admin:combat_history_combathistory_changelist")
+    numbers = seen.failures or {}
+    highest = max(numbers.values(), default=1)
+    return [
+        Share(
+            explain.failure(code).label,
+            number,
+            100 * number // highest,
+            f"{url}?failure={code}",
+        )
+        for code, number in numbers.items()
+    ]
+
+
+def _named(
+    counted: Mapping[str, list[int]],
+    prefix: str,
+    words: Mapping[str, str | _StrPromise],
+) -> dict[str | _StrPromise, int]:
+    """Totals of the counts of one family, in words where there are."""
+    found: dict[str | _StrPromise, int] = {}
+    for name, numbers in sorted(counted.items()):
+        if name.startswith(prefix):
+            rest = name.removeprefix(prefix)
+            found[words.get(rest) or visible(rest)] = sum(numbers)
+    return found
+
+
+def _shares(numbers: Mapping[str | _StrPromise, int]) -> list[Share]:
+    highest = max(numbers.values(), default=0) or 1
+    ordered = sorted(numbers.items(), key=lambda pair: -pair[1])
+    return [Share(label, number, 100 * number // highest) for label, number in ordered]
+
+
+def _heartbeats() -> list[tuple[str | _StrPromise, str, bool]]:
+    """Kind, when it was last heard, and whether that is too long ago."""
+    return [
+        (label, _seconds(age), age > heartbeat.MAX_AGE_SECONDS)
+        for kind, label in KINDS.items()
+        for age in heartbeat.ages(kind)
+    ]

@@ -1,0 +1,324 @@
+"""A player's page: what they have, what moved it, and why something is not there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import explain, player_page
+from combat_history.admin import dossier, filters, movements, sides
+from combat_history.admin.base import ReadOnlyAdmin
+from combat_history.admin.naming import Names, combats_url, names
+from combat_history.admin.parked_codes import explained
+from combat_history.admin.rendering import badges, pretty, session_link, visible
+from combat_history.models import (
+    Character,
+    InventoryItem,
+    ParkedOperation,
+    SettlementDiscrepancy,
+    Status,
+)
+from combat_history.player_page import Fight, Fights, Lines, Position
+from persistence.payload import MAX_BIGINT
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+    from django.utils.functional import _StrPromise
+    from django.utils.safestring import SafeString
+
+MAX_PARAMETER = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    id: int
+    name: str
+    quantity: int
+    slot: str
+    is_equipped: bool
+    durability: str
+    reserved_url: str
+    origin: SafeString | str
+
+
+@dataclass(frozen=True, slots=True)
+class FightRow:
+    at: datetime
+    link: SafeString
+    badges: SafeString | str
+    end: str | _StrPromise
+    is_winner: bool
+    xp: movements.Change | None
+    gold: movements.Change | None
+    movements: movements.Line | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that the player may miss, and the words for why it is not there."""
+
+    at: datetime
+    where: SafeString | str
+    label: str | _StrPromise
+    meaning: str | _StrPromise
+    remedy: str | _StrPromise
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    at: datetime
+    id: int
+    op_id: str
+    scope: str
+    label: str | _StrPromise
+    operation: str
+
+
+class PlayerViews(ReadOnlyAdmin):
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id)
+        context = {**(extra_context or {})}
+        if row is not None and self.has_view_permission(request, row):
+            context |= of(row, request)
+        return super().change_view(request, object_id, form_url, context)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read of a player; empty where its reader may not look."""
+
+    items: list[InventoryItem] = field(default_factory=list)
+    more_items: bool = False
+    fights: Fights = field(default_factory=Fights)
+    lines: Lines = field(default_factory=Lines)
+    lacks: list[SettlementDiscrepancy] = field(default_factory=list)
+    without_effect: list[Any] = field(default_factory=list)
+    parked: list[ParkedOperation] = field(default_factory=list)
+
+
+def of(row: Character, request: HttpRequest) -> dict[str, Any]:
+    """Template context. What a person may not view elsewhere is not read here."""
+    may = _allowed(request.user)
+    seen = _read(row.pk, request, may)
+    known = _names(row.pk, seen)
+    return {
+        "may": may,
+        "player_name": visible(row.name),
+        "player_location": visible(row.location),
+        "player_state": visible(row.state),
+        "items": [_item(item, known) for item in seen.items],
+        "more_items": seen.more_items,
+        "fights": [_fight(fight, known) for fight in seen.fights.fights],
+        "older_fights": _older_fights(seen.fights.older),
+        "all_fights_url": combats_url(row.pk),
+        "lines": [movements.line_of(line, known) for line in seen.lines.lines],
+        "older_lines": seen.lines.older,
+        "parked": [_parked(operation) for operation in seen.parked],
+        "refusals": _refusals(seen, known),
+        "refusal_window": player_page.REFUSAL_WINDOW,
+    }
+
+
+def _read(char_id: int, request: HttpRequest, may: dict[str, bool]) -> Seen:
+    found: dict[str, Any] = {}
+    if may["inventory"]:
+        found["items"], found["more_items"] = player_page.inventory(char_id)
+    if may["combats"]:
+        found["fights"] = player_page.fights(char_id, _fight_position(request))
+        found["without_effect"] = player_page.without_effect(char_id)
+    if may["ledger"]:
+        found["lines"] = player_page.ledger(char_id, _ledger_position(request))
+    if may["discrepancies"]:
+        found["lacks"] = player_page.discrepancies(char_id)
+    if may["parked"]:
+        found["parked"] = player_page.parked(char_id)
+    return Seen(**found)
+
+
+def _names(char_id: int, seen: Seen) -> Names:
+    settled = (fight.line for fight in seen.fights.fights if fight.line)
+    parts = (row.document_part for row in seen.without_effect)
+    return names(
+        [char_id],
+        [
+            *(item.item_template_id for item in seen.items),
+            *movements.template_ids(seen.lines.lines),
+            *movements.template_ids(settled),
+            *(lack.item_template_id for lack in seen.lacks),
+            *chain.from_iterable(map(sides.promised_templates, parts)),
+        ],
+    )
+
+
+def _refusals(seen: Seen, known: Names) -> list[Refusal]:
+    """Newest first."""
+    told = [
+        *(_of_lack(lack, known) for lack in seen.lacks),
+        *(_of_combat(row, known) for row in seen.without_effect),
+        *map(_of_parked, seen.parked),
+    ]
+    return sorted(told, key=lambda refusal: refusal.at, reverse=True)
+
+
+def _allowed(user: User | AnonymousUser) -> dict[str, bool]:
+    models = {
+        "inventory": "inventoryitem",
+        "combats": "combathistory",
+        "ledger": "ledgerline",
+        "discrepancies": "settlementdiscrepancy",
+        "parked": "parkedoperation",
+    }
+    return {
+        name: user.has_perm(f"combat_history.view_{model}")
+        for name, model in models.items()
+    }
+
+
+def _fight_position(request: HttpRequest) -> Position | None:
+    """A forged address shows the newest fights."""
+    token = request.GET.get("fights_below", "")[:MAX_PARAMETER]
+    try:
+        return Position(*filters.read_position(token)) if token else None
+    except IncorrectLookupParameters:
+        return None
+
+
+def _older_fights(position: Position | None) -> str:
+    if position is None:
+        return ""
+    token = filters.position(position.finished_at, position.session_id)
+    return urlencode({"fights_below": token})
+
+
+def _ledger_position(request: HttpRequest) -> int | None:
+    text = request.GET.get("ledger_below", "")[:MAX_PARAMETER]
+    is_number = text.isascii() and text.isdigit()
+    return int(text) if is_number and int(text) <= MAX_BIGINT else None
+
+
+def _item(item: InventoryItem, known: Names) -> Item:
+    reserved = item.reserved_session_id
+    return Item(
+        id=item.pk,
+        name=known.item(item.item_template_id),
+        quantity=item.quantity,
+        slot=visible(item.slot or ""),
+        is_equipped=item.is_equipped,
+        durability=f"{item.durability} / {item.max_durability or '—'}"
+        if item.durability is not None
+        else "",
+        reserved_url=combats_url(reserved) if reserved else "",
+        origin=_origin(item),
+    )
+
+
+def _origin(item: InventoryItem) -> SafeString | str:
+    if item.origin_session_id:
+        return session_link(item.origin_session_id)
+    if item.origin_operation:
+        return visible(item.origin_operation)
+    return gettext("came with the character")
+
+
+def _fight(fight: Fight, known: Names) -> FightRow:
+    line = movements.line_of(fight.line, known) if fight.line else None
+    meta = fight.row.document_meta if fight.row else None
+    part = fight.row.document_part if fight.row else None
+    reason = meta.get("finish_reason") if isinstance(meta, dict) else None
+    return FightRow(
+        at=fight.position.finished_at,
+        link=session_link(fight.position.session_id),
+        badges=badges(fight.row) if fight.row else "",
+        end=explain.FINISH_REASONS.get(reason, "") if isinstance(reason, str) else "",
+        is_winner=isinstance(part, dict) and part.get("is_winner") is True,
+        xp=line.xp if line else None,
+        gold=line.gold if line else None,
+        movements=line,
+    )
+
+
+def _parked(row: ParkedOperation) -> Parked:
+    return Parked(
+        at=row.parked_at,
+        id=row.pk,
+        op_id=visible(row.op_id),
+        scope=visible(row.scope),
+        label=explained(row.code).label,
+        operation=pretty(row.operation),
+    )
+
+
+def _of_lack(lack: SettlementDiscrepancy, known: Names) -> Refusal:
+    told = dossier.lack_of(lack, known)
+    amounts = gettext("wanted %(wanted)d, applied %(applied)d") % {
+        "wanted": told.wanted,
+        "applied": told.applied,
+    }
+    return Refusal(
+        at=lack.recorded_at,
+        where=session_link(lack.session_id),
+        label=told.label,
+        meaning=told.meaning,
+        remedy="",
+        what=f"{told.subject}: {amounts}" if told.subject else amounts,
+    )
+
+
+WAITS = explain.Explanation(
+    _("not settled yet"), _("The fight waits to be settled; nothing is credited yet.")
+)
+VOIDED = explain.Explanation(
+    _("voided"), _("It was decided that this fight will never be applied.")
+)
+COMPENSATED = explain.Explanation(
+    _("compensated"), _("What the fight gave and took was undone by counter-lines.")
+)
+
+
+def _of_combat(row: Any, known: Names) -> Refusal:
+    match row.settlement_status:
+        case Status.FAILED:
+            words = explain.failure(row.failure_code or "")
+        case Status.VOIDED:
+            words = VOIDED
+        case Status.PENDING:
+            words = WAITS
+        case _:
+            words = COMPENSATED
+    return Refusal(
+        at=row.finished_at,
+        where=session_link(row.pk),
+        label=words.label,
+        meaning=words.meaning,
+        remedy=words.remedy,
+        what=sides.promise(row.document_part, known),
+    )
+
+
+def _of_parked(row: ParkedOperation) -> Refusal:
+    words = explained(row.code)
+    return Refusal(
+        at=row.parked_at,
+        where=visible(row.op_id),
+        label=words.label,
+        meaning=words.meaning,
+        remedy=words.remedy,
+        what=visible(str(row.operation.get("op", "")))
+        if isinstance(row.operation, dict)
+        else "",
+    )

@@ -1,0 +1,156 @@
+"""The replay viewer: a combat's fight turn by turn, as a page and as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import explain, svg
+from combat_history.admin import sides
+from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.naming import names
+from combat_history.admin.rendering import visible
+from combat_history.models import CombatHistory, CombatReplay
+from combat_history.replay_view import (
+    ReplayView,
+    Series,
+    Turn,
+    read_stored,
+    text_lines,
+)
+from persistence.ids import short_id
+
+if TYPE_CHECKING:
+    from django.utils.safestring import SafeString
+
+NOTHING = ReplayView([], 0, [], 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A turn with names in place of ids."""
+
+    number: str
+    actor: str
+    target: str
+    action: str
+    amount: str
+    hp: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    name: str
+    drawing: SafeString
+
+
+class ReplayLogViews(BoundedAdmin):
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.replay_log_view)
+        name = "combat_history_combathistory_replay_log"
+        own = path("<uuid:session_id>/replay-log/", view, name=name)
+        return [own, *super().get_urls()]
+
+    def replay_log_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        row = CombatHistory.objects.only("result_payload").filter(pk=session_id).first()
+        if row is None:
+            raise Http404
+        view = _stored(session_id)
+        named = _names(row.result_payload)
+        if request.GET.get("format") == "txt":
+            return _plain(session_id, view, named)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("The fight, turn by turn"),
+            "opts": self.opts,
+            "media": self.media,
+            "short_id": short_id(session_id),
+            "combat_url": reverse(
+                "admin:combat_history_combathistory_change", args=[session_id]
+            ),
+            "charts": [
+                _chart(series, number, len(view.turns), named)
+                for number, series in enumerate(view.series)
+            ],
+            "rows": [_row(turn, named) for turn in view.turns],
+            "view": view,
+            "problem": explain.REPLAY_PROBLEMS[view.problem] if view.problem else "",
+            "raw": visible(view.raw),
+        }
+        return TemplateResponse(
+            request, "admin/combat_history/combathistory/replay_log.html", context
+        )
+
+
+def _stored(session_id: UUID) -> ReplayView:
+    replay = CombatReplay.objects.filter(pk=session_id).first()
+    if replay is None:
+        return NOTHING
+    return read_stored(bytes(replay.data))
+
+
+def _names(document: object) -> dict[str, str]:
+    """The characters' own names first, else those that the document gives."""
+    known = names(sides.player_ids(document), [])
+    current = {str(pk): visible(name) for pk, name in known.characters.items()}
+    return sides.names_in(document) | current
+
+
+def _plain(
+    session_id: UUID, view: ReplayView, named: Mapping[str, str]
+) -> HttpResponse:
+    lines = [str(session_id), *text_lines(view, named)]
+    if view.problem:
+        lines.append(str(explain.REPLAY_PROBLEMS[view.problem]))
+    text = "\n".join(visible(line.replace("\n", " ")) for line in lines)
+    return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8")
+
+
+def _row(turn: Turn, named: Mapping[str, str]) -> Row:
+    def name(key: str) -> str:
+        return named.get(key) or visible(key)
+
+    return Row(
+        number=visible(turn.number),
+        actor=name(turn.actor),
+        target="" if turn.target == turn.actor else name(turn.target),
+        action=visible(turn.action),
+        amount=visible(turn.amount),
+        hp=", ".join(f"{name(key)} {health}" for key, health in turn.hp.items()),
+        text=visible(turn.text),
+    )
+
+
+def _chart(series: Series, number: int, turns: int, named: Mapping[str, str]) -> Chart:
+    name = named.get(series.participant) or visible(series.participant)
+    values = [health for _position, health in series.points]
+    description = gettext(
+        "Health of %(name)s over %(turns)d turns: %(first)d when first told, "
+        "%(lowest)d at the lowest, %(last)d at the end."
+    ) % {
+        "name": name,
+        "turns": turns,
+        "first": values[0],
+        "lowest": min(values),
+        "last": values[-1],
+    }
+    drawing = svg.step_chart(
+        series.points,
+        key=f"hp-{number}",
+        title=name,
+        description=description,
+        until=turns,
+    )
+    return Chart(name, drawing)

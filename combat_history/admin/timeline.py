@@ -1,0 +1,139 @@
+"""What happened to one combat and when, from every table that says something of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import explain
+from combat_history.admin.rendering import cut, visible
+from combat_history.models import (
+    AuditEntry,
+    CombatHistory,
+    CombatRevision,
+    ReplayRequest,
+    SettlementAttempt,
+)
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+AUDIT_TARGET = "combat"
+"""`target_type` of what is recorded of combats."""
+
+POLICIES = {
+    "record": _("shortages are recorded"),
+    "fail": _("shortages fail the combat"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`who`: a person or a worker. `detail` is long, and folded on the page."""
+
+    at: datetime
+    what: str | _StrPromise
+    outcome: str | _StrPromise = ""
+    who: str = ""
+    lasted: str = ""
+    text: str = ""
+    detail: str = ""
+
+
+def of(
+    row: CombatHistory,
+    attempts: Iterable[SettlementAttempt],
+    requests: Iterable[ReplayRequest],
+    entries: Iterable[AuditEntry],
+    revisions: Iterable[CombatRevision],
+) -> list[Event]:
+    """Oldest first. What ends at the same moment stays in the order of its causes."""
+    events = [
+        *_of_row(row),
+        *map(_of_attempt, attempts),
+        *map(_of_request, requests),
+        *map(_of_entry, entries),
+        *map(_of_revision, revisions),
+    ]
+    return sorted(events, key=lambda event: event.at)
+
+
+def _of_row(row: CombatHistory) -> Iterator[Event]:
+    yield Event(row.finished_at, _("the fight ended"))
+    yield Event(row.received_at, _("received"))
+    if row.settled_at is not None:
+        waited = shown_duration(row.settled_at - row.received_at)
+        yield Event(row.settled_at, _("settled"), lasted=waited)
+    if row.compensated_at is not None:
+        yield Event(row.compensated_at, _("compensated"))
+
+
+def _of_attempt(attempt: SettlementAttempt) -> Event:
+    code = explain.failure(attempt.code).label if attempt.code else ""
+    ended = attempt.ended_at
+    return Event(
+        attempt.started_at,
+        _("try"),
+        outcome=explain.OUTCOMES.get(attempt.outcome, visible(attempt.outcome)),
+        who=visible(attempt.worker),
+        lasted=shown_duration(ended - attempt.started_at) if ended else "",
+        text=f"{code} ({visible(attempt.code)})" if code else "",
+        detail=cut(visible(attempt.detail)),
+    )
+
+
+def _of_request(request: ReplayRequest) -> Event:
+    facts = []
+    if request.shortages:
+        facts.append(str(POLICIES[request.shortages]))
+    if request.revision > 1:
+        facts.append(gettext("revision %(number)d") % {"number": request.revision})
+    return Event(
+        request.requested_at,
+        _("replay requested"),
+        outcome=ReplayRequest.State(request.state).label,
+        who=visible(request.actor_name),
+        text="; ".join([visible(request.reason), *facts]),
+        detail=cut(visible(request.detail)),
+    )
+
+
+def _of_entry(entry: AuditEntry) -> Event:
+    return Event(
+        entry.at,
+        visible(entry.verb),
+        outcome=AuditEntry.Outcome(entry.outcome).label,
+        who=visible(entry.actor_name),
+        text=visible(entry.reason),
+        detail=cut(visible(entry.detail)),
+    )
+
+
+def _of_revision(revision: CombatRevision) -> Event:
+    number = {"number": revision.revision}
+    return Event(
+        revision.created_at,
+        gettext("corrected: revision %(number)d") % number,
+        who=visible(revision.author_name),
+        text=visible(revision.reason),
+    )
+
+
+def shown_duration(lasted: timedelta) -> str:
+    """In the largest unit that still says something."""
+    milliseconds = lasted / timedelta(milliseconds=1)
+    if milliseconds < 1000:
+        return gettext("%(count).0f ms") % {"count": milliseconds}
+    seconds = milliseconds / 1000
+    if seconds < 120:
+        return gettext("%(count).1f s") % {"count": seconds}
+    if seconds < 2 * 3600:
+        return gettext("%(count).0f min") % {"count": seconds / 60}
+    if seconds < 48 * 3600:
+        return gettext("%(count).0f h") % {"count": seconds / 3600}
+    return gettext("%(count).0f days") % {"count": seconds / 86_400}

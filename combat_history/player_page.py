@@ -1,0 +1,139 @@
+"""What is known of one player, read in bounded pages.
+
+Every query goes by a key that begins with the character or by primary keys, and reads
+a bounded number of rows, however long the player's history is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.db.models.fields.json import KeyTransform
+
+from combat_history.models import (
+    CombatHistory,
+    CombatParticipant,
+    InventoryItem,
+    LedgerLine,
+    ParkedOperation,
+    SettlementDiscrepancy,
+    Status,
+)
+
+PAGE = 20
+"""Fights, and ledger lines, on one page."""
+
+MAX_ITEMS = 200
+MAX_REFUSALS = 50
+
+REFUSAL_WINDOW = 1_000
+"""Latest fights of the player among which unsettled ones are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Of a fight among a player's."""
+
+    finished_at: datetime
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Fight:
+    """`row.document_meta` and `row.document_part` are of a document that may hold
+    anything; `line` is the settlement's, None where nothing was applied. No `row`: the
+    key outlived it."""
+
+    position: Position
+    row: Any
+    line: LedgerLine | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fights:
+    fights: list[Fight] = field(default_factory=list)
+    older: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    lines: list[LedgerLine] = field(default_factory=list)
+    older: int | None = None
+
+
+def inventory(char_id: int) -> tuple[list[InventoryItem], bool]:
+    """Equipped first; and whether there are more than MAX_ITEMS."""
+    rows = InventoryItem.objects.filter(character_id=char_id)
+    found = list(rows.order_by("-is_equipped", "slot", "pk")[: MAX_ITEMS + 1])
+    return found[:MAX_ITEMS], len(found) > MAX_ITEMS
+
+
+def fights(char_id: int, below: Position | None) -> Fights:
+    """Newest first, from below a position on. Three queries."""
+    keys = CombatParticipant.objects.filter(character_id=char_id)
+    if below is not None:
+        keys = keys.filter(
+            Q(finished_at__lt=below.finished_at) | Q(session_id__lt=below.session_id),
+            finished_at__lte=below.finished_at,
+        )
+    newest = keys.order_by("-finished_at", "-session_id")
+    found = list(newest.values_list("finished_at", "session_id")[: PAGE + 1])
+    positions = [Position(*key) for key in found[:PAGE]]
+    ids = [position.session_id for position in positions]
+    rows = {row.pk: row for row in _told_to(char_id).filter(pk__in=ids)}
+    settled = LedgerLine.objects.filter(
+        session_id__in=ids, character_id=char_id, kind=LedgerLine.Kind.SETTLEMENT
+    ).order_by("revision")
+    lines = {line.session_id: line for line in settled}
+    return Fights(
+        [
+            Fight(at, rows.get(at.session_id), lines.get(at.session_id))
+            for at in positions
+        ],
+        positions[-1] if len(found) > PAGE else None,
+    )
+
+
+def ledger(char_id: int, below: int | None) -> Lines:
+    """Newest first, from below an id on."""
+    rows = LedgerLine.objects.filter(character_id=char_id)
+    if below is not None:
+        rows = rows.filter(pk__lt=below)
+    found = list(rows.order_by("-pk")[: PAGE + 1])
+    return Lines(found[:PAGE], found[PAGE - 1].pk if len(found) > PAGE else None)
+
+
+def discrepancies(char_id: int) -> list[SettlementDiscrepancy]:
+    rows = SettlementDiscrepancy.objects.filter(character_id=char_id)
+    return list(rows.order_by("-pk")[:MAX_REFUSALS])
+
+
+def parked(char_id: int) -> list[ParkedOperation]:
+    """What is still parked, oldest first, as the next save will take it."""
+    rows = ParkedOperation.objects.filter(character_id=char_id, resolved_at=None)
+    return list(rows.order_by("pk")[:MAX_REFUSALS])
+
+
+def without_effect(char_id: int) -> list[Any]:
+    """Of the player's last REFUSAL_WINDOW fights those that gave nothing, or no more:
+    pending, failed, voided and compensated ones, newest first."""
+    keys = CombatParticipant.objects.filter(character_id=char_id)
+    window = keys.order_by("-finished_at", "-session_id").values("session_id")
+    rows = _told_to(char_id).filter(
+        ~Q(settlement_status=Status.PROCESSED) | Q(compensated_at__isnull=False),
+        pk__in=window[:REFUSAL_WINDOW],
+    )
+    return list(rows.order_by("-finished_at", "-session_id")[:MAX_REFUSALS])
+
+
+def _told_to(char_id: int) -> QuerySet[Any]:
+    """Combats with no more of their documents than concerns the player."""
+    participants = KeyTransform("participants", "result_payload")
+    return CombatHistory.objects.annotate(
+        document_meta=KeyTransform("meta", "result_payload"),
+        document_part=KeyTransform(str(char_id), participants),
+    ).only("finished_at", "settlement_status", "compensated_at", "failure_code")

@@ -1,0 +1,248 @@
+"""The first page: figures of rows and counts, in their intervals, for who may see."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.contrib.auth.models import Permission, User
+from django.contrib.staticfiles import finders
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from combat_history import dashboard
+from combat_history.dashboard import Span, read
+from combat_history.models import MinuteCount, Status
+from persistence import redis_keys
+from settlement_project import heartbeat
+from tests.support.admin import add_combat, add_failed, body, count_queries, logged_in
+from tests.support.pages import text_of
+from tests.support.redis_server import free_port
+
+INDEX = "/admin/"
+FIGURES = "/admin/combat_history/combathistory/dashboard/"
+SCRIPT = "<script>alert('x')</script>"
+
+
+def add_settled(ago: timedelta, waited: timedelta = timedelta(milliseconds=5)) -> None:
+    settled_at = datetime.now(UTC) - ago
+    add_combat(
+        settlement_status=Status.PROCESSED,
+        settled_at=settled_at,
+        received_at=settled_at - waited,
+    )
+
+
+def add_count(name: str, number: int, ago: timedelta, process: str = "w:1") -> None:
+    minute = datetime.now(UTC).replace(second=0, microsecond=0) - ago
+    MinuteCount.objects.create(minute=minute, name=name, process=process, count=number)
+
+
+def test_what_was_settled_is_counted_in_its_minute(db: None) -> None:
+    for minutes in (0, 0, 10, 59):
+        add_settled(timedelta(minutes=minutes))
+    add_settled(timedelta(minutes=61))
+    seen = read(Span.HOUR)
+    assert seen.settled is not None
+    assert len(seen.settled) == 60
+    assert sum(seen.settled[-1:]) == 2
+    assert seen.settled[-11] == 1
+    assert sum(seen.settled) in (3, 4)  # the hour's first minute has begun, or not yet
+
+
+@pytest.mark.parametrize("span", [Span.DAY, Span.WEEK])
+def test_longer_spans_add_up_what_every_process_counted(db: None, span: Span) -> None:
+    step = span.step
+    add_count("combat.processed", 7, timedelta(0))
+    add_count("combat.processed", 5, timedelta(0), "w:2")
+    add_count("combat.processed", 2, step * 3)
+    add_count("combat.processed", 99, step * (span.intervals + 1))
+    seen = read(span)
+    assert seen.settled is not None
+    assert len(seen.settled) == span.intervals
+    assert seen.settled[-1] == 12
+    assert seen.settled[-4] == 2
+    assert sum(seen.settled) == 14
+
+
+def test_latency_is_of_the_interval_and_of_the_span(db: None) -> None:
+    for milliseconds in (10, 20, 1000):
+        add_settled(timedelta(minutes=5), timedelta(milliseconds=milliseconds))
+    seen = read(Span.HOUR)
+    assert seen.latency is not None
+    (told,) = [latency for latency in seen.latency if latency is not None]
+    assert seen.latency[-6] == told == seen.latency_of_all
+    assert told.p50 == pytest.approx(0.02)
+    assert told.p50 < told.p95 < told.p99 <= 1
+
+
+def test_latency_of_a_busy_interval_is_sampled(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "SAMPLE", 3)
+    for _ in range(10):
+        add_settled(timedelta(minutes=5))
+    add_settled(timedelta(minutes=5), timedelta(hours=1))
+    latency = read(Span.HOUR).latency_of_all
+    assert latency is not None
+    assert latency.p99 < 1
+
+
+def test_latency_goes_by_the_index_of_its_time(db: None) -> None:
+    add_settled(timedelta(minutes=5))
+    asked: dict[str, Any] = {"start": timezone.now(), "step": Span.DAY.step}
+    asked |= {"intervals": 96, "sample": 200}
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {dashboard.LATENCY}", asked)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "combat_history_settled_at" in plan
+
+
+def test_backlog_tells_its_oldest(client: Client, redis_client: redis.Redis) -> None:
+    now = datetime.now(UTC)
+    add_combat(received_at=now - timedelta(minutes=30))
+    add_combat(received_at=now - timedelta(minutes=3))
+    due = (now - timedelta(seconds=90)).timestamp() * 1000
+    redis_client.zadd(redis_keys.INBOX, {"a": due, "b": due + 60_000})
+    text = text_of(body(client, INDEX))
+    assert "pending 2 oldest pending 30 min in the inbox 2 inbox overdue 90 s" in text
+
+
+def test_failures_link_to_their_combats(client: Client) -> None:
+    now = datetime.now(UTC)
+    for code in ("poison", "poison", SCRIPT):
+        add_failed(code, received_at=now - timedelta(minutes=5))
+    add_failed("shortage", received_at=now - timedelta(hours=2))
+    page = body(client, INDEX)
+    assert 'href="/admin/combat_history/combathistory/?failure=poison"' in page
+    text = text_of(page)
+    assert "kills its worker 2" in text
+    assert "shortage" not in text
+    assert "shortage 1" in text_of(body(client, INDEX, {"range": "day"}))
+    assert SCRIPT not in page
+
+
+def test_what_leaves_no_row_is_counted(client: Client) -> None:
+    for name, number in {
+        "combat.duplicate": 11,
+        "combat.conflict": 3,
+        "lookup.tombstone": 40,
+        "lookup.<script>": 7,
+        "effects.first": 5,
+        "sweep.lost": 2,
+    }.items():
+        add_count(name, number, timedelta(minutes=2), process=f"{SCRIPT}:1")
+    page = body(client, INDEX)
+    text = text_of(page)
+    assert "duplicates 11 conflicts 3" in text
+    assert "duplicate 11 conflict 3" in text
+    assert "tombstone in Redis 40 <script> 7" in text
+    assert "first 5 lost 2" in text
+    assert "<script>:1" not in page
+    assert "<script>alert('x')</script>:1 counted at" in text
+
+
+def test_heartbeats_are_told(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "None was heard." in text_of(body(client, INDEX))
+    monkeypatch.setenv(heartbeat.FOLDER_VARIABLE, str(tmp_path))
+    heartbeat.begin("worker")
+    text = text_of(body(client, INDEX))
+    assert re.search(r"worker heard \d+ ms ago", text)
+    assert "silent" not in text
+    old = datetime.now(UTC).timestamp() - 600
+    for file in tmp_path.iterdir():
+        os.utime(file, (old, old))
+    assert "worker heard 600.0 s ago silent" in text_of(body(client, INDEX))
+
+
+def test_a_closed_redis_leaves_out_its_own_figures(
+    client: Client, settings: Settings
+) -> None:
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    text = text_of(body(client, INDEX))
+    assert "in the inbox — inbox overdue —" in text
+
+
+def test_a_slow_figure_takes_no_other_down(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "STATEMENT_MS", 50)
+    monkeypatch.setattr(dashboard, "COUNTS", "SELECT 'x', now(), pg_sleep(5)::text")
+    add_settled(timedelta(minutes=1))
+    text = text_of(body(client, INDEX))
+    assert "could not be read in time" in text
+    assert "settled 1 " in text
+
+
+def test_the_part_that_renews_is_the_part_that_is_shown(client: Client) -> None:
+    add_count("combat.duplicate", 11, timedelta(minutes=2))
+    page = body(client, INDEX, {"range": "week"})
+    (url,) = re.findall(r'data-url="([^"]+)"', page)
+    assert url == f"{FIGURES}?range=week"
+    response = client.get(url)
+    fragment = response.content.decode()
+    assert "no-store" in response["Cache-Control"]
+    assert "<html" not in fragment
+    assert "duplicates 11" in text_of(fragment)
+    assert fragment.count("<svg") == page.count('<svg class="combat-chart"') == 3
+
+
+def test_a_range_of_nonsense_is_an_hour(client: Client) -> None:
+    page = body(client, INDEX, {"range": SCRIPT})
+    assert (
+        'data-url="/admin/combat_history/combathistory/dashboard/?range=hour"' in page
+    )
+
+
+def test_the_page_runs_no_inline_script_and_asks_nobody_else(client: Client) -> None:
+    page = body(client, INDEX)
+    own = page[page.index("combat-dashboard") : page.index("combat-index") :]
+    for script in re.findall(r"<script[^>]*>", page):
+        assert "src=" in script or "application/json" in script
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
+    assert " on" not in re.sub(r">[^<]*<", "><", own).replace(" one", "")
+    script_file = finders.find("combat_history/dashboard.js")
+    source = Path(str(script_file)).read_text(encoding="utf-8")
+    assert "eval" not in source
+    assert "http" not in source.replace("XMLHttpRequest", "")
+
+
+def test_the_figures_are_for_those_who_may_view_combats(viewer: User) -> None:
+    client = logged_in(viewer)
+    assert "combat-figures" in body(client, INDEX)
+    assert client.get(FIGURES).status_code == 200
+    viewer.user_permissions.remove(
+        Permission.objects.get(codename="view_combathistory")
+    )
+    assert "combat-figures" not in body(client, INDEX)
+    assert client.get(FIGURES).status_code == 403
+    assert Client().get(FIGURES).status_code == 302
+
+
+def test_the_dashboard_costs_a_fixed_number_of_queries(client: Client) -> None:
+    def live() -> None:
+        add_settled(timedelta(minutes=1))
+        add_failed("poison")
+        for n in range(30):
+            add_count(f"lookup.{n}", 1, timedelta(minutes=n), process=f"w:{live_id[0]}")
+        live_id[0] += 1
+
+    live_id: list[Any] = [0]
+    live()
+    body(client, FIGURES)
+    few = {span: count_queries(client, f"{FIGURES}?range={span}") for span in Span}
+    for _ in range(5):
+        live()
+    assert few == {
+        span: count_queries(client, f"{FIGURES}?range={span}") for span in Span
+    }
