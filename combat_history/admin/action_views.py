@@ -36,6 +36,8 @@ from persistence.savers.combat_rows import LedgerEntry
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+NAME = "combat_history_combathistory"
+PAGE = f"admin:{NAME}"
 FOLDER = "admin/combat_history/combathistory"
 POLICIES = [
     ("record", _("settle with what is there; record each shortfall")),
@@ -85,11 +87,33 @@ class ActionViews(BoundedAdmin):
                 path(
                     f"<uuid:session_id>/{name}/",
                     self.admin_site.admin_view(view),
-                    name=f"combat_history_combathistory_{name}",
+                    name=f"{NAME}_{name}",
                 )
                 for name, view in pages.items()
             ),
             *super().get_urls(),
+        ]
+
+    def decisions(
+        self, request: HttpRequest, combat: CombatHistory
+    ) -> list[tuple[str, str]]:
+        """Pages that this person may act on for this combat, as (address, label)."""
+        status = combat.settlement_status
+        waits = status in (Status.PENDING, Status.FAILED)
+        may = request.user.has_perm
+        offered = [
+            ("preview", gettext("Preview"), waits),
+            (
+                "correct",
+                gettext("Correct"),
+                status == Status.FAILED and may(correct.PERMISSION),
+            ),
+            ("void", gettext("Void"), waits and may(void.PERMISSION)),
+        ]
+        return [
+            (reverse(f"{PAGE}_{page}", args=[combat.pk]), label)
+            for page, label, is_offered in offered
+            if is_offered
         ]
 
     def history_view(

@@ -238,6 +238,7 @@ class CombatHistoryAdmin(
         context = {**(extra_context or {})}
         if row is not None and self.has_view_permission(request, row):
             context |= dossier.of(row, request.user)
+            context["decisions"] = self.decisions(request, row)
             context["replay_url"] = self._replay_url(request, row)
             context["compensate_url"] = self.compensate_url(request, row)
         return super().change_view(request, object_id, form_url, context)

@@ -241,6 +241,15 @@ def test_who_may_only_look_sees_the_preview_and_no_button(
     assert onlooker.get(url(failed, "void")).status_code == 403
 
 
+def test_a_combat_offers_what_its_reader_may_do(
+    client: Client, onlooker: Client, failed: UUID
+) -> None:
+    for page in PAGES:
+        offered = f'href="{url(failed, page)}"'
+        assert offered in body(client, url(failed, "change"))
+        assert (offered in body(onlooker, url(failed, "change"))) == (page == "preview")
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_stranger_is_shown_the_login(failed: UUID, page: str) -> None:
     response = Client().get(url(failed, page))
