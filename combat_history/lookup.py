@@ -25,7 +25,7 @@ from django.db import InterfaceError, OperationalError, connection
 from pydantic_core import from_json
 from redis.exceptions import NoScriptError
 
-from combat_history import redis_clients
+from combat_history import counts, redis_clients
 from combat_history.models import CombatHistory, Status, standing_document
 from persistence import redis_keys, scripts
 from persistence.document import Document, parse_document
@@ -117,11 +117,12 @@ def find_result(session_id: UUID | str, char_id: int) -> Lookup:
     if question is None:
         return UNKNOWN
     try:
-        seen = question.read(_ask(question))
+        reply = _ask(question)
+        seen = question.read(reply)
     except redis.RedisError:
         seen = _redis_is_away()
     if isinstance(seen, Lookup):
-        return seen
+        return _counted(seen, reply)
     row = _row(question.session_id)
     memory = question.memory(seen, row)
     if memory is not None:
@@ -131,7 +132,7 @@ def find_result(session_id: UUID | str, char_id: int) -> Lookup:
             )
         except redis.RedisError:
             _redis_is_away()
-    return question.answer(seen, row)
+    return _counted(question.answer(seen, row))
 
 
 async def afind_result(
@@ -148,11 +149,12 @@ async def afind_result(
     if question is None:
         return UNKNOWN
     try:
-        seen = question.read(await _aask(question))
+        reply = await _aask(question)
+        seen = question.read(reply)
     except redis.RedisError:
         seen = _redis_is_away()
     if isinstance(seen, Lookup):
-        return seen
+        return _counted(seen, reply)
     if before_database is not None:
         await before_database()
     row = await sync_to_async(_row)(question.session_id)
@@ -164,7 +166,7 @@ async def afind_result(
             )
         except redis.RedisError:
             _redis_is_away()
-    return question.answer(seen, row)
+    return _counted(question.answer(seen, row))
 
 
 def credit_of(status: str, *, is_compensated: bool) -> Credit:
@@ -307,6 +309,18 @@ class _Question:
         if is_over and seen.names(self.char_id):
             return _finished(Credit.PENDING, None)
         return UNKNOWN
+
+
+def _counted(answer: Lookup, reply: object = None) -> Lookup:
+    """`reply`: of Redis, where it alone gave the answer."""
+    if answer.state is State.UNKNOWN:
+        source = "unknown"
+    elif reply is None:
+        source = "postgresql"
+    else:
+        source = "tombstone" if isinstance(reply, bytes) else "redis"
+    counts.count(f"{counts.LOOKUP}{source}")
+    return answer
 
 
 def _finished(credit: Credit, outcome: Outcome | None) -> Lookup:

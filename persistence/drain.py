@@ -10,6 +10,7 @@ import logging
 import os
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
+from combat_history import counts
 from persistence import inbox
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.inbox import Entry
@@ -212,10 +214,14 @@ def _finish(settled: Sequence[tuple[Entry, Verdict]], started: float) -> None:
     """Effects after commit. If Redis fails here the leases run out and repeat them."""
     if not settled:
         return
+    for outcome, number in Counter(verdict.outcome for _, verdict in settled).items():
+        counts.count(f"{counts.COMBAT}{outcome}", number)
     try:
         inbox.finish(settled)
+        counts.count(f"{counts.EFFECTS}applied", len(settled))
     except redis.RedisError:
         logger.exception("effects not confirmed", extra={"combats": len(settled)})
+        counts.count(f"{counts.EFFECTS}not_confirmed", len(settled))
     duration_ms = round((time.monotonic() - started) * 1000, 1)
     for entry, verdict in settled:
         _log(entry, verdict, verdict.outcome, duration_ms)

@@ -60,8 +60,11 @@ def record(handoff: Handoff) -> tuple[Receipt, bool]:
     return answer(script("handoff")(keys=handoff.keys, args=handoff.args))
 
 
-def claim(limit: int) -> tuple[list[Entry], bool]:
-    """Lease due entries; the flag says that more may be due."""
+def claim(limit: int, until_ms: int | None = None) -> tuple[list[Entry], bool]:
+    """Lease due entries; the flag says that more may be due.
+
+    `until_ms`: nothing that came due after it; see `accepted_before`.
+    """
     reply: list[Any] = script("claim")(
         keys=[redis_keys.INBOX],
         args=[
@@ -69,9 +72,18 @@ def claim(limit: int) -> tuple[list[Entry], bool]:
             settings.SETTLEMENT_LEASE_MS,
             MAX_CLAIM_BYTES,
             redis_keys.RESULT_PREFIX,
+            "" if until_ms is None else until_ms,
         ],
     )
     return [_entry(f) for f in reply[1:] if _is_session(f[0])], bool(reply[0])
+
+
+def accepted_before(moment_ms: int) -> int:
+    """Entries accepted by then; those that are due are let be claimed until then."""
+    count: int = script("accepted_before")(
+        keys=[redis_keys.INBOX], args=[moment_ms, redis_keys.RESULT_PREFIX]
+    )
+    return count
 
 
 def finish(settled: Iterable[tuple[Entry, Verdict]]) -> int:

@@ -21,7 +21,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from kombu.exceptions import OperationalError as BrokerError
 
-from persistence import drain, inbox
+from combat_history import counts
+from persistence import drain, gate, inbox
 from persistence import sync as saving
 from persistence.document import Document
 from persistence.errors import PayloadInvalid
@@ -124,13 +125,15 @@ def sweep() -> None:
     drain.check_connection()
     found = CleanupStateSaver().sweep()
     logger.info("sweep", extra=found)
+    for kind, number in found.items():
+        counts.count(f"{counts.SWEEP}{kind}", number)
     if any(found.values()):
         send_ring()
 
 
 def drain_batch(started: float) -> bool:
     """Claim and settle one batch; whether another claim is worthwhile."""
-    entries, more = inbox.claim(settings.SETTLEMENT_BATCH_SIZE)
+    entries, more = gate.claim(settings.SETTLEMENT_BATCH_SIZE)
     if more:
         # Other pool processes help; whoever comes late finds nothing and leaves.
         ring()
@@ -183,6 +186,7 @@ def _reject(
     saver: CombatStateSaver, payload: Document | str, error: PayloadInvalid
 ) -> None:
     saver.reject_unidentified(_bytes(payload), error)
+    counts.count(f"{counts.COMBAT}{Outcome.REJECTED}")
     logger.error(
         "payload rejected",
         extra={"outcome": Outcome.REJECTED, "code": error.code},

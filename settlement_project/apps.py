@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from celery.signals import worker_init
+from celery.signals import (
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+)
 from django.apps import AppConfig
 
 
@@ -8,7 +12,10 @@ class SettlementProjectConfig(AppConfig):
     name = "settlement_project"
 
     def ready(self) -> None:
+        from combat_history import counts
         from settlement_project import checks
 
         # Celery sets Django up before it sends this, and nothing is consumed yet.
         worker_init.connect(checks.refuse_unsafe_servers, weak=False)
+        worker_process_init.connect(counts.flush_in_background, weak=False)
+        worker_process_shutdown.connect(counts.flush_at_the_end, weak=False)

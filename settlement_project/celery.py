@@ -8,10 +8,13 @@ import os
 from celery import Celery
 from celery.signals import worker_process_init
 
+from settlement_project.liveness import WorkerHeartbeat
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settlement_project.settings")
 
 app = Celery("settlement_project")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.steps["worker"].add(WorkerHeartbeat)
 app.autodiscover_tasks()
 app.autodiscover_tasks(["persistence"], related_name="belt_tasks")
 

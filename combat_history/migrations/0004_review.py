@@ -367,7 +367,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="combathistory",
             index=django.contrib.postgres.indexes.BrinIndex(
-                fields=["settled_at"], name="combat_history_settled_at"
+                autosummarize=True,
+                fields=["settled_at"],
+                name="combat_history_settled_at",
             ),
         ),
         migrations.AddConstraint(

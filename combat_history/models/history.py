@@ -129,7 +129,11 @@ class CombatHistory(models.Model):
                 name="combat_history_compensated",
             ),
             # Figures of the last hour, day, week; rows are written in that order.
-            BrinIndex(fields=["settled_at"], name="combat_history_settled_at"),
+            BrinIndex(
+                fields=["settled_at"],
+                autosummarize=True,
+                name="combat_history_settled_at",
+            ),
         ]
 
     def __str__(self) -> str:

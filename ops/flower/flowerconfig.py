@@ -1,12 +1,20 @@
 """Flower: `celery -A settlement_project flower --conf=ops/flower/flowerconfig.py`.
 
-What Flower remembers is a window; the history of combats is the admin's.
+What Flower remembers is a window; the history of combats is the admin's. It shows and
+changes nothing: workers are stopped and tasks sent elsewhere, by those who may.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
+
+# FLOWER_BASIC_AUTH=user:password is read by Flower itself; its API is closed without.
+if not os.environ.get("FLOWER_BASIC_AUTH"):
+    raise SystemExit("Refusing to start: FLOWER_BASIC_AUTH=user:password is not set.")
+
+read_only = True
 
 # With its arguments a task names its combat.
 tasks_columns = "name,args,state,received,runtime,worker"

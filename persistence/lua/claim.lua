@@ -1,6 +1,7 @@
 -- Lease due entries: up to `limit` first deliveries, and at most one delivered before,
 -- which is settled alone. Nothing is popped: a dead worker's leases come due again.
--- KEYS: inbox   ARGV: limit, lease (ms), bytes at most, result key prefix
+-- KEYS: inbox   ARGV: limit, lease (ms), bytes at most, result key prefix, then '' or the
+--                      moment (ms) after which nothing counts as due
 -- Returns {1 if more may be due, {session id, lease, claims, raw, sha256, accepted_at,
 --          conflict field, conflict raw, ...}, ...}.
 local limit, lease_ms, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -34,7 +35,8 @@ local function take(sid, key)
     return entry
 end
 
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, limit)
+local latest = math.min(now, tonumber(ARGV[5]) or now)
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', latest, 'LIMIT', 0, limit)
 local reply = {#due == limit and 1 or 0}
 local bytes, again = 0, nil
 for _, sid in ipairs(due) do

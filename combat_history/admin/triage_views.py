@@ -1,0 +1,234 @@
+"""Triage in the lists: choose, say what the team says of it, see it in a column.
+
+A GET and the list's action only show; `combat_history.triage` says it, and checks the
+permission again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import Error
+from django.db.models import CharField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Cast, JSONObject
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.formats import localize
+from django.utils.html import format_html, format_html_join
+from django.utils.timezone import localtime
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.rendering import EMPTY, visible
+from combat_history.models import Triage
+from combat_history.triage import MAX_NOTE_LENGTH, PERMISSION, Say, Verb, say
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.utils.safestring import SafeString
+
+TEMPLATE = "admin/combat_history/triage.html"
+MAX_SELECTED = 500
+MAX_TEAM = 200
+"""Users whom something can be assigned to by choosing from a list."""
+
+VERBS = [
+    (Verb.ACKNOWLEDGE, _("acknowledge")),
+    (Verb.SNOOZE, _("snooze")),
+    (Verb.WAKE, _("end the snooze")),
+    (Verb.ASSIGN, _("assign")),
+    (Verb.NOTE, _("note")),
+]
+SNOOZES = {
+    "1": _("for an hour"),
+    "24": _("for a day"),
+    "168": _("for a week"),
+    "720": _("for thirty days"),
+}
+NOTED = ("acknowledged_by", "assigned_to", "note", "snoozed_until")
+
+
+class TriageForm(forms.Form):
+    verb = forms.ChoiceField(
+        label=_("What"), choices=[(str(verb), label) for verb, label in VERBS]
+    )
+    hours = forms.ChoiceField(label=_("Snooze"), choices=list(SNOOZES.items()))
+    assigned_to = forms.ChoiceField(label=_("Assign to"), required=False)
+    note = forms.CharField(
+        label=_("Note"),
+        required=False,
+        max_length=MAX_NOTE_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 80}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        team = User.objects.filter(is_staff=True, is_active=True).order_by("username")
+        names = team.values_list("username", flat=True)[:MAX_TEAM]
+        choice = cast("forms.ChoiceField", self.fields["assigned_to"])
+        choice.choices = [("", EMPTY), *((name, name) for name in names)]
+        # Of what is not chosen nothing is asked.
+        self.fields["hours"].required = self.data.get("verb") == Verb.SNOOZE
+
+    def said(self) -> Say:
+        values = self.cleaned_data
+        verb = Verb(values["verb"])
+        hours = int(values["hours"] or 0)
+        return Say(
+            verb,
+            assigned_to=values["assigned_to"],
+            note=values["note"],
+            until=timezone.now() + timedelta(hours=hours),
+        )
+
+
+class TriageViews(BoundedAdmin):
+    """An action of the list, a page to say it on, and a column."""
+
+    triage_kind: ClassVar[Triage.Kind]
+    actions: Any = ("triage_selected",)
+
+    def has_triage_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(PERMISSION)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.triage_view)
+        return [path("triage/", view, name=self._triage_name()), *super().get_urls()]
+
+    def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        rows = Triage.objects.filter(
+            kind=self.triage_kind,
+            target_id=Cast(OuterRef("pk"), CharField()),
+        )
+        said = rows.values(said=JSONObject(**{name: name for name in NOTED}))
+        return super().narrow(queryset).annotate(triage=Subquery(said))
+
+    @admin.action(
+        permissions=["triage"], description=_("Acknowledge, snooze, assign or note")
+    )
+    def triage_selected(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse:
+        pks = queryset.order_by("pk").values_list("pk", flat=True)
+        targets = [str(pk) for pk in pks[:MAX_SELECTED]]
+        return self.triage_page(request, targets, TriageForm())
+
+    def triage_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        permitted = self.has_triage_permission(request)
+        if request.method != "POST":
+            if not permitted:
+                raise PermissionDenied
+            return HttpResponseRedirect(self.triage_back())
+        targets = self.triage_targets(request)
+        form = TriageForm(request.POST)
+        if form.is_valid():
+            return self._say(request, targets, form.said())
+        if not permitted:
+            return self._say(request, targets, Say(Verb.ACKNOWLEDGE))
+        return self.triage_page(request, targets, form)
+
+    def triage_targets(self, request: HttpRequest) -> list[str]:
+        """What a POST names. Raises BadRequest."""
+        targets = request.POST.getlist("target")
+        try:
+            found = [self.triage_target(text) for text in targets]
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        if not 1 <= len(found) <= MAX_SELECTED:
+            raise BadRequest(f"1 to {MAX_SELECTED} targets are expected")
+        return found
+
+    def triage_target(self, text: str) -> str:
+        """An id in its standard form. Raises ValueError."""
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise ValueError("ids are whole numbers")
+        return str(int(text))
+
+    def triage_back(self) -> str:
+        meta = self.opts
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+
+    def triage_page(
+        self, request: HttpRequest, targets: Sequence[str], form: TriageForm
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Acknowledge, snooze, assign or note"),
+            "opts": self.opts,
+            "media": self.media,
+            "form": form,
+            "targets": targets,
+            "action_url": reverse(f"admin:{self._triage_name()}"),
+            "back_url": self.triage_back(),
+        }
+        return TemplateResponse(request, TEMPLATE, context)
+
+    def _say(
+        self, request: HttpRequest, targets: Sequence[str], what: Say
+    ) -> HttpResponse:
+        actor = cast("User", request.user)  # admin_view lets in nobody else
+        try:
+            said = say(self.triage_kind, targets, what, actor=actor)
+        except (Error, ValueError) as error:
+            text = gettext("Nothing was changed: %s")
+            self.message_user(request, text % error, messages.ERROR)
+            return HttpResponseRedirect(self.triage_back())
+        if count := len(said.done):
+            text = ngettext(
+                "It was written down of %(count)d thing.",
+                "It was written down of %(count)d things.",
+                count,
+            )
+            self.message_user(request, text % {"count": count}, messages.SUCCESS)
+        if count := len(said.skipped):
+            text = ngettext(
+                "%(count)d thing does not wait any more.",
+                "%(count)d things do not wait any more.",
+                count,
+            )
+            self.message_user(request, text % {"count": count}, messages.WARNING)
+        return HttpResponseRedirect(self.triage_back())
+
+    def _triage_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_triage"
+
+
+@admin.display(description=_("triage"))
+def triage(row: Any) -> SafeString | str:
+    """Of a row of a list that `TriageViews.narrow` annotated, or None."""
+    said = getattr(row, "triage", None)
+    return shown(said) if said else EMPTY
+
+
+def shown(said: dict[str, Any]) -> SafeString:
+    """What the team says, for the eye; `said` holds NOTED, times as JSON or as such."""
+    lines = []
+    if said["acknowledged_by"]:
+        lines.append(_("acknowledged by %s") % said["acknowledged_by"])
+    until = _moment(said["snoozed_until"])
+    if until is not None and until > timezone.now():
+        lines.append(_("snoozed until %s") % localize(localtime(until)))
+    if said["assigned_to"]:
+        lines.append(_("assigned to %s") % said["assigned_to"])
+    if said["note"]:
+        lines.append(said["note"])
+    if not lines:
+        return format_html("{}", EMPTY)
+    return format_html_join("", "<div>{}</div>", ((visible(str(t)),) for t in lines))
+
+
+def _moment(value: Any) -> datetime | None:
+    return parse_datetime(value) if isinstance(value, str) else value

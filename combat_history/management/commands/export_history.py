@@ -1,0 +1,95 @@
+"""Write the history as CSV or JSON lines, to a file or to standard output.
+
+A file appears only when it is whole. What begins with `=`, `+`, `-` or `@` gets an
+apostrophe in CSV, for spreadsheets run it otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterable
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from combat_history.export import Format, Selection, lines
+from combat_history.models import Status
+from persistence.payload import MAX_BIGINT
+
+
+class Command(BaseCommand):
+    help = "Export the combat history, oldest first, in constant memory."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--format", choices=list(Format), default=Format.CSV)
+        parser.add_argument("--since", type=_moment, help="finished at or after")
+        parser.add_argument("--until", type=_moment, help="finished before")
+        parser.add_argument("--status", choices=Status.values)
+        parser.add_argument("--character", type=_character)
+        parser.add_argument("--output", type=Path, help="default: standard output")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        selection = Selection(
+            options["since"],
+            options["until"],
+            options["status"],
+            options["character"],
+        )
+        told = lines(selection, Format(options["format"]))
+        try:
+            if options["output"] is None:
+                self._print(told)
+            else:
+                self.stderr.write(f"{_write(options['output'], told)} lines")
+        except (DatabaseError, InterfaceError, OSError) as error:
+            raise CommandError(f"cannot export: {error}") from error
+
+    def _print(self, told: Iterable[str]) -> None:
+        try:
+            for line in told:
+                self.stdout.write(line, ending="")
+            self.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read it has seen enough; Python would complain at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(path: Path, told: Iterable[str]) -> int:
+    part = path.with_name(f"{path.name}.part")
+    count = 0
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            for line in told:
+                file.write(line)
+                count += 1
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _moment(text: str) -> datetime:
+    """A date or a date and time, of TIME_ZONE where it names none."""
+    try:
+        found: date | datetime | None = parse_datetime(text) or parse_date(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+    if found is None:
+        raise ArgumentTypeError("write 2026-01-31 or 2026-01-31T18:00")
+    if not isinstance(found, datetime):
+        found = datetime.combine(found, time.min)
+    return found if timezone.is_aware(found) else timezone.make_aware(found)
+
+
+def _character(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > MAX_BIGINT:
+        raise ArgumentTypeError("a character id")
+    return int(text)

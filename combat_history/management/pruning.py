@@ -1,0 +1,67 @@
+"""What the commands that forget something have in common."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+
+from combat_history import audit, retention
+from combat_history.control import command_actor
+from combat_history.models import AuditEntry
+from combat_history.retention import Pruned
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--older-than", type=_days, required=True, metavar="DAYS")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would go, change nothing"
+    )
+    parser.add_argument(
+        "--batch", type=_positive, default=retention.BATCH, help="rows a transaction"
+    )
+
+
+def cutoff(days: int) -> datetime:
+    return timezone.now() - timedelta(days=days)
+
+
+def prune(command: BaseCommand, verb: str, what: str, done: Iterable[Pruned]) -> Pruned:
+    """The sum of all batches, also of those before a failure."""
+    total = Pruned()
+    try:
+        for pruned in done:
+            total += pruned
+    except (DatabaseError, InterfaceError) as error:
+        command.stdout.write(f"{total.rows} {what} until then")
+        raise CommandError(f"{verb} ended early: {error}") from error
+    return total
+
+
+def record(verb: str, before: datetime, total: Pruned) -> None:
+    actor = command_actor()
+    AuditEntry.objects.create(
+        actor_name=actor.name,
+        verb=verb,
+        target_type="retention",
+        target_id=f"before {before:%Y-%m-%d %H:%M}",
+        outcome=audit.Outcome.DONE,
+        detail=f"{total.rows} rows, {total.size} bytes",
+    )
+
+
+def _days(text: str) -> int:
+    days = _positive(text)
+    if days > 36_500:
+        raise ArgumentTypeError("at most 36500 days")
+    return days
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise ArgumentTypeError("a whole number above 0")
+    return int(text)

@@ -1,0 +1,98 @@
+"""What may be forgotten: replay logs of combats that are over, and old counts.
+
+In batches, each a transaction of its own: no lock is held for long, and a run that is
+stopped goes on with the next one. The history itself is never deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+BATCH = 1000
+
+# What waits for a decision keeps its replay log: people look at it to decide.
+NEXT_COMBATS = """
+SELECT finished_at, session_id, settlement_status IN ('processed', 'voided')
+FROM combat_history
+WHERE (finished_at, session_id) > (%s, %s) AND finished_at < %s
+ORDER BY finished_at, session_id LIMIT %s
+"""
+
+FIRST_KEY = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+
+MEASURE_REPLAYS = """
+SELECT count(*), coalesce(sum(octet_length(data)), 0)
+FROM combat_replay WHERE session_id = ANY(%s)
+"""
+
+DELETE_REPLAYS = """
+WITH gone AS (
+    DELETE FROM combat_replay WHERE session_id = ANY(%s) RETURNING octet_length(data)
+)
+SELECT count(*), coalesce(sum(octet_length), 0) FROM gone
+"""
+
+DELETE_COUNTS = """
+DELETE FROM minute_counts WHERE (minute, name, process) IN (
+    SELECT minute, name, process FROM minute_counts WHERE minute < %s
+    ORDER BY minute LIMIT %s)
+"""
+
+COUNT_COUNTS = "SELECT count(*) FROM minute_counts WHERE minute < %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """`size`: compressed, as stored."""
+
+    rows: int = 0
+    size: int = 0
+
+    def __add__(self, other: Pruned) -> Pruned:
+        return Pruned(self.rows + other.rows, self.size + other.size)
+
+
+def prune_replays(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pruned]:
+    """Of combats that finished before; one result a batch of combats looked at."""
+    sql = MEASURE_REPLAYS if dry_run else DELETE_REPLAYS
+    for ids in _finished(before, batch):
+        (row,) = _run(sql, [ids])
+        yield Pruned(int(row[0]), int(row[1]))
+
+
+def prune_counts(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pruned]:
+    if dry_run:
+        ((rows,),) = _run(COUNT_COUNTS, [before])
+        yield Pruned(rows)
+        return
+    while True:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(DELETE_COUNTS, [before, batch])
+            rows = cursor.rowcount
+        yield Pruned(rows)
+        if rows < batch:
+            return
+
+
+def _finished(before: datetime, batch: int) -> Iterator[list[UUID]]:
+    """Sessions by their key, so that no run reads what it has behind it again."""
+    key: tuple[Any, Any] = FIRST_KEY
+    while True:
+        rows = _run(NEXT_COMBATS, [*key, before, batch])
+        yield [session_id for _, session_id, is_over in rows if is_over]
+        if len(rows) < batch:
+            return
+        key = rows[-1][:2]
+
+
+def _run(sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows

@@ -1,0 +1,19 @@
+-- While settlement drains: what was accepted before a moment is to be claimed, whatever
+-- its due time has become since; a lease that is held is left alone.
+-- KEYS: inbox   ARGV: the moment (ms), result key prefix
+-- Returns how many entries were accepted before it, leased and waiting ones included.
+local moment = tonumber(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local count = redis.call('ZCOUNT', KEYS[1], '-inf', moment)
+local later = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. moment, '+inf', 'WITHSCORES')
+for at = 1, #later, 2 do
+    local accepted = redis.pcall('HGET', ARGV[2] .. later[at], 'accepted_at')
+    if type(accepted) == 'string' and tonumber(accepted) <= moment then
+        count = count + 1
+        if tonumber(later[at + 1]) <= now then
+            redis.call('ZADD', KEYS[1], 'XX', moment, later[at])
+        end
+    end
+end
+return count

@@ -1,0 +1,54 @@
+"""Who touches the heartbeat files: the worker's event loop and each tick of beat.
+
+Not a thread: it would go on while the loop that takes messages stands still.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import bootsteps
+from celery.beat import Scheduler
+
+from settlement_project import heartbeat
+
+
+class WorkerHeartbeat(bootsteps.StartStopStep):
+    """A step of the worker: touches its file from the timer of its main process."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._repeated: Any = None
+
+    def include_if(self, parent: Any) -> bool:
+        return heartbeat.folder() is not None
+
+    def start(self, parent: Any) -> None:
+        heartbeat.begin("worker")
+        self._repeated = parent.timer.call_repeatedly(
+            heartbeat.TOUCH_SECONDS, heartbeat.touch, ("worker",)
+        )
+
+    def stop(self, parent: Any) -> None:
+        if self._repeated is not None:
+            self._repeated.cancel()
+            self._repeated = None
+        heartbeat.end("worker")
+
+
+class BeatScheduler(Scheduler):
+    """In memory: intervals of seconds need no file that remembers the last run."""
+
+    def setup_schedule(self) -> None:
+        super().setup_schedule()
+        heartbeat.begin("beat")
+
+    def tick(self, *args: Any, **options: Any) -> Any:
+        heartbeat.touch("beat")
+        return super().tick(*args, **options)
+
+    def close(self) -> None:
+        heartbeat.end("beat")
+        super().close()

@@ -1,0 +1,184 @@
+"""/metrics: the business figures in Prometheus' text format, read when asked for.
+
+PostgreSQL and Redis are asked side by side; where one is away the other's half is
+served, and `settlement_up` says which it is. No counter lives in this process: workers
+fork, and what a process counts for itself is wrong after its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from http import HTTPStatus
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from combat_history import figures, redis_clients
+from combat_history.figures import Reading
+from persistence import redis_keys
+from settlement_project import heartbeat
+
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 8
+"""Prometheus gives up after ten."""
+
+Families = list[GaugeMetricFamily]
+
+
+@never_cache
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """403 without the token; 404 where none is set, but under DEBUG."""
+    if not settings.SETTLEMENT_METRICS_TOKEN and not settings.DEBUG:
+        return HttpResponse(status=HTTPStatus.NOT_FOUND)
+    if not _is_allowed(request):
+        return HttpResponse(status=HTTPStatus.FORBIDDEN)
+    halves = await asyncio.gather(_half(_postgresql()), _half(_redis()))
+    families = [_up(halves)]
+    families += [family for half in halves for family in half or ()]
+    families += _heartbeats()
+    # All it asks of a registry is `collect`.
+    text = generate_latest(_Collected(families))
+    return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
+
+
+class _Collected:
+    def __init__(self, families: Iterable[GaugeMetricFamily]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        return self._families
+
+
+def _is_allowed(request: HttpRequest) -> bool:
+    token = settings.SETTLEMENT_METRICS_TOKEN
+    if not token:
+        return True
+    scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+    # Digests: neither length nor position of the token shows in time.
+    same = hmac.compare_digest(_digest(presented.strip()), _digest(token))
+    return same and scheme.lower() == "bearer"
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+async def _half(asked: Awaitable[Families]) -> Families | None:
+    """None where the server does not answer in time."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await asked
+    except Exception:
+        logger.warning("half of the metrics is missing", exc_info=True)
+        return None
+
+
+def _up(halves: Sequence[Families | None]) -> GaugeMetricFamily:
+    names = ("postgresql", "redis")
+    told = {
+        name: float(half is not None) for name, half in zip(names, halves, strict=True)
+    }
+    return _gauge("settlement_up", "1 where the server answered.", "server", told)
+
+
+async def _postgresql() -> Families:
+    # A thread and a connection of its own: one that hangs holds up nobody else.
+    readings = await sync_to_async(_readings, thread_sensitive=False)()
+    return [*_families(readings), _told(readings)]
+
+
+def _readings() -> list[Reading]:
+    try:
+        return list(figures.read())
+    finally:
+        connection.close()
+
+
+def _families(readings: Iterable[Reading]) -> Iterator[GaugeMetricFamily]:
+    for reading in readings:
+        for name, metric in reading.figure.metrics.items():
+            if reading.numbers is not None:
+                yield _gauge(name, metric.help, metric.label, reading.numbers[name])
+
+
+def _told(readings: Iterable[Reading]) -> GaugeMetricFamily:
+    told = {
+        reading.figure.name: float(reading.numbers is not None) for reading in readings
+    }
+    return _gauge(
+        "settlement_figure_up", "0 where it could not be told in time.", "figure", told
+    )
+
+
+async def _redis() -> Families:
+    now = time.time()
+    pipeline = redis_clients.async_client().pipeline(transaction=False)
+    pipeline.zcard(redis_keys.INBOX)
+    pipeline.zcount(redis_keys.INBOX, "-inf", int(now * 1000))
+    pipeline.zrange(redis_keys.INBOX, 0, 0, withscores=True)
+    pipeline.zcard(redis_keys.INTENTS)
+    pipeline.zrange(redis_keys.INTENTS, 0, 0, withscores=True)
+    pipeline.zcard(redis_keys.ACTIVE)
+    inbox, due, first, intents, first_intent, active = await pipeline.execute()
+    gauges = {
+        "settlement_inbox_length": ("Entries of the inbox, leased ones too.", inbox),
+        "settlement_inbox_due": ("Entries that wait for a worker.", due),
+        "settlement_inbox_oldest_due_seconds": (
+            "How long the entry that waits longest has been due.",
+            _since(first, now, 1000),
+        ),
+        "settlement_intents_waiting": ("Saves asked for and not done yet.", intents),
+        "settlement_intents_oldest_seconds": (
+            "How long the save that waits longest has been asked for.",
+            _since(first_intent, now, 1_000_000),
+        ),
+        "settlement_combats_active": ("Combats that go on.", active),
+    }
+    return [
+        _gauge(name, says, "", {"": number}) for name, (says, number) in gauges.items()
+    ]
+
+
+def _since(first: list[tuple[bytes, float]], now: float, per_second: int) -> float:
+    return max(0.0, now - first[0][1] / per_second) if first else 0.0
+
+
+def _heartbeats() -> Families:
+    """Of the processes whose files this one sees; none where no folder is set."""
+    if heartbeat.folder() is None:
+        return []
+    ages = {kind: heartbeat.ages(kind) for kind in heartbeat.KINDS}
+    fresh = {
+        kind: float(sum(age <= heartbeat.MAX_AGE_SECONDS for age in of_kind))
+        for kind, of_kind in ages.items()
+    }
+    freshest = {kind: of_kind[0] for kind, of_kind in ages.items() if of_kind}
+    return [
+        _gauge("settlement_processes", "Processes heard of lately.", "process", fresh),
+        _gauge(
+            "settlement_heartbeat_age_seconds",
+            "Since the one heard last was heard.",
+            "process",
+            freshest,
+        ),
+    ]
+
+
+def _gauge(
+    name: str, says: str, label: str, numbers: Mapping[str, float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, says, labels=[label] if label else [])
+    for value, number in numbers.items():
+        family.add_metric([value] if label else [], number)
+    return family

