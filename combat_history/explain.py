@@ -105,7 +105,10 @@ FAILURES: dict[str, Explanation] = {
             "The fight ended, or its live session vanished, and no result was ever "
             "handed over. What the session held is kept here; nothing was applied."
         ),
-        _("Ask the developers of the engine; a result that they find can still be sent."),
+        _(
+            "Ask the developers of the engine; a result that they find can still be "
+            "sent."
+        ),
     ),
     FailureCode.STATE_MOVED: Explanation(
         _("state moved"),
