@@ -67,7 +67,7 @@ class _Document:
 
 
 def _read(
-    payload: CombatResultPayload | Document | str | bytes, max_bytes: int
+    payload: CombatResultPayload | Document | str | bytes | None, max_bytes: int
 ) -> _Document:
     """A payload in any form an engine may hold; PayloadInvalid where it is none."""
     if isinstance(payload, CombatResultPayload):
@@ -101,7 +101,7 @@ def checked(
 
 
 def unchecked(
-    payload: Document | str | bytes, max_bytes: int = MAX_DOCUMENT_BYTES
+    payload: Document | str | bytes | None, max_bytes: int = MAX_DOCUMENT_BYTES
 ) -> Handoff:
     """A hand-off of a document that may break the contract: its row will say so.
 

@@ -49,11 +49,12 @@ class CombatTask(Task[Any, Any]):
     max_retries=3,  # bounds redelivery after a lost worker
     default_retry_delay=1,
 )
-def settle_combat(payload: Document | str) -> None:
+def settle_combat(payload: Document | str | None = None) -> None:
     """Record one combat result in the inbox, then drain one batch.
 
     Accepts the document as dict or JSON text. What cannot become a history row ends in
-    `rejected_payloads`. Any number of deliveries settles once.
+    `rejected_payloads`, a message without any document too. Any number of deliveries
+    settles once.
     """
     started = time.monotonic()
     try:
@@ -183,7 +184,7 @@ def _keep(write: Callable[[CombatStateSaver], object]) -> None:
 
 
 def _reject(
-    saver: CombatStateSaver, payload: Document | str, error: PayloadInvalid
+    saver: CombatStateSaver, payload: Document | str | None, error: PayloadInvalid
 ) -> None:
     saver.reject_unidentified(_bytes(payload), error)
     counts.count(f"{counts.COMBAT}{Outcome.REJECTED}")

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from combat_history.models import CombatHistory, RejectedPayload
 from persistence.document import MAX_DOCUMENT_BYTES
-from persistence.tasks import settle_inbox
+from persistence.tasks import settle_combat, settle_inbox
 from tests.conftest import Settle
 from tests.support.factories import make_document
 
@@ -114,3 +114,10 @@ def test_payload_of_another_session_in_an_entry_is_rejected(
     assert RejectedPayload.objects.get().code == "bad_session_id"
     assert not CombatHistory.objects.exists()
     assert not redis_client.exists("combat:inbox")
+
+
+def test_a_message_without_a_document_is_visible(settle_here: Settle) -> None:
+    settle_combat()
+
+    rejected = RejectedPayload.objects.get()
+    assert (rejected.code, bytes(rejected.raw or b"")) == ("not_an_object", b"null")
