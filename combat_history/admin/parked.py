@@ -15,7 +15,8 @@ from combat_history.admin.base import SEARCH_BY_CHARACTER, ReadOnlyAdmin, column
 from combat_history.admin.parked_codes import explained
 from combat_history.admin.parked_views import BUTTONS, ParkedViews
 from combat_history.admin.rendering import cut, preformatted, pretty, visible
-from combat_history.models import ParkedOperation
+from combat_history.admin.triage_views import TriageViews, triage
+from combat_history.models import ParkedOperation, Triage
 from combat_history.parked import Action
 from persistence.errors import ParkCode
 from persistence.protocols import SyncScope
@@ -117,7 +118,7 @@ def _document(row: ParkedOperation) -> SafeString:
     return preformatted(pretty(row.operation))
 
 
-class ParkedOperationAdmin(ParkedViews, ReadOnlyAdmin):
+class ParkedOperationAdmin(ParkedViews, TriageViews, ReadOnlyAdmin):
     """Read-only; what can be done here is a replay, or to discard."""
 
     columns = (
@@ -129,7 +130,9 @@ class ParkedOperationAdmin(ParkedViews, ReadOnlyAdmin):
         state,
         column(_("parked"), "parked_at"),
     )
-    list_display = columns
+    triage_kind = Triage.Kind.PARKED
+    actions = (*ParkedViews.actions, *TriageViews.actions)
+    list_display = (*columns, triage)
     details = (
         *columns,
         column(_("detail"), _detail, name="detail"),
@@ -147,7 +150,7 @@ class ParkedOperationAdmin(ParkedViews, ReadOnlyAdmin):
     session_field = ""
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.defer("operation", "detail")
+        return super().narrow(queryset).defer("operation", "detail")
 
     def change_view(
         self,

@@ -26,12 +26,15 @@ from combat_history.admin.rendering import (
     session_link,
     visible,
 )
+from combat_history.admin.resubmit_views import ResubmitViews
+from combat_history.admin.triage_views import TriageViews, triage
 from combat_history.models import (
     AppliedOperation,
     LedgerLine,
     RejectedPayload,
     SettlementAttempt,
     SettlementDiscrepancy,
+    Triage,
 )
 from persistence.errors import DiscrepancyCode, FailureCode
 
@@ -105,7 +108,8 @@ class DiscrepancyFilter(admin.SimpleListFilter):
         return queryset.filter(code=code) if code else queryset
 
 
-class SettlementDiscrepancyAdmin(ReadOnlyAdmin):
+class SettlementDiscrepancyAdmin(TriageViews, ReadOnlyAdmin):
+    triage_kind = Triage.Kind.DISCREPANCY
     columns = (
         combat,
         CHARACTER,
@@ -116,7 +120,7 @@ class SettlementDiscrepancyAdmin(ReadOnlyAdmin):
         column(_("applied"), "applied"),
         RECORDED_AT,
     )
-    list_display = ("id", *columns)
+    list_display = ("id", *columns, triage)
     details = (*columns, column(_("meaning"), _meaning, name="meaning"), REVISION)
     list_filter = (DiscrepancyFilter,)
     ordering = ("-id",)
@@ -200,7 +204,8 @@ class RejectionFilter(admin.SimpleListFilter):
         return queryset.filter(code=code) if code else queryset
 
 
-class RejectedPayloadAdmin(ReadOnlyAdmin):
+class RejectedPayloadAdmin(ResubmitViews, TriageViews, ReadOnlyAdmin):
+    triage_kind = Triage.Kind.REJECTED
     columns = (
         rejection,
         column(_("session id"), "session_id"),
@@ -208,7 +213,7 @@ class RejectedPayloadAdmin(ReadOnlyAdmin):
         column(_("received"), "received_at"),
         column(_("last seen"), "last_seen_at"),
     )
-    list_display = ("id", *columns)
+    list_display = ("id", *columns, triage)
     details = (
         *columns,
         column(_("explanation"), _explained, name="explanation"),
@@ -223,7 +228,7 @@ class RejectedPayloadAdmin(ReadOnlyAdmin):
     character_field = ""
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.defer("raw", "errors")
+        return super().narrow(queryset).defer("raw", "errors")
 
 
 def _key(row: AppliedOperation) -> str:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
-from combat_history.admin.action_views import ActionViews
+from combat_history.admin.failure_views import FailureViews
 from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.models import CombatHistory, Status
 from combat_history.replay import (
@@ -59,7 +59,7 @@ class ReplayForm(forms.Form):
     )
 
 
-class ReplayViews(ActionViews):
+class ReplayViews(FailureViews):
     """An action of the list, and a page of its own for one combat or many.
 
     A GET and the list's action only show; `combat_history.replay` does, and checks the

@@ -112,7 +112,8 @@ class TriageViews(BoundedAdmin):
             target_id=Cast(OuterRef("pk"), CharField()),
         )
         said = rows.values(said=JSONObject(**{name: name for name in NOTED}))
-        return super().narrow(queryset).annotate(triage=Subquery(said))
+        noted: QuerySet[Any] = super().narrow(queryset).annotate(triage=Subquery(said))
+        return noted
 
     @admin.action(
         permissions=["triage"], description=_("Acknowledge, snooze, assign or note")
@@ -134,6 +135,10 @@ class TriageViews(BoundedAdmin):
             return HttpResponseRedirect(self.triage_back())
         targets = self.triage_targets(request)
         form = TriageForm(request.POST)
+        if permitted and not targets:
+            text = gettext("Nothing was chosen, and nothing was changed.")
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(self.triage_back())
         if form.is_valid():
             return self._say(request, targets, form.said())
         if not permitted:
@@ -147,8 +152,8 @@ class TriageViews(BoundedAdmin):
             found = [self.triage_target(text) for text in targets]
         except ValueError as error:
             raise BadRequest(str(error)) from None
-        if not 1 <= len(found) <= MAX_SELECTED:
-            raise BadRequest(f"1 to {MAX_SELECTED} targets are expected")
+        if len(found) > MAX_SELECTED:
+            raise BadRequest(f"at most {MAX_SELECTED} targets are expected")
         return found
 
     def triage_target(self, text: str) -> str:

@@ -1,0 +1,196 @@
+"""The page of failed settlements: by cause and age, and what the team says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import explain
+from combat_history.admin.action_views import FOLDER, ActionViews
+from combat_history.admin.rendering import EMPTY
+from combat_history.admin.triage_views import NOTED, TriageForm, TriageViews, shown
+from combat_history.failures import (
+    MAX_LOOKED_AT,
+    Group,
+    failures,
+    member_ids,
+    members,
+)
+from combat_history.models import CombatHistory, Triage
+from combat_history.triage import MAX_TARGETS
+from persistence.ids import parse_session_id, short_id
+
+MAX_MEMBERS = 100
+"""Combats of one group that its page shows."""
+
+AGES = (
+    _("less than an hour"),
+    _("less than a day"),
+    _("less than a week"),
+    _("older than a week"),
+)
+
+Bounds = tuple[str, datetime | None, datetime | None]
+"""Cause and times of a group, as its address names it."""
+
+
+class FailureViews(TriageViews, ActionViews):
+    """All groups on one page, the combats of a group on another."""
+
+    triage_kind = Triage.Kind.COMBAT
+    change_list_template = f"{FOLDER}/list_with_failures.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = {
+            "failures/": ("failures", self.failures_view),
+            "failures/group/": ("failure_group", self.group_view),
+        }
+        own = [
+            path(
+                route,
+                self.admin_site.admin_view(view),
+                name=f"combat_history_combathistory_{name}",
+            )
+            for route, (name, view) in pages.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def failures_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        seen = failures()
+        snoozed = [group for group in seen.groups if group.is_snoozed]
+        context = {
+            **self._failure_context(request, _("Failed settlements")),
+            "groups": [_told(group) for group in seen.groups if not group.is_snoozed],
+            "snoozed": [_told(group) for group in snoozed],
+            "snoozed_count": sum(group.stakes.combats for group in snoozed),
+            "is_cut": seen.is_cut,
+            "limit": MAX_LOOKED_AT,
+        }
+        return TemplateResponse(request, f"{FOLDER}/failures.html", context)
+
+    def group_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return self._group_page(request, _bounds(request.GET), TriageForm())
+
+    def triage_targets(self, request: HttpRequest) -> list[str]:
+        if "whole_group" not in request.POST:
+            return super().triage_targets(request)
+        ids = member_ids(*_bounds(request.POST), limit=MAX_TARGETS)
+        return [str(session_id) for session_id in ids]
+
+    def triage_target(self, text: str) -> str:
+        return str(parse_session_id(text))
+
+    def triage_page(
+        self, request: HttpRequest, targets: Sequence[str], form: TriageForm
+    ) -> HttpResponse:
+        """The group's page again: what was not understood there is said there."""
+        if "code" in request.POST:
+            return self._group_page(request, _bounds(request.POST), form)
+        return super().triage_page(request, targets, form)
+
+    def triage_back(self) -> str:
+        return reverse("admin:combat_history_combathistory_failures")
+
+    def _group_page(
+        self, request: HttpRequest, bounds: Bounds, form: TriageForm
+    ) -> HttpResponse:
+        code, since, before = bounds
+        rows = members(*bounds).only("session_id", "received_at", "participant_ids")
+        found = list(rows[: MAX_MEMBERS + 1])
+        cause = explain.failure(code)
+        context = {
+            **self._failure_context(request, cause.label),
+            "cause": cause,
+            "rows": _members(found[:MAX_MEMBERS]),
+            "is_cut": len(found) > MAX_MEMBERS,
+            "list_url": _list_url(code, since, before),
+            "code": code,
+            "since": since.isoformat() if since else "",
+            "before": before.isoformat() if before else "",
+            "may_triage": self.has_triage_permission(request),
+            "form": form,
+        }
+        return TemplateResponse(request, f"{FOLDER}/failure_group.html", context)
+
+    def _failure_context(self, request: HttpRequest, title: Any) -> dict[str, Any]:
+        return {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "media": self.media,
+            "back_url": self.triage_back(),
+            "action_url": reverse("admin:combat_history_combathistory_triage"),
+        }
+
+
+def _told(group: Group) -> dict[str, Any]:
+    named = _query(group.code, group.since, group.before)
+    url = reverse("admin:combat_history_combathistory_failure_group")
+    return {
+        "code": group.code,
+        "cause": explain.failure(group.code),
+        "age": AGES[group.age],
+        "stakes": group.stakes,
+        "list_url": _list_url(group.code, group.since, group.before),
+        "group_url": f"{url}?{named}",
+    }
+
+
+def _members(rows: list[CombatHistory]) -> list[dict[str, Any]]:
+    said = Triage.objects.filter(
+        kind=Triage.Kind.COMBAT, target_id__in=[str(row.pk) for row in rows]
+    )
+    by_id = {row["target_id"]: row for row in said.values("target_id", *NOTED)}
+    return [
+        {
+            "session_id": row.pk,
+            "short_id": short_id(row.pk),
+            "received_at": row.received_at,
+            "players": row.participant_ids,
+            "triage": shown(by_id[str(row.pk)]) if str(row.pk) in by_id else EMPTY,
+        }
+        for row in rows
+    ]
+
+
+def _query(code: str, since: datetime | None, before: datetime | None) -> str:
+    times = {"since": since, "before": before}
+    named = {name: time.isoformat() for name, time in times.items() if time}
+    return urlencode({"code": code, **named})
+
+
+def _list_url(code: str, since: datetime | None, before: datetime | None) -> str:
+    times = {"received_at__gte": since, "received_at__lt": before}
+    named = {name: time.isoformat() for name, time in times.items() if time}
+    url = reverse("admin:combat_history_combathistory_changelist")
+    return f"{url}?{urlencode({'failure': code, **named})}"
+
+
+def _bounds(query: QueryDict) -> Bounds:
+    code = query.get("code", "")
+    if not code or "\0" in code:
+        raise BadRequest("a cause is expected")
+    return code, _time(query.get("since", "")), _time(query.get("before", ""))
+
+
+def _time(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    return time if timezone.is_aware(time) else timezone.make_aware(time)

@@ -1,0 +1,176 @@
+"""The page on which a rejected payload is corrected and resubmitted.
+
+A GET and "check" only show; `combat_history.actions.resubmit` acts, and checks the
+permission again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import redis
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import Error
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import explain
+from combat_history.actions.resubmit import (
+    PERMISSION,
+    TARGET,
+    NotResubmittable,
+    check,
+    resubmit,
+)
+from combat_history.admin.action_views import ReasonForm
+from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.rendering import bytes_as_text
+from combat_history.models import AuditEntry, RejectedPayload
+from persistence.errors import FailureCode, PayloadInvalid
+from persistence.handoff import Receipt
+from persistence.ids import short_id
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.utils.functional import _StrPromise
+
+TEMPLATE = "admin/combat_history/rejectedpayload/resubmit.html"
+
+RECEIPTS: dict[Receipt, tuple[int, str | _StrPromise]] = {
+    Receipt.ACCEPTED: (
+        messages.SUCCESS,
+        _("The document is accepted: the workers settle it."),
+    ),
+    Receipt.DUPLICATE: (
+        messages.WARNING,
+        _("This very document was accepted before."),
+    ),
+    Receipt.CONFLICT: (
+        messages.ERROR,
+        _("Another document of this combat was accepted before, and stands."),
+    ),
+}
+
+
+class ResubmitForm(ReasonForm):
+    document = forms.CharField(
+        label=_("Document"),
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 24, "cols": 100, "spellcheck": "false"}),
+        help_text=_("The whole document as it should have been sent, as JSON."),
+    )
+
+
+class ResubmitViews(BoundedAdmin):
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.resubmit_view)
+        name = "combat_history_rejectedpayload_resubmit"
+        return [path("<int:pk>/resubmit/", view, name=name), *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {**(extra_context or {})}
+        if request.user.has_perm(PERMISSION) and object_id.isdecimal():
+            name = "admin:combat_history_rejectedpayload_resubmit"
+            context["resubmit_url"] = reverse(name, args=[int(object_id)])
+        return super().change_view(request, object_id, form_url, context)
+
+    def resubmit_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if not request.user.has_perm(PERMISSION):
+            if request.method == "POST":
+                return self._resubmit(request, pk)
+            raise PermissionDenied
+        try:
+            row = RejectedPayload.objects.get(pk=pk)
+        except (RejectedPayload.DoesNotExist, OverflowError):
+            raise Http404 from None
+        context = self._resubmit_context(request, row)
+        if request.method == "POST":
+            form = ResubmitForm(request.POST)
+            sound = _check(form.data.get("document", ""), context)
+            if sound and "resubmit" in request.POST and form.is_valid():
+                return self._resubmit(request, pk)
+        else:
+            form = ResubmitForm(initial={"document": _text(row)})
+        return TemplateResponse(request, TEMPLATE, {**context, "form": form})
+
+    def _resubmit(self, request: HttpRequest, pk: int) -> HttpResponse:
+        actor = cast("User", request.user)  # admin_view lets in nobody else
+        text = request.POST.get("document", "")
+        reason = request.POST.get("reason", "")
+        failures = (Error, redis.RedisError, PayloadInvalid, NotResubmittable)
+        try:
+            receipt = resubmit(pk, text, actor=actor, reason=reason)
+        except (*failures, RejectedPayload.DoesNotExist, ValueError) as error:
+            told = gettext("Nothing was changed: %s") % error
+            self.message_user(request, told, messages.ERROR)
+        else:
+            level, words = RECEIPTS[receipt]
+            self.message_user(request, str(words), level)
+        return HttpResponseRedirect(_page_of(pk))
+
+    def _resubmit_context(
+        self, request: HttpRequest, row: RejectedPayload
+    ) -> dict[str, Any]:
+        is_conflict = row.code == FailureCode.PAYLOAD_CONFLICT
+        known = AuditEntry.objects.filter(target_type=TARGET, target_id=str(row.pk))
+        return {
+            **self.admin_site.each_context(request),
+            "title": _("Correct and resubmit"),
+            "opts": self.opts,
+            "media": self.media,
+            "short_id": f"#{row.pk}",
+            "back_url": _page_of(row.pk),
+            "cause": explain.failure(row.code),
+            "errors": row.errors,
+            "bytes": bytes_as_text(bytes(row.raw)) if row.raw is not None else None,
+            "conflict_url": _history_of(row) if is_conflict else None,
+            "earlier": known.filter(verb="resubmit").order_by("-id")[:10],
+        }
+
+
+def _check(text: str, context: dict[str, Any]) -> bool:
+    """Whether it could be resubmitted; what keeps it from that goes onto the page."""
+    try:
+        handoff = check(text)
+    except PayloadInvalid as error:
+        context["faults"] = error.errors
+    except NotResubmittable as error:
+        context["faults"] = [{"path": "session_id", "message": str(error)}]
+    else:
+        context["sound"] = short_id(handoff.session_id)
+        return True
+    return False
+
+
+def _text(row: RejectedPayload) -> str:
+    """What can be put right by hand; bytes that are no text cannot."""
+    if row.raw is None:
+        return ""
+    try:
+        return bytes(row.raw).decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _page_of(pk: int) -> str:
+    return reverse("admin:combat_history_rejectedpayload_change", args=[pk])
+
+
+def _history_of(row: RejectedPayload) -> str | None:
+    if row.session_id is None:
+        return None
+    name = "admin:combat_history_combathistory_change"
+    return reverse(name, args=[row.session_id])

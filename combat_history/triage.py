@@ -1,0 +1,177 @@
+"""Triage: what the team says of the things that wait for a person.
+
+It decides nothing about them: what is acknowledged or snoozed waits as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db import Error, transaction
+from django.utils import timezone
+
+from combat_history import audit
+from combat_history.audit import Act, Outcome
+from combat_history.models import (
+    CombatHistory,
+    ParkedOperation,
+    RejectedPayload,
+    SettlementDiscrepancy,
+    Status,
+    Triage,
+)
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+PERMISSION = "combat_history.change_triage"
+MAX_TARGETS = 5000
+"""Of one decision: a whole group of failed combats."""
+
+MAX_NOTE_LENGTH = 1000
+
+
+class Verb(StrEnum):
+    ACKNOWLEDGE = "acknowledge"
+    ASSIGN = "assign"
+    NOTE = "note"
+    SNOOZE = "snooze"
+    WAKE = "wake"
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One thing to be said. `assigned_to`: a user of the admin, "" for nobody."""
+
+    verb: Verb
+    assigned_to: str = ""
+    note: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """`skipped`: what does not wait (any more), or never was."""
+
+    done: list[str]
+    skipped: list[str]
+
+
+def say(
+    kind: Triage.Kind, target_ids: Sequence[str], what: Say, *, actor: User
+) -> Said:
+    """Say it of everything named that still waits; others are skipped.
+
+    One transaction, with an audit entry for each target. Raises PermissionDenied,
+    audited; ValueError for what cannot be said, or of too much at once; the database's
+    own error, audited where it still can be, with nothing changed.
+    """
+    ids = sorted(set(target_ids))
+    if len(ids) > MAX_TARGETS:
+        raise ValueError(f"{len(ids)} targets; at most {MAX_TARGETS} at a time")
+    verb, target = str(what.verb), str(Triage.Kind(kind).value)
+    if not actor.has_perm(PERMISSION):
+        audit.deny(actor, verb, target, ids, what.note)
+    values = _values(what, actor)
+    try:
+        with transaction.atomic(durable=True):
+            return _say(kind, ids, what, values, actor)
+    except Error as error:
+        audit.record_failure(actor, verb, target, ids, what.note, error)
+        raise
+
+
+def _values(what: Say, actor: User) -> dict[str, Any]:
+    match what.verb:
+        case Verb.ACKNOWLEDGE:
+            return {
+                "acknowledged_by": actor.get_username(),
+                "acknowledged_at": timezone.now(),
+            }
+        case Verb.ASSIGN:
+            if what.assigned_to and not _is_of_the_team(what.assigned_to):
+                raise ValueError(f"no active user of the admin: {what.assigned_to}")
+            return {"assigned_to": what.assigned_to}
+        case Verb.NOTE:
+            note = what.note.strip()
+            if len(note) > MAX_NOTE_LENGTH:
+                raise ValueError(f"a note has at most {MAX_NOTE_LENGTH} characters")
+            return {"note": note}
+        case Verb.SNOOZE:
+            if what.until is None or what.until <= timezone.now():
+                raise ValueError("snooze until some time to come")
+            return {"snoozed_until": what.until}
+        case Verb.WAKE:
+            return {"snoozed_until": None}
+
+
+def _is_of_the_team(username: str) -> bool:
+    team = User.objects.filter(is_staff=True, is_active=True)
+    return team.filter(username=username).exists()
+
+
+def _say(
+    kind: Triage.Kind,
+    ids: Sequence[str],
+    what: Say,
+    values: Mapping[str, Any],
+    actor: User,
+) -> Said:
+    waiting = {str(pk) for pk in _waiting(kind, ids)}
+    done = [id_ for id_ in ids if id_ in waiting]
+    skipped = [id_ for id_ in ids if id_ not in waiting]
+    rows = Triage.objects.filter(kind=kind, target_id__in=done).order_by("target_id")
+    before = {row.target_id: row for row in rows.select_for_update()}
+    Triage.objects.bulk_create(
+        [
+            Triage(kind=kind, target_id=id_, updated_at=timezone.now(), **values)
+            for id_ in done
+        ],
+        update_conflicts=True,
+        unique_fields=["kind", "target_id"],
+        update_fields=[*values, "updated_at"],
+    )
+    new = Triage()
+    acts = [
+        Act(
+            id_,
+            Outcome.DONE,
+            before={
+                name: _plain(getattr(before.get(id_, new), name)) for name in values
+            },
+            after={name: _plain(value) for name, value in values.items()},
+        )
+        for id_ in done
+    ]
+    acts += [Act(id_, Outcome.SKIPPED, "does not wait") for id_ in skipped]
+    reason = what.note if what.verb is Verb.NOTE else ""
+    audit.record(actor, str(what.verb), str(Triage.Kind(kind).value), acts, reason)
+    return Said(done, skipped)
+
+
+def _waiting(kind: Triage.Kind, ids: Sequence[str]) -> list[Any]:
+    rows: QuerySet[Any]
+    match kind:
+        case Triage.Kind.COMBAT:
+            rows = CombatHistory.objects.filter(settlement_status=Status.FAILED)
+            return list(rows.filter(pk__in=map(UUID, ids)).values_list("pk", flat=True))
+        case Triage.Kind.DISCREPANCY:
+            rows = SettlementDiscrepancy.objects.all()
+        case Triage.Kind.REJECTED:
+            rows = RejectedPayload.objects.all()
+        case Triage.Kind.PARKED:
+            rows = ParkedOperation.objects.filter(resolved_at=None)
+    return list(rows.filter(pk__in=map(int, ids)).values_list("pk", flat=True))
+
+
+def _plain(value: Any) -> Any:
+    """As JSON holds it; a column's default of the database is an empty text."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, str) or value is None else ""
