@@ -92,7 +92,11 @@ def mark(session_id: UUID, compensated_at: str) -> str:
 planted(
     "counter_line_missing", "line gone", delete("settlement_ledger", counter(QUIET))
 )
-planted("counter_line_missing", "marked by hand", mark(LOOT, "now()"))
+planted(
+    "counter_line_missing tombstone_of_unprocessed",
+    "marked by hand",
+    mark(LOOT, "now()"),
+)
 planted("counter_line_unmarked", "mark gone", mark(QUIET, "NULL"))
 planted("counter_line_stray", "never fought", insert_counter(QUIET, ALLY))
 planted(
