@@ -308,7 +308,7 @@ REDIS_CHECKS = (
         _keys(redis_keys.TOMBSTONE_PREFIX, "string"),
         _keys_of(redis_keys.TOMBSTONE_PREFIX),
         NOT_PROCESSED,
-        "a tombstone, but no processed combat",
+        "a tombstone, but no processed combat, or an undone one",
     ),
     RedisCheck(
         "account_in_settled",
