@@ -8,10 +8,12 @@ from django.conf import settings
 
 from persistence.tasks import settle_combat
 from settlement_project.celery import app
-from tests.support import factories
+from tests.support import factories, flush
 from tests.support.worker import CeleryProcess, running_worker, wait_idle
 
 Settle = Callable[..., None]
+
+flush.use_deletes()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
