@@ -325,7 +325,11 @@ def validate(document: Document) -> CombatResultPayload:
     try:
         return CombatResultPayload.model_validate(document)
     except ValidationError as error:
-        raise _from_validation(error) from None
+        fault = _from_validation(error)
+    if any(not found["path"] for found in fault.errors):
+        # A key that is no text stopped the model before it came to the session.
+        session_id_of(document)
+    raise fault
 
 
 def session_id_of(document: Document) -> UUID:
