@@ -23,7 +23,6 @@ DECLARE name text; has_rows boolean;
 BEGIN
     -- Autovacuum lets go after a second, which is as long as a test waits for a lock.
     SET LOCAL lock_timeout = '30s';
-    SET LOCAL statement_timeout = '60s';
     FOREACH name IN ARRAY ARRAY[{tables}] LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO has_rows;
         CONTINUE WHEN NOT has_rows;
