@@ -13,7 +13,7 @@ cannot answer raises Django's database error.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -21,17 +21,17 @@ from uuid import UUID
 
 import redis
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError, connection
 from pydantic_core import from_json
 from redis.exceptions import NoScriptError
 
-from combat_history import counts, redis_clients
-from combat_history.models import CombatHistory, Status, standing_document
+from combat_history import counts, history_row, redis_clients
+from combat_history.history_row import HistoryRow
+from combat_history.models import Status
 from persistence import redis_keys, scripts
 from persistence.document import Document, parse_document
 from persistence.errors import PayloadInvalid
 from persistence.ids import parse_session_id
-from persistence.outcome import brief
+from persistence.outcome import NOTHING_MOVED, brief
 from persistence.payload import (
     player_ids,
     validate,
@@ -123,7 +123,7 @@ def find_result(session_id: UUID | str, char_id: int) -> Lookup:
         seen = _redis_is_away()
     if isinstance(seen, Lookup):
         return _counted(seen, reply)
-    row = _row(question.session_id)
+    row = history_row.read(question.session_id)
     memory = question.memory(seen, row)
     if memory is not None:
         try:
@@ -157,7 +157,7 @@ async def afind_result(
         return _counted(seen, reply)
     if before_database is not None:
         await before_database()
-    row = await sync_to_async(_row)(question.session_id)
+    row = await sync_to_async(history_row.read)(question.session_id)
     memory = question.memory(seen, row)
     if memory is not None:
         try:
@@ -169,19 +169,31 @@ async def afind_result(
     return _counted(question.answer(seen, row))
 
 
+def _credit(row: HistoryRow) -> Credit:
+    return credit_of(row.status, is_compensated=row.is_compensated)
+
+
 def credit_of(status: str, *, is_compensated: bool) -> Credit:
     return Credit.REVERSED if is_compensated else CREDITS[status]
 
 
-def outcome_of(document: Document, char_id: int, status: str) -> Outcome | None:
-    """A player's part of a document; None where the document breaks the contract."""
+def outcome_of(
+    document: Document,
+    char_id: int,
+    status: str,
+    gold: Mapping[str, int] = NOTHING_MOVED,
+) -> Outcome | None:
+    """A player's part of a document; None where the document breaks the contract.
+
+    `gold`: what the settlement moved, where there was one.
+    """
     # A processed one was sound when it was settled, whatever the contract says by now.
     if status != Status.PROCESSED:
         try:
             validate(document)
         except PayloadInvalid:
             return None
-    return _outcome(brief(document), char_id)
+    return _outcome(brief(document, gold), char_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,18 +226,6 @@ class _Traces:
         if self.is_actor or self.is_last_fight:
             return True
         return str(char_id) in _listed(self.participants)
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    status: str
-    participants: list[int]
-    document: Document
-    is_compensated: bool
-
-    @property
-    def credit(self) -> Credit:
-        return credit_of(self.status, is_compensated=self.is_compensated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,21 +277,21 @@ class _Question:
             return UNKNOWN
         return seen
 
-    def answer(self, seen: _Traces, row: _Row | None) -> Lookup:
+    def answer(self, seen: _Traces, row: HistoryRow | None) -> Lookup:
         """The answer once PostgreSQL has said what it holds."""
         if row is None:
             return self._without_row(seen)
         if self.char_id not in row.participants:
             return UNKNOWN
-        outcome = outcome_of(row.document, self.char_id, row.status)
-        return _finished(row.credit, outcome)
+        outcome = outcome_of(row.document, self.char_id, row.status, row.gold)
+        return _finished(_credit(row), outcome)
 
-    def memory(self, seen: _Traces, row: _Row | None) -> _Memory | None:
+    def memory(self, seen: _Traces, row: HistoryRow | None) -> _Memory | None:
         if not seen.redis_answered:
             return None
-        if row is not None and row.credit is Credit.CREDITED:
+        if row is not None and _credit(row) is Credit.CREDITED:
             key = redis_keys.tombstone(self.session_id)
-            return _Memory(key, brief(row.document), redis_keys.DAY_SECONDS)
+            return _Memory(key, brief(row.document, row.gold), redis_keys.DAY_SECONDS)
         if row is None and not seen.is_known:
             key = redis_keys.unknown(self.session_id)
             return _Memory(key, b"1", redis_keys.UNKNOWN_TTL_SECONDS)
@@ -325,35 +325,6 @@ def _counted(answer: Lookup, reply: object = None) -> Lookup:
 
 def _finished(credit: Credit, outcome: Outcome | None) -> Lookup:
     return Lookup(State.FINISHED, credit, outcome)
-
-
-def _row(session_id: UUID) -> _Row | None:
-    """One query by primary key; once more where PostgreSQL had hung up meanwhile."""
-    was_connected = connection.connection is not None
-    try:
-        return _select(session_id)
-    except (OperationalError, InterfaceError):
-        connection.close_if_unusable_or_obsolete()
-        if not was_connected or connection.connection is not None:
-            raise
-        return _select(session_id)
-
-
-def _select(session_id: UUID) -> _Row | None:
-    found = (
-        CombatHistory.objects.filter(pk=session_id)
-        .values_list(
-            "settlement_status",
-            "participant_ids",
-            standing_document(),
-            "compensated_at",
-        )
-        .first()
-    )
-    if found is None:
-        return None
-    status, participants, document, compensated_at = found
-    return _Row(status, participants, document, compensated_at is not None)
 
 
 def _outcome(told: bytes, char_id: int) -> Outcome | None:

@@ -1,10 +1,12 @@
 """The brief outcome of a processed combat: the tombstone's value.
 
-Made from the document alone, so that it can be made again from PostgreSQL.
+Made from the document and, for a settled combat, the gold that its ledger lines moved:
+a purse that could not pay a penalty paid less. PostgreSQL has both, to make it again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import to_json
@@ -14,9 +16,14 @@ from persistence.payload import (
     PLAYER_KEY,
 )
 
+NOTHING_MOVED: Mapping[str, int] = {}
 
-def brief(document: Document) -> bytes:
-    """Compact JSON: the winner, the reason, and the reward of every player."""
+
+def brief(document: Document, gold: Mapping[str, int] = NOTHING_MOVED) -> bytes:
+    """Compact JSON: the winner, the reason, and the reward of every player.
+
+    `gold`: what was moved, by character id as text; else what the document says.
+    """
     meta = document["meta"]
     return to_json(
         {
@@ -24,7 +31,7 @@ def brief(document: Document) -> bytes:
             "finish_reason": meta["finish_reason"],
             "end_timestamp": meta["end_timestamp"],
             "participants": {
-                key: _participant(result)
+                key: _participant(result, gold.get(key))
                 for key, result in document["participants"].items()
                 if PLAYER_KEY.fullmatch(key)
             },
@@ -32,13 +39,13 @@ def brief(document: Document) -> bytes:
     )
 
 
-def _participant(result: Document) -> dict[str, Any]:
+def _participant(result: Document, moved: int | None) -> dict[str, Any]:
     changes = result["changes"]
     return {
         "is_winner": result["is_winner"],
         "team": result.get("team"),
         "xp": changes.get("xp_gained", 0),
-        "gold": changes.get("gold_gained", 0),
+        "gold": changes.get("gold_gained", 0) if moved is None else moved,
         "loot": [
             {
                 "name": entry.get("name") or entry.get("item_template_id"),

@@ -19,8 +19,14 @@ from django.db.models import F
 
 from combat_history.api.problems import bad_parameter
 from combat_history.api.schemas import CombatEntry, CombatPage
+from combat_history.history_row import gold_by_player
 from combat_history.lookup import credit_of, outcome_of
-from combat_history.models import CombatHistory, CombatParticipant, standing_document
+from combat_history.models import (
+    CombatHistory,
+    CombatParticipant,
+    settled_gold,
+    standing_document,
+)
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -82,7 +88,12 @@ def _entries(char_id: int, page: list[Cursor]) -> list[CombatEntry]:
             meta=F("standing__meta"), mine=F(f"standing__participants__{char_id}")
         )
         .values_list(
-            "session_id", "settlement_status", "compensated_at", "meta", "mine"
+            "session_id",
+            "settlement_status",
+            "compensated_at",
+            "meta",
+            "mine",
+            settled_gold(),
         )
     )
     by_id = {row[0]: row[1:] for row in rows}
@@ -96,6 +107,7 @@ def _entry(
     compensated_at: datetime | None,
     meta: Any,
     mine: Any,
+    moved: Any,
 ) -> CombatEntry:
     document = {
         "session_id": str(key.session_id),
@@ -106,5 +118,5 @@ def _entry(
         session_id=key.session_id,
         finished_at=key.finished_at,
         credit=credit_of(status, is_compensated=compensated_at is not None),
-        outcome=outcome_of(document, char_id, status),
+        outcome=outcome_of(document, char_id, status, gold_by_player(moved)),
     )

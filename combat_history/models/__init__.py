@@ -16,6 +16,7 @@ from combat_history.models.ledger import (
     RejectedPayload,
     ScenarioSession,
     SettlementDiscrepancy,
+    settled_gold,
 )
 from combat_history.models.review import (
     AuditEntry,
@@ -49,5 +50,6 @@ __all__ = [
     "SettlementDiscrepancy",
     "Status",
     "Triage",
+    "settled_gold",
     "standing_document",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.aggregates import JSONBAgg
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Now
+from django.db.models.functions import JSONObject, Now
 from django.utils.translation import gettext_lazy as _
 
 
@@ -76,6 +77,18 @@ class LedgerLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.character_id} {self.session_id or ''}"
+
+
+def settled_gold() -> models.Subquery:
+    """Of a CombatHistory row: [{character_id, gold_delta}] that it moved, or NULL."""
+    lines = LedgerLine.objects.filter(
+        session_id=models.OuterRef("session_id"),
+        revision=models.OuterRef("revision"),
+        kind=LedgerLine.Kind.SETTLEMENT,
+    )
+    moved = JSONObject(character_id="character_id", gold_delta="gold_delta")
+    grouped = lines.order_by().values("session_id").annotate(moved=JSONBAgg(moved))
+    return models.Subquery(grouped.values("moved"))
 
 
 class AppliedOperation(models.Model):

@@ -130,7 +130,7 @@ def read_document(
 
 def read_row(row: Sequence[Any], now: datetime) -> Case:
     """A pending row of LOCK_HISTORY: the row's document is the truth."""
-    session_id, _, sha256, raw, revision, text, finished_at, _ = row
+    session_id, _, sha256, raw, revision, text, finished_at, *_ = row
     source = raw if raw is not None else text.encode()
     case = read_document(
         parse_document(source),

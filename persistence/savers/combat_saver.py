@@ -12,6 +12,7 @@ batch back to be run again.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -267,7 +268,7 @@ def _terminal(row: Sequence[Any], sha256: str, *, conflicting: bool) -> Verdict:
         Outcome.CONFLICT if conflicting else Outcome.DUPLICATE,
         code=str(FailureCode.PAYLOAD_CONFLICT) if conflicting else "",
         detail=f"already {status}",
-        tombstone=brief(parse_document(text.encode()))
+        tombstone=brief(parse_document(text.encode()), row[8] or {})
         if status == PROCESSED and not is_undone
         else None,
         sha256=sha256,
@@ -305,6 +306,9 @@ def _ending(case: Case, plan: Plan) -> Ending:
 
 
 def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
+    gold: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
+    for line in plan.ledger:
+        gold[line.session_id][str(line.character_id)] = line.gold_delta
     for case in intake.cases():
         _, failure = _ending(case, plan)
         if failure is not None:
@@ -319,6 +323,6 @@ def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
             yield Verdict(
                 case.session_id,
                 Outcome.PROCESSED,
-                tombstone=brief(case.document),
+                tombstone=brief(case.document, gold[case.session_id]),
                 sha256=case.sha256,
             )

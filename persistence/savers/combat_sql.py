@@ -16,11 +16,16 @@ from psycopg import Connection, Cursor
 
 Row = tuple[Any, ...]
 
-# Of a corrected combat, the document of its newest revision.
+# Of a corrected combat, the document of its newest revision. Of a settled one, the gold
+# that it moved.
 LOCK_HISTORY = """
 SELECT session_id, h.settlement_status, h.payload_sha256,
        CASE WHEN r.document IS NULL THEN h.raw_payload END, revision,
-       COALESCE(r.document, h.result_payload)::text, h.finished_at, h.compensated_at
+       COALESCE(r.document, h.result_payload)::text, h.finished_at, h.compensated_at,
+       (SELECT jsonb_object_agg(line.character_id, line.gold_delta)
+        FROM settlement_ledger line
+        WHERE line.session_id = h.session_id AND line.revision = h.revision
+          AND line.kind = 'settlement')
 FROM combat_history h
 LEFT JOIN combat_revisions r USING (session_id, revision)
 WHERE session_id = ANY (%s::uuid[])

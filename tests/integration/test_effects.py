@@ -46,7 +46,7 @@ def is_about(seconds: int, expected: int) -> bool:
 def test_tombstone_is_the_brief_outcome_for_every_player(
     redis_client: redis.Redis,
 ) -> None:
-    add_character(102)
+    add_character(102, gold=50)
     document = sample_document()
     document["participants"]["102"] = {
         **make_participant(gold_gained=-5, is_winner=False),

@@ -1,0 +1,61 @@
+"""One fight as PostgreSQL holds it, for whoever asks for its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, connection
+
+from combat_history.models import CombatHistory, settled_gold, standing_document
+from persistence.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """What an answer is made of. `gold`: what the settlement moved, by player."""
+
+    status: str
+    participants: list[int]
+    document: Document
+    is_compensated: bool
+    gold: Mapping[str, int]
+
+
+def read(session_id: UUID) -> HistoryRow | None:
+    """One query by primary key; once more where PostgreSQL had hung up meanwhile."""
+    was_connected = connection.connection is not None
+    try:
+        return _select(session_id)
+    except (OperationalError, InterfaceError):
+        connection.close_if_unusable_or_obsolete()
+        if not was_connected or connection.connection is not None:
+            raise
+        return _select(session_id)
+
+
+def _select(session_id: UUID) -> HistoryRow | None:
+    found = (
+        CombatHistory.objects.filter(pk=session_id)
+        .values_list(
+            "settlement_status",
+            "participant_ids",
+            standing_document(),
+            "compensated_at",
+            settled_gold(),
+        )
+        .first()
+    )
+    if found is None:
+        return None
+    status, participants, document, compensated_at, moved = found
+    is_compensated = compensated_at is not None
+    return HistoryRow(
+        status, participants, document, is_compensated, gold_by_player(moved)
+    )
+
+
+def gold_by_player(moved: Iterable[Mapping[str, int]] | None) -> dict[str, int]:
+    """`settled_gold` of a row, by character id as text."""
+    return {str(m["character_id"]): m["gold_delta"] for m in moved or ()}
