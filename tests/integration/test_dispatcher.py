@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from base64 import b64decode
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 import pytest
 import redis
-from django.conf import settings
 
 from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
@@ -25,6 +22,7 @@ from persistence.errors import (
 from persistence.handoff import Receipt
 from persistence.ids import short_id
 from persistence.protocols import GameMode, SyncScope
+from tests.support.engine import account, intents, live, messages
 from tests.support.factories import (
     HERO,
     POTION,
@@ -38,34 +36,6 @@ RIVAL = 102
 TRAVEL = "018f0000-0000-7000-8000-000000000001"
 
 pytestmark = pytest.mark.usefixtures("redis_client")
-
-
-def account(client: redis.Redis, char_id: int) -> dict[str, str]:
-    return texts(client.hgetall(redis_keys.account(char_id)))
-
-
-def live(client: redis.Redis, session_id: UUID) -> dict[str, str]:
-    return texts(client.hgetall(redis_keys.session(session_id)))
-
-
-def texts(found: Any) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in found.items()}
-
-
-def intents(client: redis.Redis) -> set[str]:
-    members: Any = client.zrange(redis_keys.INTENTS, 0, -1)
-    return {member.decode() for member in members}
-
-
-def messages(client: redis.Redis) -> list[tuple[str, list[Any]]]:
-    """Task and arguments of what waits in the default queue."""
-    with redis.Redis.from_url(settings.BROKER_URL) as broker:
-        raw: Any = broker.lrange("celery", 0, -1)
-    sent = map(json.loads, raw)
-    return [
-        (message["headers"]["task"], json.loads(b64decode(message["body"]))[0])
-        for message in sent
-    ]
 
 
 def test_a_started_combat_is_registered_everywhere(
@@ -212,129 +182,6 @@ def test_a_dispatch_without_redis_says_that_nothing_was_noted() -> None:
         engine.dispatch_sync(SyncScope.VITALS, char_id=HERO)
 
     engine.close()
-
-
-def test_opening_a_mode_closes_the_one_that_was_open(
-    engine: SyncDispatcher, redis_client: redis.Redis
-) -> None:
-    redis_client.hset("ac:101", "scenario_session_id", TRAVEL)
-
-    switch = engine.switch_context_sync(char_id=HERO, to=GameMode.INVENTORY)
-
-    assert switch.changed
-    assert switch.closed == {GameMode.SCENARIO: TRAVEL}
-    assert account(redis_client, HERO) == {
-        "scenario_closing_session_id": TRAVEL,
-        "inventory_session_id": str(switch.session_id),
-    }
-    assert intents(redis_client) == {"scenario:101"}
-    wait_until(lambda: messages(redis_client), "the ring is sent")
-    assert messages(redis_client) == [("task_sync_state", ["scenario", 101])]
-
-
-def test_a_mode_that_is_open_goes_on(
-    engine: SyncDispatcher, redis_client: redis.Redis
-) -> None:
-    first = engine.switch_context_sync(char_id=HERO, to=GameMode.INVENTORY)
-
-    again = engine.switch_context_sync(char_id=HERO, to=GameMode.INVENTORY)
-
-    assert (again.session_id, again.changed) == (first.session_id, False)
-    assert not intents(redis_client)
-
-
-def test_another_session_of_the_same_mode_closes_the_first(
-    engine: SyncDispatcher, redis_client: redis.Redis
-) -> None:
-    redis_client.hset("ac:101", "scenario_session_id", TRAVEL)
-    quest = new_session_id()
-
-    switch = engine.switch_context_sync(
-        char_id=HERO, to=GameMode.SCENARIO, session_id=quest
-    )
-
-    assert (switch.session_id, switch.closed) == (quest, {GameMode.SCENARIO: TRAVEL})
-    assert account(redis_client, HERO) == {
-        "scenario_session_id": str(quest),
-        "scenario_closing_session_id": TRAVEL,
-    }
-
-
-def test_sessions_closed_one_after_the_other_are_all_named(
-    engine: SyncDispatcher, redis_client: redis.Redis
-) -> None:
-    travels = [new_session_id() for _ in range(3)]
-    for travel in travels:
-        engine.switch_context_sync(
-            char_id=HERO, to=GameMode.SCENARIO, session_id=travel
-        )
-
-    left = engine.switch_context_sync(char_id=HERO, to=GameMode.IDLE)
-
-    assert left.session_id is None
-    assert account(redis_client, HERO) == {
-        "scenario_closing_session_id": ",".join(map(str, travels))
-    }
-
-
-def test_a_running_combat_cannot_be_switched_away_from(
-    engine: SyncDispatcher, redis_client: redis.Redis
-) -> None:
-    session_id = new_session_id()
-    engine.start_combat_sync(session_id, [HERO])
-    before = account(redis_client, HERO)
-
-    for mode in (GameMode.INVENTORY, GameMode.SCENARIO, GameMode.IDLE):
-        with pytest.raises(CombatInProgress, match=str(session_id)):
-            engine.switch_context_sync(char_id=HERO, to=mode)
-
-    assert account(redis_client, HERO) == before
-    with pytest.raises(ValueError, match="start_combat"):
-        engine.switch_context_sync(char_id=HERO, to=GameMode.COMBAT)
-
-
-def test_a_combat_closes_what_its_players_had_open(
-    engine: SyncDispatcher, redis_client: redis.Redis
-) -> None:
-    redis_client.hset("ac:101", "scenario_session_id", TRAVEL)
-    session_id = new_session_id()
-
-    engine.start_combat_sync(session_id, [HERO])
-
-    assert account(redis_client, HERO) == {
-        "combat_session_id": str(session_id),
-        "scenario_closing_session_id": TRAVEL,
-    }
-    assert intents(redis_client) == {f"belts:{session_id}", "scenario:101"}
-
-
-def test_two_switches_at_once_leave_one_winner(
-    engine: SyncDispatcher, redis_client: redis.Redis
-) -> None:
-    modes = [GameMode.INVENTORY, GameMode.SCENARIO] * 10
-    redis_client.hset("ac:101", "scenario_session_id", TRAVEL)
-
-    with ThreadPoolExecutor(8) as pool:
-        switches = list(
-            pool.map(
-                lambda mode: engine.switch_context_sync(char_id=HERO, to=mode), modes
-            )
-        )
-
-    left = account(redis_client, HERO)
-    opened = [
-        left[f] for f in left if f in ("inventory_session_id", "scenario_session_id")
-    ]
-    assert len(opened) == 1
-    # Every session that was opened is open or named as closing, each once.
-    closing = [
-        sid
-        for mode in ("inventory", "scenario")
-        for sid in left.get(f"{mode}_closing_session_id", "").split(",")
-        if sid
-    ]
-    everything = {str(s.session_id) for s in switches} | {TRAVEL}
-    assert sorted([*opened, *closing]) == sorted(everything)
 
 
 def test_a_foreign_account_is_left_alone(

@@ -51,6 +51,7 @@ def json_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with running_json_redis(tmp_path_factory.mktemp("json")) as url:
             yield url
     except NoJson as reason:
+        # No server that this project may bring along has the type (licence, size).
         pytest.skip(str(reason))
 
 
