@@ -91,8 +91,6 @@ def _settle_together(entries: Sequence[Entry], started: float) -> bool:
             with open_saver() as (saver, _):
                 verdicts = saver.settle([_delivery(entry) for entry in entries])
         except SoftTimeLimitExceeded:
-            # Mid-statement: what the connection has done is not known.
-            connection.close()
             raise
         except Exception as error:  # noqa: BLE001 -- each kind has its own way on
             kind = transience(error)
@@ -144,7 +142,6 @@ def _settle_alone(entry: Entry) -> Verdict | None:
                 attempts.end(cursor, try_id, verdict)
         return verdict
     except SoftTimeLimitExceeded:
-        connection.close()
         raise
     except Exception as error:  # noqa: BLE001 -- transient waits, the rest is recorded
         return _ended_in_error(entry, delivery, try_id, error, started)

@@ -45,8 +45,6 @@ def save(scope: SyncScope, char_id: int) -> Saved | None:
     try:
         saved = _committed(scope, char_id)
     except SoftTimeLimitExceeded:
-        # Mid-statement: what the connection has done is not known.
-        connection.close()
         raise
     except (redis.ConnectionError, redis.TimeoutError):
         logger.warning("not saved, Redis is away", exc_info=True)

@@ -2,19 +2,75 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from django.db import connection, transaction
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery.signals import task_prerun
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from psycopg.pq import TransactionStatus
 
 from persistence.savers.combat_sql import Row
+
+logger = logging.getLogger(__name__)
+
+_AT_REST = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+"""Between two statements, or closed."""
 
 
 @contextmanager
 def open_cursor() -> Iterator[psycopg.Cursor[Row]]:
-    """One durable transaction on the task's connection, and a bare cursor inside it."""
-    with transaction.atomic(durable=True):
-        connection.ensure_connection()
-        with psycopg.Cursor[Row](connection.connection) as cursor:
-            yield cursor
+    """One durable transaction on the task's connection, and a bare cursor inside it.
+
+    A soft time limit leaves as such from wherever it strikes, a COMMIT included, and
+    the next transaction finds a connection that works.
+    """
+    try:
+        with transaction.atomic(durable=True):
+            connection.ensure_connection()
+            with psycopg.Cursor[Row](connection.connection) as cursor:
+                yield cursor
+    except Exception as error:
+        limit = _time_limit_behind(error)
+        if limit is not None and limit is not error:
+            raise SoftTimeLimitExceeded from error
+        raise
+    finally:
+        discard_wreck()
+
+
+@task_prerun.connect
+def discard_wreck(**_: object) -> None:
+    """Forget a connection that an interrupted transaction has left in the middle.
+
+    Where a time limit strikes in the COMMIT, the connection still waits for an answer:
+    undoing fails too, and Django then takes every later transaction of the process for
+    a nested one. What was committed is not known; asking again is harmless.
+    """
+    if not _is_wreck():
+        return
+    wreck = connections[DEFAULT_DB_ALIAS]
+    del connections[DEFAULT_DB_ALIAS]
+    # It would not close, or not go back to its pool, in a transaction.
+    wreck.in_atomic_block = wreck.closed_in_transaction = False
+    wreck.close()
+    logger.warning("connection given up in the middle of a transaction")
+
+
+def _is_wreck() -> bool:
+    if connection.atomic_blocks:  # somebody's transaction is open, and well
+        return False
+    raw = connection.connection
+    return connection.in_atomic_block or (
+        raw is not None
+        and (not raw.autocommit or raw.info.transaction_status not in _AT_REST)
+    )
+
+
+def _time_limit_behind(error: BaseException) -> SoftTimeLimitExceeded | None:
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, SoftTimeLimitExceeded):
+        behind = behind.__cause__ or behind.__context__
+    return behind

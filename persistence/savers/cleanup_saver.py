@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import redis
+from billiard.exceptions import SoftTimeLimitExceeded
 
 from combat_history.belt_orphans import release_orphaned
 from combat_history.parked import ask_unanswered
@@ -49,16 +50,17 @@ class CleanupStateSaver:
         """One pass; how many of each kind were put back.
 
         A case that fails takes no other down; the first error leaves at the end. Where
-        Redis or PostgreSQL is away, theirs leaves at once.
+        Redis or PostgreSQL is away, or time is up, that leaves at once.
         """
         found: dict[str, int] = {}
         failed: Exception | None = None
         for kind, put_back in CASES.items():
             try:
                 found[kind] = put_back()
+            except (redis.RedisError, SoftTimeLimitExceeded):
+                raise  # the others would meet the same
             except Exception as error:
-                if transience(error) or isinstance(error, redis.RedisError):
-                    # The others would meet the same.
+                if transience(error):
                     raise
                 logger.exception("sweep", extra={"kind": kind})
                 found[kind] = 0

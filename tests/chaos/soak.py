@@ -22,7 +22,7 @@ from tests.support.worker import PROJECT_ROOT, environment
 GAP_SECONDS = 0.1
 """A fault strikes this long after the fights that are sent around it."""
 
-SEND_SECONDS = 60
+SEND_SECONDS = 90
 """Longest that senders may take to get their last answers after the last fault."""
 
 Plan = Callable[[Nemesis], Sequence[Fault]]

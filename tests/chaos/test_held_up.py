@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -20,6 +21,7 @@ from tests.chaos.rig import HOST, ServerPair, Staff
 from tests.support.ledger_oracle import Fight, Journal, Oracle
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.waiting import wait_until
+from tests.support.worker import running_worker
 
 TIMEOUT = 1.0
 SLACK = 0.5
@@ -133,6 +135,36 @@ def test_a_half_open_client_holds_up_its_own_character_and_nobody_else(
         assert not _settled(watch, fights[:1])
         wait_settled(watch, journal)
     wait_until(lambda: not watch.tries_left(journal), "all tries are taken back")
+
+
+def test_a_time_limit_that_strikes_in_a_commit_leaves_a_worker_that_works(
+    pair: ServerPair,
+    watch: Oracle,
+    engine: SyncDispatcher,
+    wired: Staff,
+    tmp_path: Path,
+) -> None:
+    journal, fights = tell_story(watch, 3)
+    wired.dismiss()
+    # Messages carry their sender's limits: none of the wired staff's may be left.
+    watch.redis.delete("celery", "sweep", "unacked", "unacked_index")
+    with proxy_to(HOST, pair.postgres.port) as cable:
+        env = pair.environment(
+            DATABASE_URL=pair.database_url(cable.port),
+            SETTLEMENT_HARD_LIMIT_SECONDS="3",
+            SETTLEMENT_DRAIN_SECONDS="1",
+        )
+        with running_worker(tmp_path, concurrency=1, beat=True, **env) as worker:
+            pool = worker.children()
+            fault = cable.hold_reply_to(b"COMMIT")
+            _submit(engine, journal, fights[:1])
+            assert fault.struck.wait(10)
+            wait_until(lambda: "SoftTimeLimit" in worker.output(), "the limit", 10)
+            cable.resume()
+            _submit(engine, journal, fights[1:])
+            wait_settled(watch, journal)
+            assert worker.children() == pool
+            assert "in an atomic block" not in worker.output()
 
 
 def test_messages_that_no_worker_can_read_harm_nobody_else(

@@ -17,6 +17,8 @@ class Fault:
 
     pattern: bytes
     on_request: bool
+    holds: bool = False
+    """Whether every reply waits from then on, instead of this one being lost."""
     struck: threading.Event = field(default_factory=threading.Event)
 
 
@@ -63,6 +65,10 @@ class Proxy:
     def lose_reply_to(self, pattern: bytes) -> Fault:
         """The next request that contains `pattern` is served, and its reply lost."""
         return self._plan(Fault(pattern, on_request=True))
+
+    def hold_reply_to(self, pattern: bytes) -> Fault:
+        """The next request that contains `pattern` is served; replies wait."""
+        return self._plan(Fault(pattern, on_request=True, holds=True))
 
     def forget(self) -> None:
         """Faults that have not struck yet never will."""
@@ -119,7 +125,10 @@ class Proxy:
                 if fault is not None and not request:
                     fault.struck.set()
                     break
-                if fault is not None:
+                if fault is not None and fault.holds:
+                    self.pause()
+                    fault.struck.set()
+                elif fault is not None:
                     link.mute = fault
                 sink.sendall(data)
         link.cut()
