@@ -118,11 +118,13 @@ class Terms:
     """What a person made the conditions of a replay.
 
     `shortages`: record or fail, None as the setting says. `fingerprints`: of the state
-    that was previewed; a combat whose state has moved is refused.
+    that was previewed; a combat whose state has moved is refused. `batch_id`: of the
+    batch it belongs to.
     """
 
     shortages: str | None = None
     fingerprints: Mapping[UUID, str] = field(default_factory=dict)
+    batch_id: UUID | None = None
 
 
 AS_USUAL = Terms()
@@ -150,46 +152,54 @@ def replay(
         audit.deny(actor, VERB, TARGET, map(str, session_ids), reason)
     reason = audit.checked_reason(reason)
     try:
-        replayed, skipped = _reopen(session_ids, actor, reason, terms)
+        with transaction.atomic(durable=True):
+            replayed, skipped = reopen(session_ids, actor, reason, terms)
     except Error as error:
         ids = map(str, session_ids)
         audit.record_failure(actor, VERB, TARGET, ids, reason, error)
         raise
-    return ReplayResult(replayed, skipped, announced=_announce(replayed))
+    return ReplayResult(replayed, skipped, announced=announce(replayed))
 
 
-def _reopen(
+def reopen(
     session_ids: Sequence[UUID], actor: User, reason: str, terms: Terms
 ) -> tuple[list[UUID], dict[UUID, SkipReason]]:
-    with transaction.atomic(durable=True):
-        # In the order in which the workers lock them.
-        rows = list(
-            CombatHistory.objects.filter(pk__in=session_ids)
-            .order_by("session_id")
-            .select_for_update(no_key=True)
-            .values_list("session_id", "settlement_status", "failure_code", "revision")
+    """What `replay` does in its transaction, in the caller's.
+
+    For a caller that has checked permission and reason, and that announces what was
+    reopened once it has committed.
+    """
+    # In the order in which the workers lock them.
+    rows = list(
+        CombatHistory.objects.filter(pk__in=session_ids)
+        .order_by("session_id")
+        .select_for_update(no_key=True)
+        .values_list("session_id", "settlement_status", "failure_code", "revision")
+    )
+    codes = {row[0]: row[2] for row in rows if row[1] == Status.FAILED}
+    moved = CombatHistory.objects.filter(
+        pk__in=list(codes), settlement_status=Status.FAILED
+    ).update(settlement_status=Status.PENDING, attempts=0, due_at=Now())
+    if moved != len(codes):
+        raise RuntimeError(f"reopened {moved} of {len(codes)} locked combats")
+    revisions = {row[0]: row[3] for row in rows if row[0] in codes}
+    _request(revisions, actor, reason, terms)
+    skipped = _skipped(session_ids, {row[0]: row[1] for row in rows})
+    of_batch = f"; batch {terms.batch_id}" if terms.batch_id else ""
+    acts = [
+        Act(
+            str(pk),
+            Outcome.DONE,
+            f"was failed ({code}){of_batch}",
+            before={"settlement_status": Status.FAILED, "failure_code": code},
+            after={"settlement_status": Status.PENDING},
         )
-        codes = {row[0]: row[2] for row in rows if row[1] == Status.FAILED}
-        moved = CombatHistory.objects.filter(
-            pk__in=list(codes), settlement_status=Status.FAILED
-        ).update(settlement_status=Status.PENDING, attempts=0, due_at=Now())
-        if moved != len(codes):
-            raise RuntimeError(f"reopened {moved} of {len(codes)} locked combats")
-        revisions = {row[0]: row[3] for row in rows if row[0] in codes}
-        _request(revisions, actor, reason, terms)
-        skipped = _skipped(session_ids, {row[0]: row[1] for row in rows})
-        acts = [
-            Act(
-                str(pk),
-                Outcome.DONE,
-                f"was failed ({code})",
-                before={"settlement_status": Status.FAILED, "failure_code": code},
-                after={"settlement_status": Status.PENDING},
-            )
-            for pk, code in codes.items()
-        ]
-        acts += [Act(str(pk), Outcome.SKIPPED, why) for pk, why in skipped.items()]
-        audit.record(actor, VERB, TARGET, acts, reason)
+        for pk, code in codes.items()
+    ]
+    acts += [
+        Act(str(pk), Outcome.SKIPPED, f"{why}{of_batch}") for pk, why in skipped.items()
+    ]
+    audit.record(actor, VERB, TARGET, acts, reason)
     return list(codes), skipped
 
 
@@ -207,6 +217,7 @@ def _request(
             revision=revision,
             shortages=terms.shortages,
             fingerprint=terms.fingerprints.get(session_id),
+            batch_id=terms.batch_id,
             actor_name=actor.get_username(),
             reason=reason,
         )
@@ -214,7 +225,8 @@ def _request(
     )
 
 
-def _announce(session_ids: Sequence[UUID]) -> bool:
+def announce(session_ids: Sequence[UUID]) -> bool:
+    """Tell the inbox of reopened combats; False leaves them to the sweep."""
     if not session_ids:
         return True
     try:

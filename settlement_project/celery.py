@@ -17,6 +17,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(WorkerHeartbeat)
 app.autodiscover_tasks()
 app.autodiscover_tasks(["persistence"], related_name="belt_tasks")
+app.autodiscover_tasks(["persistence"], related_name="batch_tasks")
 
 
 @worker_process_init.connect

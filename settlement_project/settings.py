@@ -210,6 +210,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=SETTLEMENT_BEAT_SECONDS),
         "options": {"expires": SETTLEMENT_BEAT_SECONDS},
     },
+    "replay-batches": {
+        "task": "replay_batches",
+        "schedule": timedelta(seconds=SETTLEMENT_BEAT_SECONDS),
+        "options": {"expires": SETTLEMENT_BEAT_SECONDS},
+    },
     "sweep": {
         "task": "sweep",
         "schedule": timedelta(seconds=SETTLEMENT_SWEEP_SECONDS),

@@ -15,6 +15,7 @@ from combat_history.admin.records import (
     SettlementAttemptAdmin,
     SettlementDiscrepancyAdmin,
 )
+from combat_history.admin.replay_batches import ReplayBatchAdmin
 from combat_history.admin.world import (
     CharacterAdmin,
     InventoryItemAdmin,
@@ -30,6 +31,7 @@ from combat_history.models import (
     LedgerLine,
     ParkedOperation,
     RejectedPayload,
+    ReplayBatch,
     SettlementAttempt,
     SettlementDiscrepancy,
 )
@@ -45,6 +47,7 @@ admin.site.register(SettlementAttempt, SettlementAttemptAdmin)
 admin.site.register(RejectedPayload, RejectedPayloadAdmin)
 admin.site.register(AppliedOperation, AppliedOperationAdmin)
 admin.site.register(ParkedOperation, ParkedOperationAdmin)
+admin.site.register(ReplayBatch, ReplayBatchAdmin)
 admin.site.register(AuditEntry, AuditEntryAdmin)
 admin.site.register(Character, CharacterAdmin)
 admin.site.register(InventoryItem, InventoryItemAdmin)

@@ -26,6 +26,7 @@ from combat_history.failures import (
     members,
 )
 from combat_history.models import CombatHistory, Triage
+from combat_history.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.triage import MAX_TARGETS
 from persistence.ids import parse_session_id, short_id
 
@@ -38,6 +39,8 @@ AGES = (
     _("less than a week"),
     _("older than a week"),
 )
+
+BATCH = "admin:combat_history_combathistory_replay_batch"
 
 Bounds = tuple[str, datetime | None, datetime | None]
 """Cause and times of a group, as its address names it."""
@@ -82,12 +85,12 @@ class FailureViews(TriageViews, ActionViews):
     def group_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return self._group_page(request, _bounds(request.GET), TriageForm())
+        return self._group_page(request, bounds_of(request.GET), TriageForm())
 
     def triage_targets(self, request: HttpRequest) -> list[str]:
         if "whole_group" not in request.POST:
             return super().triage_targets(request)
-        ids = member_ids(*_bounds(request.POST), limit=MAX_TARGETS)
+        ids = member_ids(*bounds_of(request.POST), limit=MAX_TARGETS)
         return [str(session_id) for session_id in ids]
 
     def triage_target(self, text: str) -> str:
@@ -98,7 +101,7 @@ class FailureViews(TriageViews, ActionViews):
     ) -> HttpResponse:
         """The group's page again: what was not understood there is said there."""
         if "code" in request.POST:
-            return self._group_page(request, _bounds(request.POST), form)
+            return self._group_page(request, bounds_of(request.POST), form)
         return super().triage_page(request, targets, form)
 
     def triage_back(self) -> str:
@@ -120,6 +123,7 @@ class FailureViews(TriageViews, ActionViews):
             "code": code,
             "since": since.isoformat() if since else "",
             "before": before.isoformat() if before else "",
+            "replay_url": f"{reverse(BATCH)}?{urlencode(group_query(*bounds))}",
             "may_triage": self.has_triage_permission(request),
             "form": form,
         }
@@ -132,12 +136,13 @@ class FailureViews(TriageViews, ActionViews):
             "opts": self.opts,
             "media": self.media,
             "back_url": self.triage_back(),
+            "may_replay": request.user.has_perm(REPLAY_PERMISSION),
             "action_url": reverse("admin:combat_history_combathistory_triage"),
         }
 
 
 def _told(group: Group) -> dict[str, Any]:
-    named = _query(group.code, group.since, group.before)
+    named = urlencode(group_query(group.code, group.since, group.before))
     url = reverse("admin:combat_history_combathistory_failure_group")
     return {
         "code": group.code,
@@ -146,6 +151,7 @@ def _told(group: Group) -> dict[str, Any]:
         "stakes": group.stakes,
         "list_url": _list_url(group.code, group.since, group.before),
         "group_url": f"{url}?{named}",
+        "replay_url": f"{reverse(BATCH)}?{named}",
     }
 
 
@@ -166,10 +172,13 @@ def _members(rows: list[CombatHistory]) -> list[dict[str, Any]]:
     ]
 
 
-def _query(code: str, since: datetime | None, before: datetime | None) -> str:
+def group_query(
+    code: str, since: datetime | None, before: datetime | None
+) -> list[tuple[str, str]]:
+    """A group as its address names it; `bounds_of` reads it again."""
     times = {"since": since, "before": before}
-    named = {name: time.isoformat() for name, time in times.items() if time}
-    return urlencode({"code": code, **named})
+    named = [(name, time.isoformat()) for name, time in times.items() if time]
+    return [("code", code), *named]
 
 
 def _list_url(code: str, since: datetime | None, before: datetime | None) -> str:
@@ -179,14 +188,14 @@ def _list_url(code: str, since: datetime | None, before: datetime | None) -> str
     return f"{url}?{urlencode({'failure': code, **named})}"
 
 
-def _bounds(query: QueryDict) -> Bounds:
+def bounds_of(query: QueryDict) -> Bounds:
     code = query.get("code", "")
     if not code or "\0" in code:
         raise BadRequest("a cause is expected")
-    return code, _time(query.get("since", "")), _time(query.get("before", ""))
+    return code, time_of(query.get("since", "")), time_of(query.get("before", ""))
 
 
-def _time(text: str) -> datetime | None:
+def time_of(text: str) -> datetime | None:
     if not text:
         return None
     try:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
-from combat_history.admin.failure_views import FailureViews
+from combat_history.admin.batch_views import BatchViews
 from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.models import CombatHistory, Status
 from combat_history.replay import (
@@ -59,7 +59,7 @@ class ReplayForm(forms.Form):
     )
 
 
-class ReplayViews(FailureViews):
+class ReplayViews(BatchViews):
     """An action of the list, and a page of its own for one combat or many.
 
     A GET and the list's action only show; `combat_history.replay` does, and checks the
@@ -80,8 +80,13 @@ class ReplayViews(FailureViews):
     def replay_selected(
         self, request: HttpRequest, queryset: QuerySet[CombatHistory]
     ) -> HttpResponse:
-        """Show what would be replayed: failed ones first, oldest first."""
+        """Show what would be replayed: failed ones first, oldest first.
+
+        More of the whole list than one replay takes are a batch.
+        """
         failed = _pks(queryset.filter(settlement_status=Status.FAILED))
+        if len(failed) > MAX_COMBATS and request.POST.get("select_across") == "1":
+            return self.batch_of_list(request)
         others = _pks(queryset.exclude(settlement_status=Status.FAILED))
         selected = [*failed, *others]
         if len(selected) > MAX_COMBATS:
@@ -155,6 +160,7 @@ class ReplayViews(FailureViews):
             "media": self.media,
             "form": form,
             "action_url": reverse("admin:combat_history_combathistory_replay"),
+            "batch_url": reverse("admin:combat_history_combathistory_replay_batch"),
             "back_url": _back(session_ids),
             "session_ids": [stake.session_id for stake in seen.stakes],
             "listed": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from combat_history.models.batch import ReplayBatch, ReplayBatchItem
 from combat_history.models.history import (
     CombatHistory,
     CombatParticipant,
@@ -43,6 +44,8 @@ __all__ = [
     "MinuteCount",
     "ParkedOperation",
     "RejectedPayload",
+    "ReplayBatch",
+    "ReplayBatchItem",
     "ReplayRequest",
     "ScenarioSession",
     "SettlementAttempt",

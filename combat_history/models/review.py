@@ -93,6 +93,12 @@ class ReplayRequest(models.Model):
                 condition=Q(state="queued"),
                 name="replay_requests_one_queued",
             ),
+            # A batch replays each of its combats once, however often it is advanced.
+            models.UniqueConstraint(
+                fields=["batch_id", "session_id"],
+                condition=Q(batch_id__isnull=False),
+                name="replay_requests_once_in_batch",
+            ),
             models.CheckConstraint(
                 condition=Q(shortages__isnull=True)
                 | Q(shortages__in=["record", "fail"]),
@@ -101,7 +107,14 @@ class ReplayRequest(models.Model):
         ]
         indexes = [
             models.Index(F("session_id"), F("id"), name="replay_requests_session"),
-            models.Index(F("batch_id"), F("id"), name="replay_requests_batch"),
+            # How many of a batch are still queued, and its results by outcome.
+            models.Index(
+                F("batch_id"),
+                F("state"),
+                F("id"),
+                condition=Q(batch_id__isnull=False),
+                name="replay_requests_outcome",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -24,6 +24,7 @@ from combat_history.models import (
     LedgerLine,
     ParkedOperation,
     RejectedPayload,
+    ReplayBatch,
     SettlementAttempt,
     SettlementDiscrepancy,
     Status,
@@ -53,6 +54,7 @@ RECORDS = (
     RejectedPayload,
     AppliedOperation,
     ParkedOperation,
+    ReplayBatch,
     AuditEntry,
     Character,
     InventoryItem,
@@ -158,6 +160,12 @@ def one_of_each() -> list[Any]:
         operation={"op": "unequip"},
         code="item_gone",
     )
+    batch = ReplayBatch.objects.create(
+        selection={"kind": "group", "code": "unknown_item"},
+        actor_id=1,
+        actor_name="anna",
+        reason=REASON,
+    )
     entry = AuditEntry.objects.create(
         actor_name="anna",
         verb="replay",
@@ -167,7 +175,7 @@ def one_of_each() -> list[Any]:
         reason=REASON,
     )
     records = [line, lack, attempt, rejected, operation]
-    return [combat, *records, character, item, template, parked, entry]
+    return [combat, *records, character, item, template, parked, batch, entry]
 
 
 def change_url(row: Any) -> str:

@@ -28,7 +28,7 @@ def test_a_group_may_look_at_everything_and_do_what_it_is_for(name: str) -> None
     user = User.objects.get(pk=user.pk)
     codes = {p.removeprefix("combat_history.") for p in user.get_all_permissions()}
     assert {code for code in codes if not code.startswith("view_")} == MAY_ACT[name]
-    assert {"view_combathistory", "view_auditentry", "view_ledgerline"} <= codes
+    assert {"view_combathistory", "view_auditentry", "view_replaybatch"} <= codes
     assert not any(code.startswith("delete_") for code in codes)
 
 

@@ -22,6 +22,7 @@ from combat_history.models import (
     LedgerLine,
     ParkedOperation,
     RejectedPayload,
+    ReplayBatch,
     SettlementAttempt,
     SettlementDiscrepancy,
     Status,
@@ -32,6 +33,7 @@ from persistence.protocols import Outcome
 from tests.conftest import Settle
 from tests.support.admin import (
     LIST_URL,
+    OFFER,
     RECORDS,
     add_failed,
     body,
@@ -90,7 +92,8 @@ def test_a_settled_fight_shows_what_it_moved(
 ) -> None:
     document = sample_document()
     settle_here(document)
-    page = text_of(body(client, f"{LIST_URL}{document['session_id']}/change/"))
+    html = body(client, f"{LIST_URL}{document['session_id']}/change/")
+    page = text_of(html)
     for text in (
         f"Герой ({HERO})",
         "0 → 1250 (+1250)",
@@ -101,7 +104,7 @@ def test_a_settled_fight_shows_what_it_moved(
         "Victory · winner: blue",
     ):
         assert text in page
-    assert "Replay" not in page
+    assert not OFFER.search(html)
 
 
 def test_a_shortage_is_shown_with_what_was_wanted(
@@ -286,7 +289,14 @@ def test_data_is_escaped_on_every_page(client: Client) -> None:
         before={SCRIPT: SCRIPT},
         outcome="done",
     )
-    records = [line, lack, attempt, rejected, operation, parked, entry]
+    batch = ReplayBatch.objects.create(
+        selection={"kind": "group", "code": SCRIPT},
+        actor_id=1,
+        actor_name=SCRIPT,
+        reason=SCRIPT,
+        detail=SCRIPT,
+    )
+    records = [line, lack, attempt, rejected, operation, parked, batch, entry]
     rows = [character, template, item, combat, *records]
     assert {type(row) for row in rows} == {*RECORDS, ItemTemplate}
     pages = [body(client, change_url(row)) for row in rows]

@@ -1,0 +1,267 @@
+"""The page that makes a replay batch: of a group of failures, or of the list.
+
+A GET and the list's action only show; `actions.replay_batch` makes it, and checks the
+permission again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import Error
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.formats import localize
+from django.utils.timezone import localtime
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import explain
+from combat_history.actions import replay_batch
+from combat_history.actions.replay_batch import MAX_ITEMS
+from combat_history.admin.action_views import FOLDER, POLICIES, ReasonForm
+from combat_history.admin.failure_views import (
+    FailureViews,
+    bounds_of,
+    group_query,
+    time_of,
+)
+from combat_history.admin.rendering import visible
+from combat_history.failures import members
+from combat_history.models import CombatHistory, Status
+from combat_history.replay import MAX_COMBATS, PERMISSION, preview
+from persistence.ids import parse_session_id, short_id
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+LIST = "admin:combat_history_combathistory_changelist"
+NEW = "combat_history_combathistory_replay_batch"
+
+MAX_LISTED = 20
+"""Combats shown one by one, the oldest; the totals count all."""
+
+PAGING = ("p", "all", "e")
+"""Parameters of the list that choose a page of it, and no combats."""
+
+
+class BatchForm(ReasonForm):
+    """`batch_id` is given with the page: sent twice, it makes one batch."""
+
+    shortages = forms.ChoiceField(
+        label=_("Shortages"),
+        choices=[("", _("as the setting says")), *POLICIES],
+        required=False,
+    )
+    batch_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Combats as a page named them; `selection` is kept with the batch.
+
+    `fields`: what the form repeats.
+    """
+
+    rows: QuerySet[CombatHistory]
+    selection: Mapping[str, str]
+    fields: list[tuple[str, str]]
+
+
+class BatchViews(FailureViews):
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.batch_view)
+        return [path("replay/batch/", view, name=NEW), *super().get_urls()]
+
+    def batch_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        permitted = request.user.has_perm(PERMISSION)
+        if request.method == "POST":
+            form = BatchForm(request.POST)
+            is_valid = form.is_valid()
+            if "batch_id" in form.errors:
+                raise BadRequest("batch_id is no UUID")
+            chosen = self._chosen(request, request.POST)
+            if not permitted or is_valid:
+                return self._make(request, chosen, form)
+            return self.batch_confirmation(request, chosen, form)
+        if not permitted:
+            raise PermissionDenied
+        chosen = self._chosen(request, request.GET)
+        return self.batch_confirmation(request, chosen, _new_form())
+
+    def batch_of_list(self, request: HttpRequest) -> HttpResponse:
+        """The page for all combats of the list that the request is for."""
+        return self.batch_confirmation(
+            request, self._listed(request, request.GET.urlencode()), _new_form()
+        )
+
+    def batch_confirmation(
+        self, request: HttpRequest, chosen: Chosen, form: BatchForm
+    ) -> HttpResponse:
+        failed = chosen.rows.filter(settlement_status=Status.FAILED)
+        counted = failed.order_by().values("failure_code").annotate(number=Count("pk"))
+        causes = sorted(
+            counted.values_list("failure_code", "number"), key=lambda cause: -cause[1]
+        )
+        total = sum(number for _code, number in causes)
+        oldest = failed.order_by("finished_at", "session_id").values_list("pk")
+        shown = preview([pk for (pk,) in oldest[:MAX_LISTED]]).stakes
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Replay in the background"),
+            "opts": self.opts,
+            "media": self.media,
+            "form": form,
+            "fields": chosen.fields,
+            "selection": selection_text(chosen.selection),
+            "action_url": reverse(f"admin:{NEW}"),
+            "back_url": selection_url(chosen.selection),
+            "total": total,
+            "left_out": max(0, total - MAX_ITEMS),
+            "limit": MAX_ITEMS,
+            "causes": [(explain.failure(code or ""), n) for code, n in causes],
+            "listed": [
+                {
+                    "short_id": short_id(stake.session_id),
+                    "stake": stake,
+                    "label": explain.failure(stake.failure_code).label,
+                }
+                for stake in shown
+            ],
+            "unlisted": max(0, total - len(shown)),
+        }
+        return TemplateResponse(request, f"{FOLDER}/replay_batch.html", context)
+
+    def _make(
+        self, request: HttpRequest, chosen: Chosen, form: BatchForm
+    ) -> HttpResponse:
+        actor = cast("User", request.user)  # admin_view lets in nobody else
+        batch_id = form.cleaned_data["batch_id"] or uuid4()
+        try:
+            total = replay_batch.create(
+                chosen.rows,
+                chosen.selection,
+                batch_id=batch_id,
+                actor=actor,
+                reason=request.POST.get("reason", ""),
+                shortages=form.cleaned_data.get("shortages") or None,
+            )
+        except Error as error:
+            text = gettext("The database refused; nothing was replayed. It said: %s")
+            self.message_user(request, text % error, messages.ERROR)
+            return HttpResponseRedirect(selection_url(chosen.selection))
+        if not total:
+            text = gettext(
+                "Nothing is replayed: none of these combats has failed, or they wait "
+                "in another batch."
+            )
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(selection_url(chosen.selection))
+        text = ngettext(
+            "%(count)d combat is replayed in the background.",
+            "%(count)d combats are replayed in the background.",
+            total,
+        )
+        self.message_user(request, text % {"count": total}, messages.SUCCESS)
+        if not request.user.has_perm("combat_history.view_replaybatch"):
+            return HttpResponseRedirect(selection_url(chosen.selection))
+        return HttpResponseRedirect(batch_url(batch_id))
+
+    def _chosen(self, request: HttpRequest, query: QueryDict) -> Chosen:
+        """Raises BadRequest for what names no combats."""
+        if "session_id" in query:
+            return _selected(query.getlist("session_id"))
+        if "code" in query:
+            bounds = bounds_of(query)
+            named = dict(group_query(*bounds))
+            selection = {"kind": "group", **named}
+            return Chosen(members(*bounds), selection, list(named.items()))
+        if "list" in query:
+            return self._listed(request, query.get("list", ""))
+        raise BadRequest("a group, a list or combats are expected")
+
+    def _listed(self, request: HttpRequest, text: str) -> Chosen:
+        """What the list shows under these parameters, whatever its page."""
+        parameters = QueryDict(text, mutable=True)
+        for name in PAGING:
+            parameters.pop(name, None)
+        asked = copy(request)
+        asked.GET = QueryDict(parameters.urlencode())
+        try:
+            rows = self.get_changelist_instance(asked).get_queryset(asked)
+        except IncorrectLookupParameters as error:
+            raise BadRequest(str(error)) from None
+        named = parameters.urlencode()
+        return Chosen(rows, {"kind": "list", "list": named}, [("list", named)])
+
+
+def batch_url(batch_id: UUID) -> str:
+    return reverse("admin:combat_history_replaybatch_change", args=[batch_id])
+
+
+def selection_url(selection: Mapping[str, str]) -> str:
+    """Where the combats of a batch were chosen."""
+    match selection["kind"]:
+        case "group":
+            named = {k: v for k, v in selection.items() if k != "kind"}
+            page = reverse("admin:combat_history_combathistory_failure_group")
+            return f"{page}?{urlencode(named)}"
+        case "list":
+            return f"{reverse(LIST)}?{selection['list']}"
+        case _:
+            return reverse(LIST)
+
+
+def selection_text(selection: Mapping[str, str]) -> str:
+    """In words: which combats are replayed."""
+    match selection["kind"]:
+        case "group":
+            return _group_text(selection)
+        case "list":
+            query = QueryDict(selection["list"])
+            told = ", ".join(f"{k}={v}" for k, v in query.items())
+            if not told:
+                return gettext("all failed combats")
+            return gettext("failed combats of the list: %(filters)s") % {
+                "filters": visible(told)
+            }
+        case _:
+            return gettext("combats that were selected one by one")
+
+
+def _group_text(selection: Mapping[str, str]) -> str:
+    told = [str(explain.failure(selection["code"]).label)]
+    if since := time_of(selection.get("since", "")):
+        told.append(gettext("received since %s") % localize(localtime(since)))
+    if before := time_of(selection.get("before", "")):
+        told.append(gettext("received before %s") % localize(localtime(before)))
+    return visible(", ".join(told))
+
+
+def _selected(texts: list[str]) -> Chosen:
+    try:
+        session_ids = [parse_session_id(text) for text in texts]
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    if len(session_ids) > MAX_COMBATS:
+        raise BadRequest(f"at most {MAX_COMBATS} session ids are expected")
+    fields = [("session_id", str(pk)) for pk in session_ids]
+    rows = CombatHistory.objects.filter(pk__in=session_ids)
+    return Chosen(rows, {"kind": "selected"}, fields)
+
+
+def _new_form() -> BatchForm:
+    return BatchForm(initial={"batch_id": uuid4()})

@@ -1,0 +1,287 @@
+"""The replay batches: their list, and the page of one with what came of each combat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import Error
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+
+from combat_history import explain, replay_batches
+from combat_history.actions.replay_batch import ALLOWED, Verb, decide
+from combat_history.admin.action_views import ReasonForm
+from combat_history.admin.base import ReadOnlyAdmin, column
+from combat_history.admin.batch_views import batch_url, selection_text, selection_url
+from combat_history.admin.rendering import EMPTY, visible
+from combat_history.admin.replay_views import SKIPPED
+from combat_history.admin.timeline import POLICIES
+from combat_history.models import ReplayBatch
+from combat_history.replay import PERMISSION
+from combat_history.replay_batches import Result, Told
+from persistence.ids import short_id
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.utils.functional import _StrPromise
+    from django.utils.safestring import SafeString
+
+PAGE_ROWS = 50
+RENEW_SECONDS = 3
+MAX_WHY = 300
+MAX_KEY = 2**63 - 1
+
+RESULTS = {
+    Result.REPLAYED: _("replayed"),
+    Result.FAILED: _("failed"),
+    Result.SKIPPED: _("skipped"),
+    Result.UNDER_WAY: _("under way"),
+    Result.WAITING: _("waiting"),
+}
+OVER = (Result.REPLAYED, Result.FAILED, Result.SKIPPED)
+
+VERBS = {
+    Verb.PAUSE: _("Pause"),
+    Verb.RESUME: _("Resume"),
+    Verb.CANCEL: _("Cancel the batch"),
+}
+DONE = {
+    Verb.PAUSE: _("The batch is paused; what is queued by now is replayed still."),
+    Verb.RESUME: _("The batch goes on."),
+    Verb.CANCEL: _("The batch is cancelled; what is queued by now is replayed still."),
+}
+REASONS: dict[str, _StrPromise] = {
+    **{str(reason): words for reason, words in SKIPPED.items()},
+    ReplayBatch.State.CANCELLED: _("the batch was cancelled"),
+    ReplayBatch.State.STOPPED: _("the batch was stopped"),
+    "superseded": _("replayed again by somebody else"),
+    "voided": _("voided"),
+}
+
+BADGES = {
+    ReplayBatch.State.RUNNING: "pending",
+    ReplayBatch.State.PAUSED: "pending",
+    ReplayBatch.State.FINISHED: "processed",
+    ReplayBatch.State.CANCELLED: "voided",
+    ReplayBatch.State.STOPPED: "failed",
+}
+
+
+@admin.display(description=_("batch"))
+def batch(row: ReplayBatch) -> SafeString:
+    return format_html('<span class="combat-id">{}</span>', short_id(row.pk))
+
+
+@admin.display(description=_("state"))
+def state(row: ReplayBatch) -> SafeString:
+    known = ReplayBatch.State(row.state)
+    css = BADGES[known]
+    return format_html(
+        '<span class="combat-badge combat-{}">{}</span>', css, known.label
+    )
+
+
+def _selection(row: ReplayBatch) -> str:
+    return selection_text(row.selection)
+
+
+class ReplayBatchAdmin(ReadOnlyAdmin):
+    """Read-only but for pause, resume and cancel, which have a POST of their own."""
+
+    list_display = (
+        batch,
+        "created_at",
+        "actor_name",
+        column(_("combats chosen"), _selection, name="selection"),
+        state,
+        "total",
+        "finished_at",
+    )
+    ordering = ("-created_at",)
+    change_form_template = "admin/combat_history/replaybatch/change_form.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = {"progress": self.progress_view, "decide": self.decide_view}
+        own = [
+            path(
+                f"<uuid:batch_id>/{name}/",
+                self.admin_site.admin_view(view),
+                name=f"combat_history_replaybatch_{name}",
+            )
+            for name, view in pages.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return []
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id)
+        context = {**(extra_context or {})}
+        if row is not None and self.has_view_permission(request, row):
+            context |= self._page(request, row) | _results(request, row)
+        return super().change_view(request, object_id, form_url, context)
+
+    def progress_view(self, request: HttpRequest, batch_id: UUID) -> HttpResponse:
+        """Numbers and results alone, for the script that renews them."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return _fragment(request, _found(batch_id))
+
+    def decide_view(self, request: HttpRequest, batch_id: UUID) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        try:
+            verb = Verb(request.POST.get("verb", ""))
+        except ValueError:
+            raise BadRequest("pause, resume or cancel") from None
+        form = ReasonForm(request.POST)
+        if request.user.has_perm(PERMISSION) and not form.is_valid():
+            text = gettext("Nothing was changed: %s")
+            for error in form.errors.get("reason", []):
+                self.message_user(request, text % error, messages.ERROR)
+            return HttpResponseRedirect(batch_url(batch_id))
+        return self._decide(request, batch_id, verb)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        url = reverse("admin:combat_history_auditentry_changelist")
+        return HttpResponseRedirect(f"{url}?{urlencode({'q': object_id})}")
+
+    def _decide(self, request: HttpRequest, batch_id: UUID, verb: Verb) -> HttpResponse:
+        actor = cast("User", request.user)  # admin_view lets in nobody else
+        reason = request.POST.get("reason", "")
+        try:
+            is_done = decide(batch_id, verb, actor=actor, reason=reason)
+        except ReplayBatch.DoesNotExist:
+            raise Http404 from None
+        except Error as error:
+            text = gettext("Nothing was changed: %s")
+            self.message_user(request, text % error, messages.ERROR)
+        else:
+            if is_done:
+                self.message_user(request, str(DONE[verb]), messages.SUCCESS)
+            else:
+                text = gettext("Nothing was changed: the batch is in another state.")
+                self.message_user(request, text, messages.WARNING)
+        return HttpResponseRedirect(batch_url(batch_id))
+
+    def _page(self, request: HttpRequest, row: ReplayBatch) -> dict[str, Any]:
+        may_decide = request.user.has_perm(PERMISSION)
+        verbs = [
+            (str(verb), label)
+            for verb, label in VERBS.items()
+            if row.state in ALLOWED[verb]
+        ]
+        url = reverse("admin:combat_history_replaybatch_progress", args=[row.pk])
+        return {
+            "selection": selection_text(row.selection),
+            "selection_url": selection_url(row.selection),
+            "who": visible(row.actor_name),
+            "why": visible(row.reason),
+            "policy": POLICIES.get(row.shortages or ""),
+            "verbs": verbs if may_decide else [],
+            "reason_form": ReasonForm(),
+            "decide_url": reverse(
+                "admin:combat_history_replaybatch_decide", args=[row.pk]
+            ),
+            "renew_url": f"{url}?{request.GET.urlencode()}",
+            "renew_seconds": RENEW_SECONDS,
+        }
+
+
+@never_cache
+def _fragment(request: HttpRequest, row: ReplayBatch) -> HttpResponse:
+    template = "admin/combat_history/includes/batch_progress.html"
+    return TemplateResponse(request, template, _results(request, row))
+
+
+def _found(batch_id: UUID) -> ReplayBatch:
+    row = ReplayBatch.objects.filter(pk=batch_id).first()
+    if row is None:
+        raise Http404
+    return row
+
+
+def _results(request: HttpRequest, row: ReplayBatch) -> dict[str, Any]:
+    """Numbers by result, and one page of the combats of the one that is asked for."""
+    asked = request.GET.get("result", "")
+    result = Result(asked) if asked in set(Result) else None
+    told = replay_batches.results(row, result, _after(request), PAGE_ROWS + 1)
+    counts = replay_batches.counts(row)
+    return {
+        "batch": row,
+        "badge": state(row),
+        "detail": visible(row.detail),
+        "done": sum(counts[over] for over in OVER),
+        "numbers": [
+            (
+                RESULTS[kind],
+                counts[kind],
+                f"?{urlencode({'result': kind})}",
+                kind is result,
+            )
+            for kind in Result
+        ],
+        "is_filtered": result is not None,
+        "rows": [_row(one) for one in told[:PAGE_ROWS]],
+        "next_url": _next_url(result, told),
+    }
+
+
+def _next_url(result: Result | None, told: Sequence[Told]) -> str | None:
+    if len(told) <= PAGE_ROWS:
+        return None
+    asked = {"result": result} if result is not None else {}
+    return f"?{urlencode({**asked, 'after': told[PAGE_ROWS - 1].key})}"
+
+
+def _after(request: HttpRequest) -> int:
+    text = request.GET.get("after", "")
+    is_key = text.isascii() and text.isdigit() and len(text) < 20
+    return min(int(text), MAX_KEY) if is_key else 0
+
+
+def _row(told: Told) -> dict[str, Any]:
+    return {
+        "session_id": told.session_id,
+        "short_id": short_id(told.session_id),
+        "result": RESULTS[told.result],
+        "why": _why(told),
+    }
+
+
+def _why(told: Told) -> SafeString:
+    if not told.why:
+        return format_html("{}", EMPTY)
+    if told.result is Result.SKIPPED:
+        return format_html("{}", REASONS.get(told.why, told.why))
+    code, _separator, detail = told.why.partition(": ")
+    label = REASONS.get(code) or explain.failure(code).label
+    shown = format_html('<span title="{}">{}</span>', visible(code), label)
+    return format_html("{}: {}", shown, visible(detail[:MAX_WHY])) if detail else shown
