@@ -24,6 +24,7 @@ RUN DEBUG=false SECRET_KEY=unused ALLOWED_HOSTS=unused \
     DATABASE_URL=postgresql://unused REDIS_URL=redis://unused \
     python manage.py collectstatic --noinput \
     && python -m compileall -q .
-USER app
+# By number: what refuses root need not know names.
+USER 10001
 EXPOSE 8000
 CMD ["uvicorn", "settlement_project.asgi:application", "--host", "0.0.0.0", "--port", "8000"]

@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 BOT_VENV := .venv-bot
 BOT_CODE := persistence/telegram.py $(wildcard examples/*.py examples/*/*.py)
 ENGINE_VENV := .venv-engine
+APT_GET := $(if $(filter 0,$(shell id -u)),,sudo -n )apt-get
+INSTALL_CHROMIUM = { $(APT_GET) -q update && DEBIAN_FRONTEND=noninteractive $(APT_GET) -q -y install chromium; }
 COMBATS ?= 500
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench clean
+.PHONY: help demo run test test-browser lint bench clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -21,8 +23,14 @@ demo: $(VENV)/installed  ## Settle COMBATS=500 simulated fights and prove every 
 run: $(VENV)/installed  ## The same stack, endless, with admin and Flower
 	@$(BIN)/python manage.py run
 
-test: $(VENV)/installed $(ENGINE_VENV)/installed $(BOT_VENV)/installed  ## The whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/installed $(ENGINE_VENV)/installed $(BOT_VENV)/installed  ## All tests but those in a browser
+	@echo "Every test but tests/browser; those need Chromium: make test-browser"
+	$(BIN)/python -m pytest --ignore=tests/browser $(ARGS)
+
+test-browser: $(VENV)/installed-browser  ## The admin in a real Chromium, which apt-get installs where it may
+	@command -v chromium >/dev/null || $(INSTALL_CHROMIUM) \
+		|| { echo "Chromium is missing. As root: apt-get install chromium"; exit 1; }
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 lint: $(VENV)/installed-dev $(BOT_VENV)/installed  ## ruff, mypy --strict, missing migrations
 	$(BIN)/ruff check .
@@ -47,7 +55,11 @@ $(VENV)/installed: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+$(VENV)/installed-browser: $(VENV)/installed requirements-browser.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-browser requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 

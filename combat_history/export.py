@@ -1,4 +1,4 @@
-"""The history as a stream of lines, oldest first.
+"""Tables as a stream of lines, CSV or JSON, in an order that an index has.
 
 By keyset pages, not by one cursor: memory is constant, no snapshot is held open for as
 long as somebody reads, and no statement runs into its time-out.
@@ -8,53 +8,51 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
-from uuid import UUID
 
-from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.fields.json import KeyTransform
 
-PAGE = 500
+from combat_history.models import AuditEntry, CombatHistory, CombatParticipant
 
-COLUMNS = (
-    "session_id",
-    "finished_at",
-    "status",
-    "received_at",
-    "settled_at",
-    "compensated_at",
-    "participants",
-    "winner_team",
-    "finish_reason",
-    "revision",
-    "attempts",
-    "failure_code",
-    "failure_detail",
-)
-"""Of a CSV line; a JSON line also has the `document` as it is stored."""
+PAGE = 100
+"""Rows in memory at a time: a document may be a megabyte."""
 
-SELECT = """
-SELECT history.finished_at, history.session_id, settlement_status, received_at,
-       settled_at, compensated_at, participant_ids, revision, attempts, failure_code,
-       failure_detail, result_payload::text
-FROM {source}
-WHERE {conditions}
-ORDER BY {key}.finished_at, {key}.session_id LIMIT %s
-"""
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+"""With which a cell begins that a spreadsheet runs as a formula."""
 
-OF_ALL = "combat_history history"
-OF_CHARACTER = (
-    "combat_participants part JOIN combat_history history "
-    "ON history.session_id = part.session_id"
-)
+Row = dict[str, Any]
 
 
 class Format(StrEnum):
     CSV = "csv"
     JSONL = "jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`columns`: of a CSV line. `read`: rows by their ids, with all a format shows."""
+
+    name: str
+    columns: tuple[str, ...]
+    read: Callable[[Sequence[Any], Format], Iterable[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What of a table, and in which order.
+
+    `order`: columns of `rows`, none of them nullable, all in one direction; the last is
+    the id of the table's rows.
+    """
+
+    table: Table
+    rows: QuerySet[Any]
+    order: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,78 +65,165 @@ class Selection:
     character: int | None = None
 
 
-def lines(selection: Selection, form: Format) -> Iterator[str]:
+def history(selection: Selection) -> Source:
+    """Combats, oldest first."""
+    combats = CombatHistory.objects.all()
+    if selection.status is not None:
+        combats = combats.filter(settlement_status=selection.status)
+    rows: QuerySet[Any] = combats
+    if selection.character is not None:
+        # A player's fights by the key of their own, which no other order can use.
+        rows = CombatParticipant.objects.filter(character_id=selection.character)
+        rows = rows.filter(Exists(combats.filter(pk=OuterRef("session_id"))))
+    rows = _between(rows, "finished_at", selection.since, selection.until)
+    return Source(HISTORY, rows, ("finished_at", "session_id"))
+
+
+def audit_log(since: datetime | None = None, until: datetime | None = None) -> Source:
+    """Audit entries, oldest first. `since` and `until` are of `at`."""
+    return Source(
+        AUDIT, _between(AuditEntry.objects.all(), "at", since, until), ("id",)
+    )
+
+
+def lines(source: Source, form: Format) -> Iterator[str]:
     """Each with its line end; of CSV a heading first."""
+    columns = source.table.columns
     if form is Format.CSV:
         writer = csv.writer(_Echo())
-        yield writer.writerow(COLUMNS)
-        for row in _rows(selection):
-            yield writer.writerow([_cell(row[name]) for name in COLUMNS])
+        yield writer.writerow(columns)
+        for row in _rows(source, form):
+            yield writer.writerow([_cell(row[name]) for name in columns])
         return
-    for row in _rows(selection):
+    for row in _rows(source, form):
         yield json.dumps(row, ensure_ascii=False, default=_plain) + "\n"
 
 
-def _rows(selection: Selection) -> Iterator[dict[str, Any]]:
-    after: tuple[datetime, UUID] | None = None
-    while True:
-        page = _page(selection, after)
-        yield from map(_row, page)
-        if len(page) < PAGE:
-            return
-        after = page[-1][:2]
-
-
-def _page(
-    selection: Selection, after: tuple[datetime, UUID] | None
-) -> list[tuple[Any, ...]]:
-    # A player's fights by the key of their own, which no other order can use.
-    key = "history" if selection.character is None else "part"
-    wanted: list[tuple[str, Any]] = []
-    if selection.character is not None:
-        wanted.append(("part.character_id = %s", selection.character))
-    if selection.since is not None:
-        wanted.append((f"{key}.finished_at >= %s", selection.since))
-    if selection.until is not None:
-        wanted.append((f"{key}.finished_at < %s", selection.until))
-    if selection.status is not None:
-        wanted.append(("settlement_status = %s", selection.status))
-    parameters = [value for _, value in wanted]
-    conditions = [condition for condition, _ in wanted]
-    if after is not None:
-        conditions.append(f"({key}.finished_at, {key}.session_id) > (%s, %s)")
-        parameters += after
-    sql = SELECT.format(
-        source=OF_ALL if selection.character is None else OF_CHARACTER,
-        conditions=" AND ".join(conditions) or "true",
-        key=key,
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*parameters, PAGE])
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+def _between(
+    rows: QuerySet[Any], column: str, since: datetime | None, until: datetime | None
+) -> QuerySet[Any]:
+    if since is not None:
+        rows = rows.filter(**{f"{column}__gte": since})
+    if until is not None:
+        rows = rows.filter(**{f"{column}__lt": until})
     return rows
 
 
-def _row(row: tuple[Any, ...]) -> dict[str, Any]:
-    document = json.loads(row[11])
-    meta = document.get("meta")
-    meta = meta if isinstance(meta, dict) else {}
-    return {
-        "session_id": row[1],
-        "finished_at": row[0],
-        "status": row[2],
-        "received_at": row[3],
-        "settled_at": row[4],
-        "compensated_at": row[5],
-        "participants": row[6],
-        "winner_team": meta.get("winner_team"),
-        "finish_reason": meta.get("finish_reason"),
-        "revision": row[7],
-        "attempts": row[8],
-        "failure_code": row[9],
-        "failure_detail": row[10],
-        "document": document,
-    }
+def _rows(source: Source, form: Format) -> Iterator[Row]:
+    names = [name.removeprefix("-") for name in source.order]
+    keys = source.rows.order_by(*source.order).values_list(*names)
+    page = list(keys[:PAGE])
+    while page:
+        yield from source.table.read([key[-1] for key in page], form)
+        if len(page) < PAGE:
+            return
+        page = list(keys.filter(_beyond(source.order, page[-1]))[:PAGE])
+
+
+def _beyond(order: Sequence[str], key: Sequence[Any]) -> Q:
+    """What comes after that key in that order."""
+    way = "lt" if order[0].startswith("-") else "gt"
+    *first, last = [
+        (name.removeprefix("-"), value) for name, value in zip(order, key, strict=True)
+    ]
+    beyond = Q(**{f"{last[0]}__{way}": last[1]})
+    for name, value in reversed(first):
+        # The first condition is the index's; a bare OR would read from the beginning.
+        beyond = Q(**{f"{name}__{way}e": value}) & (
+            Q(**{f"{name}__{way}": value}) | beyond
+        )
+    return beyond
+
+
+_STORED = (
+    "session_id",
+    "finished_at",
+    "settlement_status",
+    "received_at",
+    "settled_at",
+    "compensated_at",
+    "participant_ids",
+    "revision",
+    "attempts",
+    "failure_code",
+    "failure_detail",
+)
+
+
+def _combats(session_ids: Sequence[Any], form: Format) -> Iterator[Row]:
+    """A JSON line also has the `document` as it is stored."""
+    more = ["result_payload"] if form is Format.JSONL else []
+    rows = CombatHistory.objects.filter(pk__in=session_ids).values(
+        *_STORED, *more, meta=KeyTransform("meta", "result_payload")
+    )
+    found = {row["session_id"]: row for row in rows}
+    for session_id in session_ids:
+        row = found[session_id]
+        meta = row["meta"] if isinstance(row["meta"], dict) else {}
+        told = {
+            "session_id": session_id,
+            "finished_at": row["finished_at"],
+            "status": row["settlement_status"],
+            "received_at": row["received_at"],
+            "settled_at": row["settled_at"],
+            "compensated_at": row["compensated_at"],
+            "participants": row["participant_ids"],
+            "winner_team": meta.get("winner_team"),
+            "finish_reason": meta.get("finish_reason"),
+            "revision": row["revision"],
+            "attempts": row["attempts"],
+            "failure_code": row["failure_code"],
+            "failure_detail": row["failure_detail"],
+        }
+        if more:
+            told["document"] = row["result_payload"]
+        yield told
+
+
+def _entries(ids: Sequence[Any], form: Format) -> Iterator[Row]:
+    rows = AuditEntry.objects.filter(pk__in=ids).values(*AUDIT.columns)
+    found = {row["id"]: row for row in rows}
+    return (found[id_] for id_ in ids)
+
+
+HISTORY = Table(
+    "combat_history",
+    (
+        "session_id",
+        "finished_at",
+        "status",
+        "received_at",
+        "settled_at",
+        "compensated_at",
+        "participants",
+        "winner_team",
+        "finish_reason",
+        "revision",
+        "attempts",
+        "failure_code",
+        "failure_detail",
+    ),
+    _combats,
+)
+AUDIT = Table(
+    "audit_log",
+    (
+        "id",
+        "at",
+        "actor_id",
+        "actor_name",
+        "verb",
+        "target_type",
+        "target_id",
+        "outcome",
+        "detail",
+        "reason",
+        "before",
+        "after",
+        "request_id",
+    ),
+    _entries,
+)
 
 
 def _plain(value: object) -> str:
@@ -149,10 +234,12 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        return " ".join(map(str, value))
-    text = _plain(value)
-    # A spreadsheet would run as a formula what came with a document.
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
+        text = " ".join(map(str, value))
+    elif isinstance(value, dict):
+        text = json.dumps(value, ensure_ascii=False)
+    else:
+        text = _plain(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 class _Writes(Protocol):

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.audit import AuditEntryAdmin
+from combat_history.admin.control_views import SettlementControlAdmin
 from combat_history.admin.history import CombatHistoryAdmin
 from combat_history.admin.parked import ParkedOperationAdmin
 from combat_history.admin.records import (
@@ -33,6 +34,7 @@ from combat_history.models import (
     RejectedPayload,
     ReplayBatch,
     SettlementAttempt,
+    SettlementControl,
     SettlementDiscrepancy,
 )
 
@@ -49,6 +51,7 @@ admin.site.register(AppliedOperation, AppliedOperationAdmin)
 admin.site.register(ParkedOperation, ParkedOperationAdmin)
 admin.site.register(ReplayBatch, ReplayBatchAdmin)
 admin.site.register(AuditEntry, AuditEntryAdmin)
+admin.site.register(SettlementControl, SettlementControlAdmin)
 admin.site.register(Character, CharacterAdmin)
 admin.site.register(InventoryItem, InventoryItemAdmin)
 admin.site.register(ItemTemplate, ItemTemplateAdmin)

@@ -124,7 +124,7 @@ class ActionViews(BoundedAdmin):
         return HttpResponseRedirect(f"{url}?q={object_id}")
 
     def preview_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
-        self._may_view(request)
+        self._may_view(request, REPLAY_PERMISSION)
         if request.method == "POST":
             form = PreviewForm(request.POST)
             if not request.user.has_perm(REPLAY_PERMISSION) or form.is_valid():
@@ -151,7 +151,7 @@ class ActionViews(BoundedAdmin):
         return TemplateResponse(request, f"{FOLDER}/preview.html", context)
 
     def correct_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
-        self._may_view(request)
+        self._may_view(request, correct.PERMISSION)
         if not request.user.has_perm(correct.PERMISSION) and request.method != "POST":
             raise PermissionDenied
         try:
@@ -166,7 +166,7 @@ class ActionViews(BoundedAdmin):
         return TemplateResponse(request, f"{FOLDER}/correct.html", context)
 
     def void_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
-        self._may_view(request)
+        self._may_view(request, void.PERMISSION)
         if request.method != "POST":
             if not request.user.has_perm(void.PERMISSION):
                 raise PermissionDenied
@@ -272,8 +272,10 @@ class ActionViews(BoundedAdmin):
         except LookupError as error:
             raise Http404(str(error)) from None
 
-    def _may_view(self, request: HttpRequest) -> None:
-        if not self.has_view_permission(request):
+    def _may_view(self, request: HttpRequest, permission: str) -> None:
+        """What somebody sends who may not act is denied where it acts, and audited."""
+        is_denied = request.method == "POST" and not request.user.has_perm(permission)
+        if not is_denied and not self.has_view_permission(request):
             raise PermissionDenied
 
     def _context(

@@ -12,6 +12,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.base import ReadOnlyAdmin, column
+from combat_history.admin.export_views import ExportViews
+from combat_history.export import AUDIT
 from combat_history.models import AuditEntry
 from persistence.ids import parse_session_id
 
@@ -26,9 +28,10 @@ def after(entry: AuditEntry) -> str:
     return _pretty(entry.after)
 
 
-class AuditEntryAdmin(ReadOnlyAdmin):
+class AuditEntryAdmin(ExportViews, ReadOnlyAdmin):
     """Search by target (a session id in any form, any other id) or by user name."""
 
+    export_table = AUDIT
     list_display = (
         "at",
         "actor_name",

@@ -85,9 +85,11 @@ class BatchViews(FailureViews):
         return [path("replay/batch/", view, name=NEW), *super().get_urls()]
 
     def batch_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         permitted = request.user.has_perm(PERMISSION)
+        # What somebody sends who may not is denied where it acts, and audited.
+        is_denied = request.method == "POST" and not permitted
+        if not is_denied and not self.has_view_permission(request):
+            raise PermissionDenied
         if request.method == "POST":
             form = BatchForm(request.POST)
             is_valid = form.is_valid()

@@ -216,10 +216,13 @@ def _item(
 def _shortage(short: Discrepancy, named: Names) -> dict[str, Any]:
     item = named.item(short.item_template_id) if short.item_template_id else EMPTY
     row = f"#{short.inventory_id}" if short.inventory_id is not None else ""
+    words = explain.discrepancy(short.code)
     return {
         "player": named.player(short.character_id),
-        "words": explain.discrepancy(short.code),
-        "item": f"{item} {row}".strip(),
+        "code": short.code,
+        "label": words.label,
+        "meaning": words.meaning,
+        "subject": f"{item} {row}".strip(),
         "wanted": short.wanted,
         "applied": short.applied,
     }

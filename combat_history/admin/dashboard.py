@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,11 @@ from django.views.decorators.cache import never_cache
 
 from combat_history import counts, explain, svg
 from combat_history import dashboard as figures
-from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.export_views import ExportViews
 from combat_history.admin.rendering import visible
 from combat_history.admin.timeline import shown_duration
 from combat_history.dashboard import Latency, Snapshot, Span
+from combat_history.export import HISTORY
 from settlement_project import heartbeat
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ SOURCES = {
 
 KINDS = {"worker": _("worker"), "beat": _("beat")}
 
+LINKS = (
+    ("combathistory", "failures", _("Failed settlements")),
+    ("settlementdiscrepancy", "changelist", _("Discrepancies")),
+    ("rejectedpayload", "changelist", _("Rejected and conflicting documents")),
+    ("parkedoperation", "changelist", _("Parked operations")),
+    ("settlementcontrol", "changelist", _("Pause and resume settlement")),
+)
+"""Model, page of it, and its name."""
+
 CSS = ("combat-line-1", "combat-line-2", "combat-line-3")
 
 
@@ -70,7 +80,9 @@ class Share:
     url: str = ""
 
 
-class DashboardViews(BoundedAdmin):
+class DashboardViews(ExportViews):
+    export_table = HISTORY
+
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.dashboard_view)
         name = "combat_history_combathistory_dashboard"
@@ -103,10 +115,12 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "spans": [(s.value, label, s is span) for s, label in SPANS.items()],
         "renew_url": f"{reverse('admin:combat_history_combathistory_dashboard')}"
         f"?range={span}",
+        "links": list(_links(request)),
         "read_at": timezone.now(),
         "facts": list(_facts(seen, counted)),
         "charts": list(_charts(seen, counted)),
         "failures": _failures(seen),
+        "failures_url": reverse("admin:combat_history_combathistory_failures"),
         "lookups": _shares(_named(counted, counts.LOOKUP, SOURCES)),
         "outcomes": _shares(_named(counted, counts.COMBAT, explain.OUTCOMES)),
         "effects": _shares(
@@ -118,6 +132,13 @@ def context(request: HttpRequest) -> dict[str, Any]:
         ],
         "is_incomplete": None in (seen.settled, seen.counted, seen.failures),
     }
+
+
+def _links(request: HttpRequest) -> Iterator[tuple[str, str | _StrPromise]]:
+    """Where what waits for a person is, and how settlement is paused."""
+    for model, page, label in LINKS:
+        if request.user.has_perm(f"combat_history.view_{model}"):
+            yield reverse(f"admin:combat_history_{model}_{page}"), label
 
 
 def _facts(

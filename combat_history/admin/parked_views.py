@@ -120,17 +120,19 @@ class ParkedViews(BoundedAdmin):
         return self._selected(request, queryset, Action.DISCARD)
 
     def decision_view(self, request: HttpRequest, action: Action) -> HttpResponse:
+        if not request.user.has_perm(action.permission):
+            if request.method == "POST":
+                # Denied, and audited.
+                return self._decide(request, _pks(request.POST), action)
+            raise PermissionDenied
         if not self.has_view_permission(request):
             raise PermissionDenied
-        permitted = request.user.has_perm(action.permission)
         if request.method == "POST":
             pks = _pks(request.POST)
             form = ReasonForm(request.POST)
-            if not permitted or form.is_valid():
+            if form.is_valid():
                 return self._decide(request, pks, action)
             return self._confirmation(request, pks, form, action)
-        if not permitted:
-            raise PermissionDenied
         return self._confirmation(request, _pks(request.GET), ReasonForm(), action)
 
     def _selected(

@@ -151,7 +151,9 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
         return _fragment(request, _found(batch_id))
 
     def decide_view(self, request: HttpRequest, batch_id: UUID) -> HttpResponse:
-        if not self.has_view_permission(request):
+        # What somebody sends who may not is denied where it acts, and audited.
+        is_denied = request.method == "POST" and not request.user.has_perm(PERMISSION)
+        if not is_denied and not self.has_view_permission(request):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])

@@ -102,9 +102,11 @@ class ReplayViews(BatchViews):
         return self._confirmation(request, selected[:MAX_COMBATS], ReplayForm())
 
     def replay_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         permitted = self.has_replay_permission(request)
+        # What somebody sends who may not is denied where it acts, and audited.
+        is_denied = request.method == "POST" and not permitted
+        if not is_denied and not self.has_view_permission(request):
+            raise PermissionDenied
         if request.method == "POST":
             session_ids = _session_ids(request.POST)
             form = ReplayForm(request.POST)

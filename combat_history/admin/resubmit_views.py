@@ -86,11 +86,11 @@ class ResubmitViews(BoundedAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     def resubmit_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         if not request.user.has_perm(PERMISSION):
             if request.method == "POST":
-                return self._resubmit(request, pk)
+                return self._resubmit(request, pk)  # denied, and audited
+            raise PermissionDenied
+        if not self.has_view_permission(request):
             raise PermissionDenied
         try:
             row = RejectedPayload.objects.get(pk=pk)

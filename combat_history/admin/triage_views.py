@@ -126,12 +126,12 @@ class TriageViews(BoundedAdmin):
         return self.triage_page(request, targets, TriageForm())
 
     def triage_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         permitted = self.has_triage_permission(request)
+        # What somebody sends who may not is denied where it acts, and audited.
+        is_denied = not permitted and request.method == "POST"
+        if not is_denied and not (permitted and self.has_view_permission(request)):
+            raise PermissionDenied
         if request.method != "POST":
-            if not permitted:
-                raise PermissionDenied
             return HttpResponseRedirect(self.triage_back())
         targets = self.triage_targets(request)
         form = TriageForm(request.POST)

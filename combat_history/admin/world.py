@@ -13,12 +13,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.admin.base import (
-    SEARCH_BY_BOTH,
-    BoundedAdmin,
-    ReadOnlyAdmin,
-    column,
-)
+from combat_history.admin.audited_forms import AuditedForms
+from combat_history.admin.base import SEARCH_BY_BOTH, ReadOnlyAdmin, column
 from combat_history.admin.player import PlayerViews
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Character, InventoryItem
@@ -104,7 +100,7 @@ LABELS = {
 }
 
 
-class ItemTemplateAdmin(BoundedAdmin):
+class ItemTemplateAdmin(AuditedForms):
     """Added and changed by whoever may; deleted by nobody: history names the ids."""
 
     fields = ("id", "name", "name_en", "stackable", "max_durability")

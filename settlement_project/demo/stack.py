@@ -22,6 +22,8 @@ from typing import Self
 
 from django.conf import settings
 
+from settlement_project import heartbeat
+
 STOP_SECONDS = 10
 """For an orderly end, all children together; then kill -9."""
 
@@ -77,10 +79,11 @@ def web(port: int) -> Program:
 
 
 def flower(port: int, user: str, password: str) -> Program:
+    conf = settings.BASE_DIR / "ops" / "flower" / "flowerconfig.py"
     address = ("--address=127.0.0.1", f"--port={port}")
     return Program(
         "flower",
-        celery("flower", *address),
+        celery("flower", f"--conf={conf}", *address),
         "Visit me at",
         # Not on the command line, which every user of the machine can read.
         {"FLOWER_BASIC_AUTH": f"{user}:{password}"},
@@ -177,7 +180,11 @@ class _Child:
             self._process = subprocess.Popen(
                 [*_dies_with_us(), sys.executable, *self.program.arguments],
                 cwd=settings.BASE_DIR,
-                env={**os.environ, **self.program.environment},
+                env={
+                    heartbeat.FOLDER_VARIABLE: str(data_dir() / "heartbeats"),
+                    **os.environ,
+                    **self.program.environment,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

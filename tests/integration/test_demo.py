@@ -267,6 +267,13 @@ def test_run_serves_the_admin_and_flower_and_goes_on_until_ctrl_c(
     assert get(admin)[0] == 200
     assert get(f"{admin.removesuffix('admin/')}static/admin/css/base.css")[0] == 200
     assert get(f"{flower}api/tasks")[0] == 401
+    # Of ops/: what Flower shows it cannot change.
+    shutdown = f"{flower}api/worker/shutdown/celery"
+    assert get(shutdown, password, method="POST")[0] == 403
+    beating = {
+        file.name.partition(".")[0] for file in (arena.data / "heartbeats").iterdir()
+    }
+    assert beating == {"worker", "beat"}
     wait_until(lambda: shown_sessions(flower, password), "a combat in Flower")
     wait_until(lambda: arena.query("SELECT 1 FROM combat_history"), "it is settled")
 
@@ -298,8 +305,8 @@ def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
-def get(url: str, password: str = "") -> tuple[int, bytes]:
-    request = urllib.request.Request(url)
+def get(url: str, password: str = "", method: str = "GET") -> tuple[int, bytes]:
+    request = urllib.request.Request(url, method=method)
     if password:
         token = base64.b64encode(f"admin:{password}".encode()).decode()
         request.add_header("Authorization", f"Basic {token}")

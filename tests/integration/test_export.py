@@ -1,4 +1,4 @@
-"""The history as CSV and JSON lines: all that was asked for, once, in order."""
+"""History and audit as CSV and JSON lines: all that was asked for, once, in order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -16,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from combat_history import export
-from combat_history.models import Status
+from combat_history.models import AuditEntry, Status
 from tests.support import worker
 from tests.support.admin import add_combat, add_failed
 from tests.support.factories import HERO, make_document, new_session_id
@@ -116,10 +117,13 @@ def test_csv_is_read_back_by_its_heading() -> None:
     assert row["failure_code"] == ""
 
 
-@pytest.mark.parametrize("text", ['=HYPERLINK("x")', "+1", "-1", "@x", "\t=1"])
-def test_no_spreadsheet_runs_what_came_with_a_document(text: str) -> None:
+@pytest.mark.parametrize("text", ['=HYPERLINK("x")', "+1", "-1", "@x", "\t=1", "＝1"])
+@pytest.mark.parametrize("shape", [str, lambda text: [text]])
+def test_no_spreadsheet_runs_what_came_with_a_document(
+    text: str, shape: Callable[[str], object]
+) -> None:
     session_id = new_session_id()
-    meta = {"winner_team": text, "finish_reason": "victory", "end_timestamp": 1}
+    meta = {"winner_team": shape(text), "finish_reason": "victory", "end_timestamp": 1}
     add_combat(
         session_id=session_id,
         finished_at=START,
@@ -127,6 +131,41 @@ def test_no_spreadsheet_runs_what_came_with_a_document(text: str) -> None:
     )
     (row,) = csv.DictReader(StringIO(exported()))
     assert row["winner_team"] == f"'{text}"
+
+
+def add_entries(count: int) -> list[int]:
+    """One a day from START on."""
+    made = AuditEntry.objects.bulk_create(
+        AuditEntry(
+            at=START + timedelta(days=number),
+            actor_name="=anna",
+            verb="void",
+            target_type="combat",
+            target_id=str(number),
+            reason="a reason, with a comma",
+            before={"status": "failed"},
+            outcome="done",
+        )
+        for number in range(count)
+    )
+    return [entry.pk for entry in made]
+
+
+@pytest.mark.parametrize("page", [1, 2, 500])
+def test_the_audit_is_exported_too(monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    monkeypatch.setattr(export, "PAGE", page)
+    made = add_entries(5)
+    told = json_lines("--audit", "--since", "2026-01-02", "--until", "2026-01-05")
+    assert [entry["id"] for entry in told] == made[1:4]
+    assert told[0]["before"] == {"status": "failed"}
+    rows = list(csv.DictReader(StringIO(exported("--audit"))))
+    assert [int(row["id"]) for row in rows] == made
+    assert (rows[0]["actor_name"], rows[0]["reason"]) == (
+        "'=anna",
+        "a reason, with a comma",
+    )
+    assert json.loads(rows[0]["before"]) == {"status": "failed"}
+    assert rows[0]["after"] == ""
 
 
 def test_a_file_appears_whole_or_not_at_all(
@@ -179,9 +218,11 @@ def test_a_reader_may_stop_early() -> None:
         ("--character", "-1"),
         ("--character", str(2**63)),
         ("--format", "xml"),
+        ("--audit", "--status", "failed"),
+        ("--audit", "--character", "7"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(arguments: tuple[str, str]) -> None:
+def test_what_cannot_be_meant_is_refused(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
         exported(*arguments)
 
@@ -200,7 +241,8 @@ def test_each_page_is_read_by_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         cursor.execute("ANALYZE combat_history, combat_participants")
     rows_before = _tuples_read()
-    first = next(iter(export.lines(export.Selection(), export.Format.JSONL)))
+    combats = export.history(export.Selection())
+    first = next(iter(export.lines(combats, export.Format.JSONL)))
     assert first
     assert _tuples_read() - rows_before < 5000
 

@@ -1,4 +1,4 @@
-"""Write the history as CSV or JSON lines, to a file or to standard output.
+"""Write the history or the audit as CSV or JSON lines, to a file or standard output.
 
 A file appears only when it is whole. What begins with `=`, `+`, `-` or `@` gets an
 apostrophe in CSV, for spreadsheets run it otherwise.
@@ -19,31 +19,30 @@ from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from combat_history.export import Format, Selection, lines
+from combat_history.export import Format, Selection, Source, audit_log, history, lines
 from combat_history.models import Status
 from persistence.payload import MAX_BIGINT
 
 
 class Command(BaseCommand):
-    help = "Export the combat history, oldest first, in constant memory."
+    help = "Export the combat history or the audit, oldest first, in constant memory."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=list(Format), default=Format.CSV)
-        parser.add_argument("--since", type=_moment, help="finished at or after")
-        parser.add_argument("--until", type=_moment, help="finished before")
+        parser.add_argument(
+            "--audit", action="store_true", help="the audit instead of the combats"
+        )
+        parser.add_argument(
+            "--since", type=_moment, help="finished or done at or after"
+        )
+        parser.add_argument("--until", type=_moment, help="finished or done before")
         parser.add_argument("--status", choices=Status.values)
         parser.add_argument("--character", type=_character)
         parser.add_argument("--output", type=Path, help="default: standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        selection = Selection(
-            options["since"],
-            options["until"],
-            options["status"],
-            options["character"],
-        )
-        told = lines(selection, Format(options["format"]))
+        told = lines(_source(options), Format(options["format"]))
         try:
             if options["output"] is None:
                 self._print(told)
@@ -60,6 +59,16 @@ class Command(BaseCommand):
         except BrokenPipeError:
             # Whoever read it has seen enough; Python would complain at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _source(options: dict[str, Any]) -> Source:
+    times = options["since"], options["until"]
+    of_combats = options["status"], options["character"]
+    if not options["audit"]:
+        return history(Selection(*times, *of_combats))
+    if of_combats != (None, None):
+        raise CommandError("--status and --character are of combats, not of the audit")
+    return audit_log(*times)
 
 
 def _write(path: Path, told: Iterable[str]) -> int:

@@ -130,6 +130,23 @@ def test_failures_link_to_their_combats(client: Client) -> None:
     assert SCRIPT not in page
 
 
+def test_what_waits_for_a_person_is_one_click_away(
+    client: Client, viewer: User
+) -> None:
+    base = "/admin/combat_history/"
+    pages = ["combathistory/failures", "settlementdiscrepancy", "rejectedpayload"]
+    pages += ["parkedoperation", "settlementcontrol"]
+    page = body(client, INDEX)
+    for name in pages:
+        assert f'<a href="{base}{name}/">' in page
+    heading = f'<h3><a href="{base}combathistory/failures/">Failures by cause</a></h3>'
+    assert heading in page
+    viewer.user_permissions.remove(
+        Permission.objects.get(codename="view_settlementcontrol")
+    )
+    assert f"{base}settlementcontrol/" not in body(logged_in(viewer), INDEX)
+
+
 def test_what_leaves_no_row_is_counted(client: Client) -> None:
     for name, number in {
         "combat.duplicate": 11,

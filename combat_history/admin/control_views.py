@@ -1,0 +1,117 @@
+"""The page on which settlement is paused, drained and resumed.
+
+A GET shows; `combat_history.control` acts, and checks the permission again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import Error
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from combat_history import audit, control
+from combat_history.admin.action_views import ReasonForm
+from combat_history.admin.base import ReadOnlyAdmin
+from combat_history.control import Mode
+from combat_history.models import AuditEntry
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.utils.functional import _StrPromise
+
+NAME = "combat_history_settlementcontrol_changelist"
+TEMPLATE = "admin/combat_history/control.html"
+TARGET = "settlement"
+"""Type and id of it in the audit."""
+
+MAX_EARLIER = 10
+
+BUTTONS: dict[Mode, str | _StrPromise] = {
+    Mode.RUNNING: _("Resume"),
+    Mode.DRAINING: _("Drain"),
+    Mode.PAUSED: _("Pause"),
+}
+MEANINGS: dict[Mode, str | _StrPromise] = {
+    Mode.RUNNING: _("Settle what waits, and all that comes."),
+    Mode.DRAINING: _("Settle what was accepted before now, then pause by itself."),
+    Mode.PAUSED: _(
+        "Settle nothing. Workers end the batch they are at; combats are accepted and "
+        "wait in Redis, replays wait with them."
+    ),
+}
+
+
+class ControlForm(ReasonForm):
+    mode = forms.ChoiceField(
+        choices=[(mode.value, label) for mode, label in BUTTONS.items()]
+    )
+    confirmed = forms.BooleanField(
+        label=_("Yes, this is for the whole game and for everybody in it.")
+    )
+
+
+class SettlementControlAdmin(ReadOnlyAdmin):
+    """Not a list: one page about the one row there may be."""
+
+    def get_urls(self) -> list[URLPattern]:
+        return [path("", self.admin_site.admin_view(self.control_view), name=NAME)]
+
+    def control_view(self, request: HttpRequest) -> HttpResponse:
+        form = ControlForm(request.POST if request.method == "POST" else None)
+        may_act = request.user.has_perm(control.PERMISSION)
+        if request.method == "POST" and (not may_act or form.is_valid()):
+            return self._set_mode(request)
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        state = control.read()
+        others = [mode for mode in BUTTONS if mode is not state.mode]
+        earlier = AuditEntry.objects.filter(target_type=TARGET, target_id=TARGET)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Pause and resume settlement"),
+            "opts": self.opts,
+            "media": self.media,
+            "state": state,
+            "meaning": MEANINGS[state.mode],
+            "form": form,
+            "offered": [
+                (mode.value, BUTTONS[mode], MEANINGS[mode])
+                for mode in others
+                if may_act
+            ],
+            "earlier": earlier.order_by("-id")[:MAX_EARLIER],
+        }
+        return TemplateResponse(request, TEMPLATE, context)
+
+    def _set_mode(self, request: HttpRequest) -> HttpResponse:
+        actor = cast("User", request.user)  # admin_view lets in nobody else
+        asked = request.POST.get("mode", "")
+        # Of somebody who may not, whatever was asked for is denied.
+        mode = Mode(asked) if asked in Mode.values else Mode.PAUSED
+        reason = request.POST.get("reason", "")
+        try:
+            is_new = control.set_mode_as(actor, mode, reason=reason)
+        except (Error, ValueError) as error:
+            verb = control.VERBS[mode]
+            audit.record_failure(actor, verb, TARGET, [TARGET], reason, error)
+            text = gettext("Nothing was changed: %s")
+            self.message_user(request, text % error, messages.ERROR)
+        else:
+            self._tell(request, mode, is_new)
+        return HttpResponseRedirect(reverse(f"admin:{NAME}"))
+
+    def _tell(self, request: HttpRequest, mode: Mode, is_new: bool) -> None:
+        if is_new:
+            text = gettext("Settlement is now: %s.")
+            self.message_user(request, text % mode.label, messages.SUCCESS)
+        else:
+            text = gettext("Nothing was changed: settlement was %s already.")
+            self.message_user(request, text % mode.label, messages.WARNING)

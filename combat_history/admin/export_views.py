@@ -1,0 +1,143 @@
+"""Export of a list as it is filtered: CSV or JSON lines, streamed.
+
+A GET shows what would be exported; a POST, with a reason, is audited and streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from asgiref.sync import sync_to_async
+from django import forms
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+
+from combat_history import audit
+from combat_history.admin.action_views import ReasonForm
+from combat_history.admin.base import BoundedAdmin
+from combat_history.audit import Act, Outcome
+from combat_history.export import Format, Source, Table, lines
+from combat_history.paginator import MAX_ROWS
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+TEMPLATE = "admin/combat_history/export.html"
+VERB = "export"
+TARGET = "table"
+
+CHUNK_CHARACTERS = 64 * 1024
+"""Sent at a time, and fetched by one change of threads."""
+
+CONTENT_TYPES = {
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.JSONL: "application/x-ndjson; charset=utf-8",
+}
+
+
+class ExportForm(ReasonForm):
+    format = forms.ChoiceField(
+        label=_("Format"),
+        choices=[
+            (Format.CSV.value, _("CSV, for spreadsheets")),
+            (Format.JSONL.value, _("JSON lines, whole")),
+        ],
+    )
+
+
+class ExportViews(BoundedAdmin):
+    """Who may view the list may export it."""
+
+    export_table: ClassVar[Table]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(never_cache(self.export_view))
+        return [path("export/", view, name=self._export_name()), *super().get_urls()]
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        form = ExportForm(request.POST if request.method == "POST" else None)
+        if not self.has_view_permission(request):
+            if request.method == "POST":
+                actor = cast("User", request.user)  # admin_view lets in nobody else
+                reason = request.POST.get("reason", "")
+                audit.deny(actor, VERB, TARGET, [self.export_table.name], reason)
+            raise PermissionDenied
+        source, count = self._source(request)
+        if request.method == "POST" and form.is_valid():
+            return self._export(request, source, form.cleaned_data)
+        meta = self.opts
+        back_url = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+        asked = request.GET.urlencode()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Export"),
+            "opts": meta,
+            "media": self.media,
+            "form": form,
+            "count": f"{count}+" if count == MAX_ROWS else count,
+            "filters": [
+                (name, ", ".join(values)) for name, values in request.GET.lists()
+            ],
+            "back_url": f"{back_url}?{asked}" if asked else back_url,
+        }
+        return TemplateResponse(request, TEMPLATE, context)
+
+    def _source(self, request: HttpRequest) -> tuple[Source, int]:
+        """The list's rows in the list's order, and how many it tells."""
+        try:
+            shown = self.get_changelist_instance(request)
+        except IncorrectLookupParameters as error:
+            raise BadRequest(str(error)) from None
+        order = shown.get_ordering(request, shown.queryset)
+        source = Source(self.export_table, shown.queryset, tuple(map(str, order)))
+        return source, shown.result_count
+
+    def _export(
+        self, request: HttpRequest, source: Source, asked: dict[str, Any]
+    ) -> HttpResponseBase:
+        actor = cast("User", request.user)  # admin_view lets in nobody else
+        form = Format(asked["format"])
+        table = source.table.name
+        told = {"format": form, "filters": dict(request.GET.lists())}
+        audit.record(
+            actor, VERB, TARGET, [Act(table, Outcome.DONE, after=told)], asked["reason"]
+        )
+        parts = _chunks(lines(source, form))
+        # What is iterated over in step would be read to its end before a byte is sent.
+        is_async = isinstance(request, ASGIRequest)
+        name = f"{table}-{timezone.now():%Y%m%dT%H%M%SZ}.{form}"
+        return StreamingHttpResponse(
+            _from_thread(parts) if is_async else parts,
+            content_type=CONTENT_TYPES[form],
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    def _export_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_export"
+
+
+def _chunks(told: Iterable[str]) -> Iterator[bytes]:
+    gathered: list[str] = []
+    size = 0
+    for line in told:
+        gathered.append(line)
+        size += len(line)
+        if size >= CHUNK_CHARACTERS:
+            yield "".join(gathered).encode()
+            gathered, size = [], 0
+    yield "".join(gathered).encode()
+
+
+async def _from_thread(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Each is made, by the request's own thread, when the one before was taken."""
+    while (part := await sync_to_async(lambda: next(parts, None))()) is not None:
+        yield part

@@ -1,0 +1,1 @@
+"""The admin as people meet it: uvicorn, a worker, and Debian's Chromium."""

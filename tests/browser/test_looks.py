@@ -1,0 +1,84 @@
+"""The main pages over a living world: readable in light and dark, Russian and English.
+
+With `--pictures` they are photographed for the README.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import expect
+
+from combat_history.models import CombatHistory
+from tests.browser import living
+from tests.browser.conftest import Visit
+from tests.browser.pictures import Album
+from tests.conftest import Settle
+from tests.support.admin import LIST_URL
+from tests.support.factories import make_document
+
+WEAK_CONTRASTS = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def lived(settle_here: Settle) -> dict[str, str]:
+    """The address of each main page."""
+    living.live(settle_here)
+    history = CombatHistory.objects.order_by("-finished_at")
+    won = history.filter(result_payload__meta__finish_reason="victory")
+    settled = won.filter(participant_ids__len=2, settlement_status="processed")[0].pk
+    failed = history.filter(failure_code="unknown_item")[0]
+    (player, *_) = failed.participant_ids
+    return {
+        "dashboard": "/admin/",
+        "combats": LIST_URL,
+        "combat": f"{LIST_URL}{settled}/change/",
+        "replay-viewer": f"{LIST_URL}{settled}/replay-log/",
+        "failed": f"{LIST_URL}{failed.pk}/change/",
+        "preview": f"{LIST_URL}{failed.pk}/preview/",
+        "undo": f"{LIST_URL}{settled}/compensate/",
+        "failed-settlements": f"{LIST_URL}failures/",
+        "player": f"/admin/combat_history/character/{player}/change/",
+    }
+
+
+def test_pages_are_readable_light_in_english_and_dark_in_russian(
+    visit: Visit, lived: dict[str, str], game_admin: User, album: Album
+) -> None:
+    weak: dict[str, list[str]] = {}
+    headings: dict[str, dict[str, list[str]]] = {"en": {}, "ru": {}}
+    for language, scheme in (("en", "light"), ("ru", "dark")):
+        visitor = visit(game_admin, locale=language, color_scheme=scheme)
+        for name, path in lived.items():
+            page = visitor.open(path)
+            titles = page.locator("#content > h1, #content-main h2")
+            headings[language][name] = titles.all_inner_texts()
+            assert page.locator("html").get_attribute("lang") == language
+            if found := page.evaluate(WEAK_CONTRASTS):
+                weak[f"{name}, {scheme}"] = found
+            album.take(page, f"{name}-{language}")
+    assert weak == {}
+    for name in lived:
+        english, russian = headings["en"][name], headings["ru"][name]
+        assert len(english) == len(russian) > 0
+        assert not set(english) & set(russian), name
+
+
+def test_the_dashboard_renews_itself(
+    visit: Visit, settle_here: Settle, game_admin: User
+) -> None:
+    visitor = visit(game_admin)
+    visitor.page.clock.install()
+    page = visitor.open("/admin/")
+    settled = page.locator(".combat-facts div", has_text="settled").first.locator("dd")
+    expect(settled).to_have_text("0")
+    expect(page.locator("svg.combat-chart")).to_have_count(3)
+    settle_here(make_document())
+
+    page.clock.run_for(6_000)
+
+    expect(settled).to_have_text("1")
+    assert page.locator(".combat-stale").is_hidden()
+    assert visitor.page.url.endswith("/admin/")
