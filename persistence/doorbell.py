@@ -56,8 +56,10 @@ class Doorbell:
         while True:
             self._pressed.wait()
             self._pressed.clear()
+            # Asked first: what was pressed before the close is then among the taken.
+            is_last = self._closing
             self._send(self._take())
-            if self._closing:
+            if is_last:
                 return
 
     def _take(self) -> list[Message]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
 import redis
+from django.conf import settings
 
 from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
@@ -30,6 +33,7 @@ from tests.support.factories import (
     make_participant,
     new_session_id,
 )
+from tests.support.proxy import proxy_to
 from tests.support.waiting import wait_until
 
 RIVAL = 102
@@ -159,6 +163,26 @@ def test_a_dispatch_is_noted_before_it_rings(
     assert intents(redis_client) == {f"{scope}:101"}
     wait_until(lambda: messages(redis_client), "the ring is sent")
     assert messages(redis_client) == [("task_sync_state", [scope, 101])]
+
+
+def test_a_close_sends_what_was_asked_while_a_ring_was_under_way(
+    redis_client: redis.Redis,
+) -> None:
+    address = urlsplit(settings.BROKER_URL)
+    with proxy_to(address.hostname or "", address.port or 0) as slow:
+        broker = address._replace(netloc=f"127.0.0.1:{slow.port}").geturl()
+        engine = SyncDispatcher(settings.REDIS_URL, broker)
+        slow.pause()
+        engine.dispatch_sync(SyncScope.VITALS, char_id=HERO)
+        wait_until(lambda: slow.is_used, "the first ring is under way")
+        engine.dispatch_sync(SyncScope.SCENARIO, char_id=HERO)
+        threading.Timer(0.2, slow.resume).start()
+        engine.close()
+
+    assert sorted(messages(redis_client)) == [
+        ("task_sync_state", ["scenario", HERO]),
+        ("task_sync_state", ["vitals", HERO]),
+    ]
 
 
 def test_the_seeds_short_name_of_the_combat_scope() -> None:

@@ -44,6 +44,11 @@ class Proxy:
         port: int = self._listener.getsockname()[1]
         return port
 
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._links)
+
     def cut(self) -> None:
         """Close every connection now; new ones are welcome."""
         with self._lock:
