@@ -12,19 +12,22 @@ import statistics
 import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
 
 from benchmarks import admin_world, world
 from benchmarks.errors import BenchmarkError
 from benchmarks.servers import WORLD_DATABASE, Servers, opened
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
     from django.test import Client
 
 ROUNDS = 7
 LIMIT_MS = 300
 
-LIST = "/admin/combat_history/combathistory/"
-PLAYER = "/admin/combat_history/character/"
+ADMIN = "/admin/combat_history/"
+LIST = f"{ADMIN}combathistory/"
+PLAYER = f"{ADMIN}character/"
 
 
 class Page(NamedTuple):
@@ -63,22 +66,18 @@ def _measure(servers: Servers, combats: int) -> list[Timing]:
     import django
 
     django.setup()
-    from django.db import connections
-
-    try:
-        client = _operator()
-        return [_timed(client, page) for page in _pages()]
-    finally:
-        connections.close_all()
-
-
-def _operator() -> Client:
     from django.contrib.auth.models import User
+    from django.db import connections
     from django.test import Client
 
-    client = Client(SERVER_NAME="localhost", headers={"accept-language": "ru"})
-    client.force_login(User.objects.create_superuser("operator"))
-    return client
+    try:
+        operator = User.objects.create_superuser("operator")
+        pages = [*_pages(), *_pages_of_actions(operator)]
+        client = Client(SERVER_NAME="localhost", headers={"accept-language": "ru"})
+        client.force_login(operator)
+        return [_timed(client, page) for page in pages]
+    finally:
+        connections.close_all()
 
 
 def _pages() -> list[Page]:
@@ -134,9 +133,44 @@ def _pages() -> list[Page]:
             Page(f"dashboard, {span}", f"/admin/?range={span}")
             for span in ("hour", "day", "week")
         ),
-        Page(
-            "ledger of a player", f"{LIST.replace('combathistory', 'ledgerline')}?q=1"
+        Page("ledger of a player", f"{ADMIN}ledgerline/?q=1"),
+        Page("discrepancies", f"{ADMIN}settlementdiscrepancy/"),
+        Page("rejected payloads", f"{ADMIN}rejectedpayload/"),
+        Page("parked operations", f"{ADMIN}parkedoperation/"),
+        Page("audit", f"{ADMIN}auditentry/"),
+        Page("audit of a combat", f"{ADMIN}auditentry/?q={oldest.pk}"),
+        Page("failed settlements", f"{LIST}failures/"),
+        Page("a group of failures", f"{LIST}failures/group/?code=poison"),
+        Page("pause and resume", f"{ADMIN}settlementcontrol/"),
+        Page("export of the history", f"{LIST}export/"),
+    ]
+
+
+def _pages_of_actions(operator: User) -> list[Page]:
+    from combat_history.actions import replay_batch
+    from combat_history.models import CombatHistory, Status
+
+    failed = CombatHistory.objects.filter(settlement_status=Status.FAILED)
+    one = failed.order_by("-received_at")[0].pk
+    settled = CombatHistory.objects.filter(settlement_status=Status.PROCESSED)
+    batch_id = uuid4()
+    replay_batch.create(
+        failed.filter(failure_code="out_of_range"),
+        {"kind": "list", "list": ""},
+        batch_id=batch_id,
+        actor=operator,
+        reason="a batch to look at",
+    )
+    return [
+        *(
+            Page(f"{verb} a failed one", f"{LIST}{one}/{verb}/")
+            for verb in ("preview", "correct", "void")
         ),
+        Page("undo", f"{LIST}{settled.order_by('-received_at')[0].pk}/compensate/"),
+        Page("replay of a group", f"{LIST}replay/batch/?code=poison"),
+        Page("replay of all that failed", f"{LIST}replay/batch/?list=status%3Dfailed"),
+        Page("a replay batch", f"{ADMIN}replaybatch/{batch_id}/change/"),
+        Page("replay batches", f"{ADMIN}replaybatch/"),
     ]
 
 

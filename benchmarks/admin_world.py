@@ -1,8 +1,8 @@
 """A long history for the admin's pages: combats of a month, written set-based.
 
 Rows lie in the order in which they were settled, as they do in a live table. One
-player has fought a twentieth of all fights; one combat in 200 failed. Needs the
-characters of `benchmarks.world`.
+player has fought a twentieth of all fights; one combat in 200 failed; a fifth has an
+audit entry. Needs the characters of `benchmarks.world`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SELECT session_id, ARRAY[first, second], finished_at, status,
     CASE WHEN status = 'processed'
          THEN finished_at + interval '1 second' + random() * interval '40 ms' END,
     CASE WHEN status = 'failed' THEN
-        (ARRAY['unknown_item', 'invalid_payload', 'out_of_range', 'poison'])[1 + i % 4]
+        (ARRAY['unknown_item', 'invalid_payload', 'out_of_range', 'poison'])[1 + i / 200 % 4]
     END,
     CASE WHEN status = 'failed' THEN 'loot of character is not in the catalogue' END
 FROM planned ORDER BY i
@@ -97,6 +97,31 @@ SELECT session_id, finished_at, finished_at + interval '20 ms', 'worker:1', 'fai
 FROM planned WHERE status = 'failed' ORDER BY i
 """
 
+REJECTED = """
+INSERT INTO rejected_payloads (raw, payload_sha256, code, errors, received_at)
+SELECT convert_to(repeat(md5(i::text), 20), 'UTF8'), md5(i::text) || md5(i::text),
+    'invalid_json', '[{"path": "", "message": "no JSON"}]',
+    now() - i * interval '1 minute'
+FROM generate_series(1, 20000) AS i
+"""
+
+PARKED = f"""
+INSERT INTO parked_operations
+    (scope, character_id, op_id, operation, code, detail, parked_at)
+SELECT 'inventory', 1 + i % {CHARACTERS}, 'op-' || i,
+    jsonb_build_object('op_id', 'op-' || i, 'op', 'unequip', 'inventory_id', i),
+    'unknown_item', 'no such row', now() - i * interval '1 minute'
+FROM generate_series(1, 20000) AS i
+"""
+
+AUDIT = """
+INSERT INTO audit_log
+    (at, actor_id, actor_name, verb, target_type, target_id, reason, outcome, detail)
+SELECT finished_at + interval '1 hour', 1, 'admin-' || i % 20, 'replay', 'combat',
+    session_id::text, 'the catalogue was completed', 'done', 'was failed (poison)'
+FROM planned WHERE i % 5 = 0 ORDER BY i
+"""
+
 MINUTES = """
 INSERT INTO minute_counts (minute, name, process, count)
 SELECT minute, name, 'worker:' || process, 20 + (extract(minute FROM minute))::int
@@ -114,7 +139,7 @@ def fill(connection: psycopg.Connection, combats: int) -> None:
     connection.execute("ANALYZE planned")
     for statement in (
         *(HISTORY, PARTICIPANTS, LEDGER),
-        *(DISCREPANCIES, ATTEMPTS, MINUTES),
+        *(DISCREPANCIES, ATTEMPTS, REJECTED, PARKED, AUDIT, MINUTES),
     ):
         connection.execute(statement)
     connection.execute("VACUUM (ANALYZE)")
