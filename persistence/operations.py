@@ -178,7 +178,11 @@ def reservable_rows(operation: Operation) -> list[int]:
     """Inventory ids that it is refused for while a fight holds them."""
     if isinstance(operation, SetDurability):
         return []
-    return [row for row in named_rows(operation) if isinstance(row, int)]
+    if isinstance(operation, Merge):  # what it joins only gains
+        named: list[int | str] = [operation.inventory_id]
+    else:
+        named = named_rows(operation)
+    return [row for row in named if isinstance(row, int)]
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -235,7 +235,7 @@ class _Act:
 
     def merge(self, operation: Merge) -> None:
         row = self.bag.free_row(operation.inventory_id)
-        into = self.bag.free_row(operation.into)
+        into = self.bag.row(operation.into)  # a fight's belt may grow, not shrink
         template = self.bag.template(row.item_template_id)
         if into.item_template_id != template.id:
             reason = f"{template.id!r} and {into.item_template_id!r} are not the same"

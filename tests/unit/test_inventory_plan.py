@@ -128,6 +128,15 @@ def test_an_operation_changes_exactly_this(
     assert {m["op_id"] for m in found.movements} == ({"a"} if changed else set())
 
 
+def test_a_merge_may_join_what_a_fight_holds() -> None:
+    held = row(6, HIDE, quantity=2, reserved_session_id=FIGHT)
+    found = inventory(held, row(9, HIDE, quantity=3))
+
+    found.save(op("a", "merge", inventory_id=9, into=6))
+
+    assert seen(found) == {6: (5, None, None)}
+
+
 @pytest.mark.parametrize(
     ("document", "code"),
     [
@@ -152,7 +161,6 @@ def test_an_operation_changes_exactly_this(
         (op("a", "move", inventory_id=6, slot="cloak"), "item_reserved"),
         (op("a", "split", inventory_id=6, qty=1), "item_reserved"),
         (op("a", "merge", inventory_id=6, into=2), "item_reserved"),
-        (op("a", "merge", inventory_id=2, into=6), "item_reserved"),
         (op("a", "equip", inventory_id=4, slot="main_hand"), "slot_taken"),
         (op("a", "move", inventory_id=1, slot="main_hand"), "slot_taken"),
         (op("a", "equip", inventory_id=1, slot="belt_2"), "not_allowed"),
