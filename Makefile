@@ -24,8 +24,7 @@ run: $(VENV)/installed  ## The same stack, endless, with admin and Flower
 	@$(BIN)/python manage.py run
 
 test: $(VENV)/installed $(ENGINE_VENV)/installed $(BOT_VENV)/installed  ## All tests but those in a browser
-	@echo "Every test but tests/browser; those need Chromium: make test-browser"
-	$(BIN)/python -m pytest --ignore=tests/browser $(ARGS)
+	$(BIN)/python -m tests $(ARGS)
 
 test-browser: $(VENV)/installed-browser  ## The admin in a real Chromium, which apt-get installs where it may
 	@command -v chromium >/dev/null || $(INSTALL_CHROMIUM) \

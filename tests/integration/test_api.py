@@ -13,6 +13,7 @@ import pytest
 from pytest_django import Settings
 
 from tests.support.api import (
+    NOBODYS,
     OTHER_TOKEN,
     TOKEN,
     get,
@@ -27,10 +28,10 @@ pytestmark = pytest.mark.usefixtures("world", "api")
 
 PATHS = [
     ("POST", "/api/combats"),
-    ("GET", result_path(uuid4())),
+    ("GET", result_path(NOBODYS)),
     ("GET", f"/api/characters/{HERO}/combats"),
     ("GET", f"/api/characters/{HERO}/belt"),
-    ("POST", f"/api/combats/{uuid4()}/belts"),
+    ("POST", f"/api/combats/{NOBODYS}/belts"),
 ]
 
 

@@ -20,6 +20,7 @@ from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.api import (
     NOBODY_LISTENS,
+    NOBODYS,
     OTHER_TOKEN,
     TOKEN,
     get,
@@ -149,12 +150,12 @@ def test_fight_of_others_and_no_fight_get_the_same_answer(settled: UUID) -> None
     ("path", "parameter"),
     [
         ("/api/combats/attack/result?char_id=1", "session_id"),
-        (f"/api/combats/{uuid4()}/result", "char_id"),
-        (result_path(uuid4(), "me"), "char_id"),
-        (result_path(uuid4(), 0), "char_id"),
-        (result_path(uuid4(), "-101"), "char_id"),
-        (result_path(uuid4(), 2**63), "char_id"),
-        (result_path(uuid4(), "9" * 5000), "char_id"),
+        (f"/api/combats/{NOBODYS}/result", "char_id"),
+        (result_path(NOBODYS, "me"), "char_id"),
+        (result_path(NOBODYS, 0), "char_id"),
+        (result_path(NOBODYS, "-101"), "char_id"),
+        (result_path(NOBODYS, 2**63), "char_id"),
+        (result_path(NOBODYS, "9" * 5000), "char_id"),
         ("/api/characters/hero/combats", "character_id"),
         ("/api/characters/0/belt", "character_id"),
         (f"/api/characters/{HERO}/combats?limit=0", "limit"),

@@ -19,6 +19,9 @@ from tests.support.factories import HERO
 TOKEN, OTHER_TOKEN = "an-engine's-own-token", "a-bot's-own-token"
 """Both are good while the fixture `api` is in use."""
 
+NOBODYS = UUID("0197a000-0000-7000-8000-000000000000")
+"""Of a fight that there never was; the same in every process that runs tests."""
+
 NOBODY_LISTENS = "redis://127.0.0.1:1/0"
 
 
