@@ -22,8 +22,10 @@ LEFT_OUT = "tests/browser"
 def main(options: Sequence[str]) -> int:
     pytest = [sys.executable, "-m", "pytest", *options]
     ignored = [f"--ignore={path}" for path in (*WAITING, LEFT_OUT)]
-    print(f"Every test but {LEFT_OUT}; those need Chromium: make test-browser")
-    print(f"{' and '.join(WAITING)} run beside the others and are shown at the end.")
+    sys.stdout.write(
+        f"Every test but {LEFT_OUT}; those need Chromium: make test-browser\n"
+        f"{' and '.join(WAITING)} run beside the others and are shown at the end.\n"
+    )
     sys.stdout.flush()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as told:
         with subprocess.Popen(
