@@ -12,6 +12,7 @@ from combat_history import belts
 from persistence import belt_containers, intents
 from persistence.ids import parse_session_id
 from persistence.redis_keys import BELTS
+from persistence.transactions import renew_connection
 from persistence.transience import Transience, transience
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def assemble_belts(session_id: str) -> None:
     that is over needs no belts.
     """
     combat = parse_session_id(session_id)
-    connection.close_if_unusable_or_obsolete()
+    renew_connection()
     noted = intents.note(BELTS, combat)
     char_ids = belt_containers.fighters(combat)
     if char_ids is not None:

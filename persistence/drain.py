@@ -29,7 +29,7 @@ from persistence.protocols import Delivery, Outcome, Verdict
 from persistence.savers import combat_attempts as attempts
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.savers.combat_sql import Row
-from persistence.transactions import open_cursor
+from persistence.transactions import open_cursor, renew_connection
 from persistence.transience import Transience, transience
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def settle_entries(entries: Sequence[Entry], started: float) -> bool:
 
 def check_connection() -> None:
     """Start on a connection that works; take back the tries still owed to it."""
-    connection.close_if_unusable_or_obsolete()
+    renew_connection()
     while _uncounted:
         with open_saver() as (_, cursor):
             cursor.execute(attempts.UNCOUNT_TRY, [_uncounted[-1].session_id])

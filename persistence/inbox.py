@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import redis
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery.signals import task_failure
 from django.conf import settings
+from redis.maint_notifications import MaintNotificationsConfig
 
 from persistence import redis_keys, scripts
 from persistence.handoff import Handoff, Receipt, answer
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from redis.commands.core import Script
 
 logger = logging.getLogger(__name__)
+
+NO_PUSHES = MaintNotificationsConfig(enabled=False)
+"""Expecting pushes, redis-py would not look for a forgotten answer on a connection."""
 
 MAX_CLAIM_BYTES = 8 * 1024 * 1024
 """Documents of one claim: a hundred of a megabyte each would outlive the time limit."""
@@ -46,8 +52,20 @@ class Entry:
 def client() -> redis.Redis:
     """The process's own client: made lazily, after the pool has forked."""
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2
+        settings.REDIS_URL,
+        socket_timeout=5,
+        socket_connect_timeout=2,
+        maint_notifications_config=NO_PUSHES,
     )
+
+
+@task_failure.connect
+def hang_up_where_time_ran_out(
+    exception: BaseException | None = None, **_: object
+) -> None:
+    """An answer that nobody waited for would be taken for that to the next command."""
+    if isinstance(exception, SoftTimeLimitExceeded):
+        client().connection_pool.disconnect()
 
 
 @cache

@@ -1,10 +1,11 @@
-"""How a task request shows itself in events, logs and Flower: ids, never loot."""
+"""Task requests as the worker's main process holds them: small, and without loot."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+from celery import Task
 from celery.worker.request import Request
 
 _SESSION_ID = re.compile(r'"session_id"\s*:\s*"([\w-]{22,36})"')
@@ -12,7 +13,25 @@ _ID = re.compile(r"[\w-]{22,36}")
 _UNKNOWN = "no session id"
 
 
-class ReadableRequest(Request):
+class LeanRequest(Request):
+    """Takes no arguments along to the pool, which reads them from the message's body.
+
+    Pickled along, a document nested some hundred levels deep would end the worker, and
+    the next one that gets the message.
+    """
+
+    @property
+    def request_dict(self) -> dict[str, Any]:
+        return {**super().request_dict, "args": (), "kwargs": {}}
+
+
+class LeanTask(Task[Any, Any]):
+    """The base of every task of this application."""
+
+    Request = "persistence.requests:LeanRequest"
+
+
+class ReadableRequest(LeanRequest):
     """Shows the session id in place of what the sender made of the arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -20,7 +39,11 @@ class ReadableRequest(Request):
         payload = self.args[0] if self.args else self.kwargs.get("payload")
         self._argsrepr = f"({_shown(payload)},)"
         self._kwargsrepr = "{}"
-        self.request_dict.update(argsrepr=self._argsrepr, kwargsrepr="{}")
+
+    @property
+    def request_dict(self) -> dict[str, Any]:
+        shown = {"argsrepr": self._argsrepr, "kwargsrepr": self._kwargsrepr}
+        return {**super().request_dict, **shown}
 
 
 def _shown(payload: object) -> str:

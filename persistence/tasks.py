@@ -30,6 +30,7 @@ from persistence.handoff import unchecked
 from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.combat_saver import CombatStateSaver
+from persistence.transactions import renew_connection
 
 logger = logging.getLogger(__name__)
 
@@ -49,18 +50,22 @@ class CombatTask(Task[Any, Any]):
     max_retries=3,  # bounds redelivery after a lost worker
     default_retry_delay=1,
 )
-def settle_combat(payload: Document | str | None = None) -> None:
+def settle_combat(
+    payload: Document | str | None = None, *more: object, **unknown: object
+) -> None:
     """Record one combat result in the inbox, then drain one batch.
 
     Accepts the document as dict or JSON text. What cannot become a history row ends in
-    `rejected_payloads`, a message without any document too. Any number of deliveries
-    settles once.
+    `rejected_payloads`, a message without a document or with more than one argument
+    too. Any number of deliveries settles once.
     """
     started = time.monotonic()
+    # A list is refused, and kept as it is.
+    given: Any = [payload, *more, unknown] if more or unknown else payload
     try:
-        handoff = unchecked(payload, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
+        handoff = unchecked(given, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
     except PayloadInvalid as error:
-        _keep(partial(_reject, payload=payload, error=error))
+        _keep(partial(_reject, payload=given, error=error))
         return
     try:
         _, rung = inbox.record(handoff)
@@ -172,7 +177,7 @@ def look_for_leftovers(**_: object) -> None:
 
 def _keep(write: Callable[[CombatStateSaver], object]) -> None:
     """Write what only PostgreSQL can keep; the message waits until it can."""
-    connection.close_if_unusable_or_obsolete()
+    renew_connection()
     try:
         with drain.open_saver() as (saver, _):
             write(saver)
@@ -183,9 +188,7 @@ def _keep(write: Callable[[CombatStateSaver], object]) -> None:
         ) from error
 
 
-def _reject(
-    saver: CombatStateSaver, payload: Document | str | None, error: PayloadInvalid
-) -> None:
+def _reject(saver: CombatStateSaver, payload: object, error: PayloadInvalid) -> None:
     saver.reject_unidentified(_bytes(payload), error)
     counts.count(f"{counts.COMBAT}{Outcome.REJECTED}")
     logger.error(

@@ -41,6 +41,12 @@ def open_cursor() -> Iterator[psycopg.Cursor[Row]]:
         discard_wreck()
 
 
+def renew_connection() -> None:
+    """Start on a connection that works; inside a transaction it is what it is."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
 @task_prerun.connect
 def discard_wreck(**_: object) -> None:
     """Forget a connection that an interrupted transaction has left in the middle.

@@ -12,7 +12,7 @@ from settlement_project.liveness import WorkerHeartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settlement_project.settings")
 
-app = Celery("settlement_project")
+app = Celery("settlement_project", task_cls="persistence.requests:LeanTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(WorkerHeartbeat)
 app.autodiscover_tasks()

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import redis
 from asgiref.sync import sync_to_async
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from pydantic import ValidationError
 
@@ -23,6 +22,7 @@ from combat_history.api.schemas import (
 )
 from combat_history.models import Character, InventoryItem
 from persistence.belt_containers import Stage
+from persistence.transactions import renew_connection
 
 MAX_BODY_BYTES = 64 * 1024
 """A thousand ids of the greatest length take a third of it."""
@@ -73,7 +73,7 @@ async def reserve(request: HttpRequest, session_id: UUID) -> HttpResponse:
 
 
 def _assemble(session_id: UUID, char_ids: list[int]) -> belts.Assembly:
-    connection.close_if_unusable_or_obsolete()
+    renew_connection()
     return belts.assemble(session_id, char_ids)
 
 

@@ -14,7 +14,6 @@ from http import HTTPStatus
 import redis
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from redis.commands.core import AsyncScript
 
@@ -27,6 +26,7 @@ from persistence.doorbell import Doorbell
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.handoff import Handoff, Receipt, answer, checked
 from persistence.protocols import Delivery
+from persistence.transactions import renew_connection
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def _body(request: HttpRequest) -> bytes:
 
 
 def _receive(handoff: Handoff) -> Receipt:
-    connection.close_if_unusable_or_obsolete()
+    renew_connection()
     delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
     with drain.open_saver() as (saver, _):
         return saver.receive(delivery)

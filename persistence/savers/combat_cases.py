@@ -133,7 +133,7 @@ def read_row(row: Sequence[Any], now: datetime) -> Case:
     session_id, _, sha256, raw, revision, text, finished_at, *_ = row
     source = raw if raw is not None else text.encode()
     case = read_document(
-        parse_document(source),
+        object_in(source),
         source,
         session_id=session_id,
         sha256=sha256,
@@ -144,6 +144,14 @@ def read_row(row: Sequence[Any], now: datetime) -> Case:
     # The row's time is part of its identity, and orders the combats.
     case.finished_at = finished_at
     return case
+
+
+def object_in(source: bytes) -> Document:
+    """An empty one of a row that somebody wrote by hand, and that holds none."""
+    try:
+        return parse_document(source)
+    except PayloadInvalid:
+        return {}
 
 
 def lost(session_id: UUID) -> Rejected:
@@ -173,10 +181,15 @@ def _judge(
         code = str(FailureCode.INVALID_PAYLOAD)
         return None, DomainFailure(str(session_id), code, reason)
     try:
-        return validate(document), None
+        payload = validate(document)
+        if payload.session_id != session_id:
+            raise PayloadInvalid.of(
+                FailureCode.BAD_SESSION_ID, "session_id", f"is not {session_id}"
+            )
     except PayloadInvalid as error:
         detail = "\n".join(f"{e['path']}: {e['message']}" for e in error.errors)
         return None, DomainFailure(str(session_id), error.code, detail)
+    return payload, None
 
 
 def _replay(document: Document) -> bytes | None:

@@ -35,6 +35,7 @@ from persistence.savers.combat_cases import (
     Case,
     Rejected,
     conflict,
+    object_in,
     read_delivery,
     read_row,
 )
@@ -285,7 +286,7 @@ def _as_conflict(delivery: Delivery) -> Rejected:
 
 def _hash_of(row: Sequence[Any]) -> str:
     """The identity of a row that was written without one (three-column INSERT)."""
-    return digest(canonical_json(parse_document(row[5].encode())))
+    return digest(canonical_json(object_in(row[5].encode())))
 
 
 def _combat(case: Case) -> Combat:

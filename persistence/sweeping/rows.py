@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
+import redis
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.utils import timezone
 
@@ -11,6 +14,9 @@ from combat_history.models import CombatHistory, Status
 from persistence import inbox, redis_keys
 from persistence.errors import PayloadInvalid
 from persistence.handoff import Handoff, unchecked
+from persistence.transience import transience
+
+logger = logging.getLogger(__name__)
 
 LIMIT = 1000
 """Rows put back by one sweep: the next one takes the next."""
@@ -23,7 +29,20 @@ def return_pending() -> int:
     stuck = CombatHistory.objects.filter(
         settlement_status=Status.PENDING, due_at__lt=timezone.now() - PENDING_GRACE
     ).order_by("due_at")
-    return sum(map(_return, stuck[:LIMIT]))
+    return sum(map(_return_if_sound, stuck[:LIMIT]))
+
+
+def _return_if_sound(row: CombatHistory) -> int:
+    """A row that cannot be returned keeps none behind it from that."""
+    try:
+        return _return(row)
+    except (redis.RedisError, SoftTimeLimitExceeded):
+        raise
+    except Exception as error:
+        if transience(error):
+            raise
+        logger.exception("pending row", extra={"session_id": row.session_id})
+        return 0
 
 
 def _return(row: CombatHistory) -> int:
@@ -41,8 +60,11 @@ def _return(row: CombatHistory) -> int:
 
 
 def _handoff_of(row: CombatHistory) -> Handoff | None:
-    """None for a row whose document cannot pass the door again."""
-    if row.raw_payload is not None:
+    """None for a row whose document cannot pass the door again.
+
+    One that somebody wrote by hand may hold no object at all.
+    """
+    if row.raw_payload is not None or not isinstance(row.result_payload, dict):
         return None
     try:
         handoff = unchecked(row.document(), settings.SETTLEMENT_MAX_DOCUMENT_BYTES)

@@ -1,0 +1,147 @@
+"""Callers and writers that keep to no contract: told apart, kept, harmful to nobody."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+from billiard.exceptions import SoftTimeLimitExceeded
+from django.db import connection
+
+from combat_history.lookup import State, find_result
+from combat_history.models import CombatHistory, RejectedPayload
+from persistence import belt_tasks, inbox, redis_keys, tasks
+from persistence.document import Document
+from persistence.protocols import SyncScope
+from settlement_project.celery import app
+from tests.conftest import Settle
+from tests.support import factories
+from tests.support.factories import HERO, make_document, new_session_id
+from tests.support.worker import CeleryProcess, wait_idle
+
+
+def nested(depth: int, kind: type) -> Any:
+    found: Any = 1
+    for _ in range(depth):
+        found = [found] if kind is list else {"a": found}
+    return found
+
+
+def insert(session_id: object, text: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO combat_history (session_id, participant_ids, result_payload, "
+            "due_at) VALUES (%s, %s, %s, now() - interval '1 hour')",
+            [session_id, [HERO], text],
+        )
+
+
+@pytest.mark.parametrize(("depth", "kind"), [(600, list), (450, dict), (900, dict)])
+def test_a_deep_document_is_refused_and_its_worker_lives(
+    settle: Settle, depth: int, kind: type
+) -> None:
+    settle(make_document(note=nested(depth, kind)), make_document())
+
+    rows = CombatHistory.objects.order_by("settlement_status")
+    told = [(row.settlement_status, row.failure_code) for row in rows]
+    assert told == [("failed", "invalid_payload"), ("processed", None)]
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [(["x"], {}), ([], {"result": {"a": 1}}), ([{}, {}], {"attempt": 2})],
+)
+def test_a_call_with_more_than_a_document_is_rejected_whole(
+    world: None, worker: CeleryProcess, args: list[Any], kwargs: dict[str, Any]
+) -> None:
+    document = make_document()
+    call = app.send_task("settle_combat", args=[document, *args], kwargs=kwargs)
+    worker.wait_succeeded([call.id])
+    wait_idle()
+
+    rejected = RejectedPayload.objects.get()
+    assert rejected.code == "not_an_object"
+    kept = json.loads(bytes(rejected.raw or b""))
+    assert kept == [document, *args, kwargs]
+    assert not CombatHistory.objects.exists()
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '"x"', "null"])
+def test_a_row_that_holds_no_object_fails_alone(world: None, text: str) -> None:
+    odd, sound = new_session_id(), make_document()
+    insert(odd, text)
+    insert(sound["session_id"], json.dumps(sound))
+
+    assert find_result(odd, HERO).state is State.FINISHED
+    tasks.sweep()
+    tasks.settle_inbox()
+
+    failed = CombatHistory.objects.get(pk=odd)
+    assert (failed.settlement_status, failed.failure_code) == (
+        "failed",
+        "bad_session_id",
+    )
+    assert CombatHistory.objects.get(pk=sound["session_id"]).settled_at is not None
+
+
+def test_a_row_with_the_document_of_another_fight_fails(world: None) -> None:
+    odd, document = new_session_id(), make_document()
+    insert(odd, json.dumps(document))
+
+    tasks.sweep()
+    tasks.settle_inbox()
+
+    failed = CombatHistory.objects.get(pk=odd)
+    assert (failed.settlement_status, failed.failure_code) == (
+        "failed",
+        "bad_session_id",
+    )
+    assert str(odd) in (failed.failure_detail or "")
+
+
+@pytest.fixture
+def in_a_transaction(db: None, redis_client: redis.Redis) -> None:
+    """The small world in a test's own transaction, which is rolled back."""
+    factories.add_small_world()
+
+
+@pytest.mark.usefixtures("in_a_transaction")
+def test_every_task_runs_inside_the_transaction_of_a_test() -> None:
+    document: Document = make_document()
+
+    for task, args in (
+        (tasks.settle_combat, [document]),
+        (tasks.settle_combat, ["no document"]),
+        (tasks.settle_inbox, []),
+        (tasks.sweep, []),
+        (tasks.task_sync_state, [SyncScope.VITALS, HERO]),
+        (belt_tasks.assemble_belts, [str(new_session_id())]),
+    ):
+        task.apply(args=args, throw=True)
+
+    assert CombatHistory.objects.get().settlement_status == "processed"
+    assert RejectedPayload.objects.get().code == "invalid_payload"
+
+
+def test_a_time_limit_between_a_command_and_its_answer_mixes_up_no_answers(
+    redis_client: redis.Redis, world: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_client.hset(redis_keys.account(HERO), "hp", 7)
+    client = inbox.client()
+    client.ping()
+    (line,) = client.connection_pool._available_connections
+    send = line.send_command
+
+    def strike(*args: Any, **options: Any) -> None:
+        send(*args, **options)
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line, "send_command", strike)
+        struck = tasks.settle_inbox.apply()
+
+    assert isinstance(struck.result, SoftTimeLimitExceeded)
+    assert client.hgetall(redis_keys.account(HERO)) == {b"hp": b"7"}
+    assert inbox.claim(10) == ([], False)
