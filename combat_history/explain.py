@@ -57,8 +57,9 @@ FAILURES: dict[str, Explanation] = {
             "system is set to fail such combats."
         ),
         _(
-            "Give back what is missing, or set SETTLEMENT_SHORTAGES=record, then "
-            "replay."
+            "Give back what is missing: correct the inventory on the page of the "
+            "player, then replay. Where the row itself is gone, correct the document, "
+            "or choose in the preview to settle with what is there."
         ),
     ),
     FailureCode.POISON: Explanation(
@@ -190,7 +191,6 @@ FINISH_REASONS: dict[str, str | _StrPromise] = {
     FinishReason.ABANDONED: _("abandoned by the engine"),
 }
 
-COMPENSATED = _("compensated")
 
 MOVEMENTS: dict[str, str | _StrPromise] = {
     "consumed": _("consumed"),
@@ -199,6 +199,14 @@ MOVEMENTS: dict[str, str | _StrPromise] = {
     "returned": _("returned"),
     "repaired": _("mended"),
     "taken_back": _("taken back"),
+    "added": _("given"),
+    "removed": _("taken"),
+    "equipped": _("equipped"),
+    "unequipped": _("unequipped"),
+    "moved": _("moved"),
+    "split": _("split"),
+    "merged": _("merged"),
+    "durability_set": _("durability set"),
 }
 
 REPLAY_PROBLEMS: dict[str, str | _StrPromise] = {

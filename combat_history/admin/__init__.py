@@ -40,6 +40,10 @@ from combat_history.models import (
 
 admin.site.site_header = _("Combat settlement")
 admin.site.site_title = _("Combat settlement")
+admin.site.index_title = _("Overview")
+admin.site.site_url = None
+# The lists need the width; the first page names everything.
+admin.site.enable_nav_sidebar = False
 admin.site.index_template = "admin/combat_history/dashboard.html"
 
 admin.site.register(CombatHistory, CombatHistoryAdmin)

@@ -23,13 +23,16 @@ from django.utils.translation import gettext_lazy as _
 from combat_history import explain
 from combat_history.actions import correct, void
 from combat_history.actions.dry_run import DryRun, dry_run, dry_run_of
+from combat_history.admin import catalogue, dossier, movements, sides
 from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.naming import Names, names
+from combat_history.admin.rendering import visible
 from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
-from combat_history.models import Character, CombatHistory, Status
+from combat_history.models import CombatHistory, Status
 from combat_history.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.replay import Terms, replay
 from persistence.document import Document, parse_document
-from persistence.errors import PayloadInvalid
+from persistence.errors import FailureCode, PayloadInvalid
 from persistence.ids import short_id
 from persistence.savers.combat_rows import LedgerEntry
 
@@ -43,6 +46,14 @@ POLICIES = [
     ("record", _("settle with what is there; record each shortfall")),
     ("fail", _("fail the combat if anything falls short")),
 ]
+
+
+DOCUMENT_ATTRS = {
+    "rows": 24,
+    "cols": 100,
+    "spellcheck": "false",
+    "class": "combat-document",
+}
 
 
 class ReasonForm(forms.Form):
@@ -68,7 +79,7 @@ class CorrectForm(ReasonForm):
     document = forms.CharField(
         label=_("Document"),
         strip=False,
-        widget=forms.Textarea(attrs={"rows": 24, "cols": 100, "spellcheck": "false"}),
+        widget=forms.Textarea(attrs=DOCUMENT_ATTRS),
         help_text=_("The whole document as it should have been sent, as JSON."),
     )
 
@@ -142,6 +153,7 @@ class ActionViews(BoundedAdmin):
         context = {
             **self._context(request, session_id, _("What a replay would do")),
             **_told(seen),
+            "missing": _missing(request, seen),
             "form": form,
             "policy": policy,
             "policies": POLICIES,
@@ -218,13 +230,17 @@ class ActionViews(BoundedAdmin):
         context["form"] = form
         if not request.user.has_perm(correct.PERMISSION):
             return self._write_correction(request, session_id, {})
-        document = self._read(form, session_id, context)
+        document = self._read(request, form, session_id, context)
         if document is not None and form.is_valid() and "apply" in request.POST:
             return self._write_correction(request, session_id, document)
         return TemplateResponse(request, f"{FOLDER}/correct.html", context)
 
     def _read(
-        self, form: CorrectForm, session_id: UUID, context: dict[str, Any]
+        self,
+        request: HttpRequest,
+        form: CorrectForm,
+        session_id: UUID,
+        context: dict[str, Any],
     ) -> Document | None:
         """The document of the form, with its difference and dry run on the page."""
         text = form.data.get("document", "")
@@ -236,6 +252,7 @@ class ActionViews(BoundedAdmin):
             return None
         seen = self._seen(dry_run_of, session_id, document, fail_on_shortage=False)
         context.update(_told(seen))
+        context["missing"] = _missing(request, seen, document)
         return document
 
     def _write_correction(
@@ -294,20 +311,19 @@ class ActionViews(BoundedAdmin):
 
 def _told(seen: DryRun) -> dict[str, Any]:
     """A dry run as a page shows it: before and after, per player and item."""
-    names = dict(
-        Character.objects.filter(
-            pk__in=[line.character_id for line in seen.lines]
-        ).values_list("pk", "name")
-    )
     code, detail = seen.failure or ("", "")
+    moved = [item["item_template_id"] for line in seen.lines for item in line.items]
+    lacking = [short.character_id for short in seen.shortfalls]
+    known = names(
+        [*(line.character_id for line in seen.lines), *lacking],
+        [*moved, *(short.item_template_id for short in seen.shortfalls)],
+    )
     return {
         "seen": seen,
         "failure": explain.failure(code) if code else None,
-        "failure_detail": detail,
-        "players": [_player(line, names.get(line.character_id)) for line in seen.lines],
-        "shortfalls": [
-            (short, explain.discrepancy(short.code)) for short in seen.shortfalls
-        ],
+        "failure_detail": visible(detail),
+        "players": [_player(line, known) for line in seen.lines],
+        "shortfalls": [dossier.lack_of(short, known) for short in seen.shortfalls],
         "shortfall_count": ngettext(
             "%(count)d thing falls short",
             "%(count)d things fall short",
@@ -317,17 +333,24 @@ def _told(seen: DryRun) -> dict[str, Any]:
     }
 
 
-def _player(line: LedgerEntry, name: str | None) -> dict[str, Any]:
+def _player(line: LedgerEntry, known: Names) -> dict[str, Any]:
     return {
-        "id": line.character_id,
-        "name": name,
-        "xp": (line.xp_after - line.xp_delta, line.xp_after, line.xp_delta),
-        "gold": (line.gold_after - line.gold_delta, line.gold_after, line.gold_delta),
-        "items": [
-            {**movement, "before": movement["after"] - movement["delta"]}
-            for movement in line.items
-        ],
+        "player": known.player(line.character_id),
+        "xp": movements.change_of(line.xp_delta, line.xp_after),
+        "gold": movements.change_of(line.gold_delta, line.gold_after),
+        "items": [movements.movement_of(item, known) for item in line.items],
     }
+
+
+def _missing(
+    request: HttpRequest, seen: DryRun, document: object = None
+) -> catalogue.Links:
+    """Where to add what the run lacks; of the document that stands if none is given."""
+    if seen.failure is None or seen.failure[0] != FailureCode.UNKNOWN_ITEM:
+        return []
+    document = document or correct.standing_document(seen.session_id)
+    known = names([], sides.gained_templates(document))
+    return catalogue.missing(document, known, request.user)
 
 
 def _page_of(session_id: UUID) -> str:

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.admin.audit_words import target_of, verb_of
 from combat_history.admin.base import ReadOnlyAdmin, column
 from combat_history.admin.export_views import ExportViews
+from combat_history.admin.rendering import visible
 from combat_history.export import AUDIT
 from combat_history.models import AuditEntry
-from persistence.ids import parse_session_id
+from persistence.ids import parse_session_id, short_id
+
+if TYPE_CHECKING:
+    from django.utils.safestring import SafeString
+
+
+TARGET_PAGES = {
+    "combat": "combathistory",
+    "replay batch": "replaybatch",
+    "rejected": "rejectedpayload",
+    "parked": "parkedoperation",
+    "parked operation": "parkedoperation",
+    "discrepancy": "settlementdiscrepancy",
+    "itemtemplate": "itemtemplate",
+    "character": "character",
+}
+"""Kinds of target with a page of their own."""
 
 
 @admin.display(description=_("before"))
@@ -28,6 +48,32 @@ def after(entry: AuditEntry) -> str:
     return _pretty(entry.after)
 
 
+@admin.display(description=_("action"))
+def verb(entry: AuditEntry) -> str:
+    return verb_of(entry.verb)
+
+
+@admin.display(description=_("target"))
+def target(entry: AuditEntry) -> SafeString:
+    """Its kind, and its short id with the way to it."""
+    page = TARGET_PAGES.get(entry.target_type)
+    kind = target_of(entry.target_type)
+    if page is None or not entry.target_id:
+        return format_html("{} {}", kind, visible(entry.target_id))
+    try:
+        shown = short_id(parse_session_id(entry.target_id))
+    except ValueError:
+        shown = visible(entry.target_id)
+    url = reverse(f"admin:combat_history_{page}_change", args=[quote(entry.target_id)])
+    return format_html(
+        '{} <a class="combat-id" href="{}" title="{}">{}</a>',
+        kind,
+        url,
+        entry.target_id,
+        shown,
+    )
+
+
 class AuditEntryAdmin(ExportViews, ReadOnlyAdmin):
     """Search by target (a session id in any form, any other id) or by user name."""
 
@@ -35,8 +81,8 @@ class AuditEntryAdmin(ExportViews, ReadOnlyAdmin):
     list_display = (
         "at",
         "actor_name",
-        "verb",
-        "target_id",
+        verb,
+        target,
         "outcome",
         "detail",
         "reason",
@@ -48,9 +94,9 @@ class AuditEntryAdmin(ExportViews, ReadOnlyAdmin):
     details = (
         column(_("when"), "at"),
         column(_("who"), "actor_name"),
-        column(_("action"), "verb"),
-        column(_("kind of target"), "target_type"),
-        column(_("target"), "target_id"),
+        verb,
+        target,
+        column(_("target id"), "target_id"),
         column(_("reason"), "reason"),
         column(_("outcome"), "get_outcome_display"),
         column(_("detail"), "detail"),

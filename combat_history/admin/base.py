@@ -10,10 +10,11 @@ from django.contrib import admin
 from django.contrib.admin.utils import display_for_value
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.admin.rendering import EMPTY
+from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Character
 from combat_history.paginator import EstimatedPaginator
 from persistence.ids import parse_session_id
@@ -84,6 +85,13 @@ class BoundedAdmin(ModelAdmin):
     class Media:
         css = {"all": ["combat_history/admin.css"]}
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        # Django's title is a sentence, which no noun of another gender fits.
+        title = {"title": capfirst(self.opts.verbose_name_plural)}
+        return super().changelist_view(request, {**title, **(extra_context or {})})
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
 
@@ -131,6 +139,19 @@ class ReadOnlyAdmin(BoundedAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return list(self.details)
+
+    def name_of(self, obj: Any) -> str:
+        """Short enough for a heading."""
+        return visible(f"#{obj.pk}")
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        name = self.name_of(context["original"])
+        context["title"] = f"{capfirst(self.opts.verbose_name)} {name}"
+        context["subtitle"] = None
+        context["crumb"] = name
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return list(self.details)

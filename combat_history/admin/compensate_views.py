@@ -30,9 +30,10 @@ from combat_history.actions.compensate import (
     compensate,
     preview_compensation,
 )
-from combat_history.actions.compensation_plan import ItemChange, Undo
+from combat_history.actions.compensation_plan import Balance, ItemChange, Undo
 from combat_history.admin.action_views import ReasonForm
 from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.movements import Change, change_of
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import CombatHistory, Status
@@ -176,8 +177,7 @@ def _told(undo: Undo) -> dict[str, Any]:
         "players": [
             {
                 "player": named.player(char_id),
-                "before": undo.before[char_id],
-                "after": undo.after[char_id],
+                **_balances(undo.before[char_id], undo.after[char_id]),
                 "items": [
                     _item(row_id, change, named, slots.get(row_id))
                     for row_id, change in undo.changes.items()
@@ -187,6 +187,13 @@ def _told(undo: Undo) -> dict[str, Any]:
             for char_id in undo.before
         ],
         "shortages": [_shortage(short, named) for short in undo.shortages],
+    }
+
+
+def _balances(before: Balance, after: Balance) -> dict[str, Change]:
+    return {
+        "xp": change_of(after.xp - before.xp, after.xp),
+        "gold": change_of(after.gold - before.gold, after.gold),
     }
 
 

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history import audit, control
 from combat_history.admin.action_views import ReasonForm
+from combat_history.admin.audit_words import verb_of
 from combat_history.admin.base import ReadOnlyAdmin
 from combat_history.control import Mode
 from combat_history.models import AuditEntry
@@ -87,7 +88,10 @@ class SettlementControlAdmin(ReadOnlyAdmin):
                 for mode in others
                 if may_act
             ],
-            "earlier": earlier.order_by("-id")[:MAX_EARLIER],
+            "earlier": [
+                (entry, verb_of(entry.verb))
+                for entry in earlier.order_by("-id")[:MAX_EARLIER]
+            ],
         }
         return TemplateResponse(request, TEMPLATE, context)
 

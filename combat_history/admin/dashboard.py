@@ -40,12 +40,25 @@ RENEW_SECONDS = {Span.HOUR: 5, Span.DAY: 20, Span.WEEK: 60}
 
 SOURCES = {
     "tombstone": _("tombstone in Redis"),
-    "session": _("live session in Redis"),
-    "inbox": _("inbox"),
-    "database": _("PostgreSQL"),
-    "postgres": _("PostgreSQL"),
+    "redis": _("live session in Redis"),
+    "postgresql": _("PostgreSQL"),
     "unknown": _("unknown"),
 }
+
+EFFECTS = {"applied": _("applied"), "not_confirmed": _("not confirmed by Redis")}
+
+SWEPT = {
+    "pending_returned": _("waiting combats put back"),
+    "results_handed_off": _("unsent results handed over"),
+    "results_missing": _("results reported missing"),
+    "combats_abandoned": _("abandoned fights ended"),
+    "accounts_closing": _("accounts found closing"),
+    "accounts_freed": _("accounts freed"),
+    "intents_sent": _("overdue saves sent"),
+    "belts_released": _("belts released"),
+    "replays_asked": _("replays sent again"),
+}
+"""By the cases of the sweep."""
 
 KINDS = {"worker": _("worker"), "beat": _("beat")}
 
@@ -124,7 +137,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "lookups": _shares(_named(counted, counts.LOOKUP, SOURCES)),
         "outcomes": _shares(_named(counted, counts.COMBAT, explain.OUTCOMES)),
         "effects": _shares(
-            _named(counted, counts.EFFECTS, {}) | _named(counted, counts.SWEEP, {})
+            _named(counted, counts.EFFECTS, EFFECTS)
+            | _named(counted, counts.SWEEP, SWEPT)
         ),
         "heartbeats": list(_heartbeats()),
         "processes": [
@@ -261,7 +275,7 @@ def _runs(values: Sequence[float | None]) -> list[list[svg.Point]]:
 
 
 def _time(seen: Snapshot, at: datetime) -> str:
-    shown = "H:i" if seen.span is Span.HOUR else "j.m. H:i"
+    shown = "H:i" if seen.span is Span.HOUR else "m-d H:i"
     return date_format(localtime(at), shown)
 
 

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from combat_history import explain
-from combat_history.admin import movements, sides, timeline
+from combat_history.admin import catalogue, movements, sides, timeline
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import badges, bytes_as_text, cut, pretty, visible
 from combat_history.models import (
@@ -28,7 +28,9 @@ from combat_history.models import (
     SettlementDiscrepancy,
     Status,
 )
+from persistence.errors import FailureCode
 from persistence.ids import short_id
+from persistence.savers.combat_rows import Discrepancy
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -85,6 +87,9 @@ def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
         "sides": sides.of(document, known),
         "is_settled": row.settlement_status == Status.PROCESSED,
         "failure": _failure(row),
+        "missing": catalogue.missing(document, known, user)
+        if row.failure_code == FailureCode.UNKNOWN_ITEM
+        else [],
         "lines": [movements.line_of(line, known) for line in lines],
         "more_lines": more_lines,
         "lacks": [lack_of(lack, known) for lack in lacks],
@@ -93,6 +98,7 @@ def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
         "more_events": more_tries or more_requests or more_entries or more_revisions,
         "revisions": [_revision(entry, row) for entry in revisions],
         "links": _links(row),
+        "batch_url": _batch_url(requests, user),
         "has_replay": CombatReplay.objects.filter(pk=row.pk).exists(),
         "replay_log_url": reverse(
             "admin:combat_history_combathistory_replay_log", args=[row.pk]
@@ -104,7 +110,8 @@ def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
     }
 
 
-def lack_of(lack: SettlementDiscrepancy, known: Names) -> Lack:
+def lack_of(lack: SettlementDiscrepancy | Discrepancy, known: Names) -> Lack:
+    """Also of one that a dry run foresees."""
     words = explain.discrepancy(lack.code)
     item = known.item(lack.item_template_id) if lack.item_template_id else ""
     row = f"#{lack.inventory_id}" if lack.inventory_id is not None else ""
@@ -206,6 +213,16 @@ def _revision(entry: CombatRevision, row: CombatHistory) -> Revision:
             if isinstance(change, dict)
         ],
     )
+
+
+def _batch_url(requests: list[ReplayRequest], user: User | AnonymousUser) -> str | None:
+    """To the batch that replayed it last."""
+    if not user.has_perm("combat_history.view_replaybatch"):
+        return None
+    batches = [request.batch_id for request in requests if request.batch_id]
+    if not batches:
+        return None
+    return reverse("admin:combat_history_replaybatch_change", args=[batches[-1]])
 
 
 def _links(row: CombatHistory) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
 from combat_history.admin.action_views import FOLDER, ActionViews
+from combat_history.admin.naming import names
 from combat_history.admin.rendering import EMPTY
 from combat_history.admin.triage_views import NOTED, TriageForm, TriageViews, shown
 from combat_history.failures import (
@@ -32,6 +34,9 @@ from persistence.ids import parse_session_id, short_id
 
 MAX_MEMBERS = 100
 """Combats of one group that its page shows."""
+
+MAX_GROUP_NAME = 200
+"""As long as the audit's target."""
 
 AGES = (
     _("less than an hour"),
@@ -92,6 +97,12 @@ class FailureViews(TriageViews, ActionViews):
             return super().triage_targets(request)
         ids = member_ids(*bounds_of(request.POST), limit=MAX_TARGETS)
         return [str(session_id) for session_id in ids]
+
+    def triage_group(self, request: HttpRequest) -> str:
+        if "whole_group" not in request.POST:
+            return ""
+        named = group_query(*bounds_of(request.POST))
+        return urlencode(named)[:MAX_GROUP_NAME]
 
     def triage_target(self, text: str) -> str:
         return str(parse_session_id(text))
@@ -160,12 +171,13 @@ def _members(rows: list[CombatHistory]) -> list[dict[str, Any]]:
         kind=Triage.Kind.COMBAT, target_id__in=[str(row.pk) for row in rows]
     )
     by_id = {row["target_id"]: row for row in said.values("target_id", *NOTED)}
+    known = names(chain.from_iterable(row.participant_ids for row in rows), [])
     return [
         {
             "session_id": row.pk,
             "short_id": short_id(row.pk),
             "received_at": row.received_at,
-            "players": row.participant_ids,
+            "players": known.players(row.participant_ids),
             "triage": shown(by_id[str(row.pk)]) if str(row.pk) in by_id else EMPTY,
         }
         for row in rows

@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
+from combat_history.admin.rendering import UNDONE
 from combat_history.models import CombatHistory, Status
 from persistence.errors import FailureCode
 from persistence.ids import parse_session_id, short_id
@@ -40,7 +41,7 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [*Status.choices, (COMPENSATED, explain.COMPENSATED)]
+        return [*Status.choices, (COMPENSATED, UNDONE)]
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         match self.value():

@@ -13,9 +13,7 @@ from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.fields.json import KeyTransform
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.formats import date_format
 from django.utils.html import format_html
-from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
@@ -80,13 +78,8 @@ def _players(row: CombatHistory) -> int:
     return len(row.participant_ids)
 
 
-def _finished_at(row: CombatHistory) -> str:
-    return date_format(localtime(row.finished_at), "Y-m-d H:i")
-
-
 WINNER = column(_("winner"), _winner, name="winner")
 FINISH_REASON = column(_("end"), _finish_reason, name="finish_reason")
-FINISHED_AT = column(_("finished"), _finished_at, name="finished_at")
 
 LATEST_OF_EACH = """
 SELECT fight.session_id
@@ -175,7 +168,7 @@ class CombatHistoryAdmin(
 
     list_display = (
         combat,
-        FINISHED_AT,
+        column(_("finished"), "finished_at"),
         status,
         failure,
         FINISH_REASON,
@@ -219,6 +212,9 @@ class CombatHistoryAdmin(
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return []
+
+    def name_of(self, obj: Any) -> str:
+        return short_id(obj.pk)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -6,7 +6,7 @@ difference, and is never guessed where a line does not say both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -82,10 +82,10 @@ def line_of(line: LedgerLine, names: Names) -> Line:
         link=session_link(line.session_id) if line.session_id else None,
         recorded_at=line.recorded_at,
         player=names.player(line.character_id),
-        xp=_change(line.xp_delta, line.xp_after),
-        gold=_change(line.gold_delta, line.gold_after),
+        xp=change_of(line.xp_delta, line.xp_after),
+        gold=change_of(line.gold_delta, line.gold_after),
         revision=line.revision,
-        movements=[_movement(item, names) for item in moved[:MAX_MOVEMENTS]],
+        movements=[movement_of(item, names) for item in moved[:MAX_MOVEMENTS]],
         more_movements=max(0, len(moved) - MAX_MOVEMENTS),
     )
 
@@ -94,21 +94,24 @@ def _movements(line: LedgerLine) -> list[dict[str, Any]]:
     return [item for item in line.items if isinstance(item, dict)]
 
 
-def _movement(item: dict[str, Any], names: Names) -> Movement:
+def movement_of(item: Mapping[str, Any], names: Names) -> Movement:
     kind = str(item.get("kind"))
     is_wear = "durability_delta" in item
     delta = item["durability_delta"] if is_wear else item.get("delta", 0)
+    row_id = item.get("inventory_id")
+    # Planned rows that are not there yet count downwards.
+    is_planned = isinstance(row_id, int) and row_id < 0
     return Movement(
         kind=explain.MOVEMENTS.get(kind, visible(kind)),
         item=names.item(item.get("item_template_id")),
-        inventory_id=visible(str(item.get("inventory_id"))),
-        change=_change(delta, item.get("durability_after" if is_wear else "after")),
+        inventory_id="" if is_planned else visible(str(row_id)),
+        change=change_of(delta, item.get("durability_after" if is_wear else "after")),
         is_wear=is_wear,
         is_removed=isinstance(item.get("image"), dict),
     )
 
 
-def _change(delta: object, after: object) -> Change:
+def change_of(delta: object, after: object) -> Change:
     if isinstance(delta, int) and isinstance(after, int):
         return Change(str(after - delta), str(after), f"{delta:+d}")
     told = (EMPTY if value is None else visible(str(value)) for value in (after, delta))

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Character, ItemTemplate
+from persistence.ids import short_id
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
+
+
+MAX_PLAYERS = 10
+"""Players named of one combat in a list."""
 
 
 class Names(NamedTuple):
@@ -31,6 +40,13 @@ class Names(NamedTuple):
             '<a href="{}">{}</a> ({})', player_url(char_id), visible(name), char_id
         )
 
+    def players(self, char_ids: Sequence[int]) -> SafeString:
+        """The first MAX_PLAYERS of them."""
+        shown = ((self.player(char_id),) for char_id in char_ids[:MAX_PLAYERS])
+        told = format_html_join(", ", "{}", shown)
+        rest = len(char_ids) > MAX_PLAYERS
+        return format_html("{}, …", told) if rest else told
+
     def item(self, template_id: object) -> str:
         if template_id is None:
             return EMPTY
@@ -45,18 +61,46 @@ def names(character_ids: Iterable[int], template_ids: Iterable[object]) -> Names
     known = {str(id_) for id_ in template_ids if id_ is not None}
     # NUL is in no key, and PostgreSQL refuses to look for it.
     templates = ItemTemplate.objects.filter(pk__in=[i for i in known if "\0" not in i])
-    is_english = (get_language() or "").startswith("en")
     return Names(
         dict(characters.values_list("pk", "name")),
-        {
-            id_: (english if is_english and english else russian)
-            for id_, russian, english in templates.values_list("pk", "name", "name_en")
-        },
+        {template.pk: name_of_item(template) for template in templates},
     )
+
+
+def name_of_item(template: ItemTemplate) -> str:
+    """In the reader's language, if it has a name there."""
+    is_english = (get_language() or "").startswith("en")
+    return template.name_en if is_english and template.name_en else template.name
+
+
+def with_player(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Each row of a list with `player_name`, in the list's own query."""
+    owner = Character.objects.filter(pk=OuterRef("character_id"))
+    named: QuerySet[Any] = rows.annotate(player_name=Subquery(owner.values("name")))
+    return named
+
+
+@admin.display(description=_("character"))
+def player(row: Any) -> SafeString:
+    """The column of rows `with_player`; of another row the name is looked up."""
+    if hasattr(row, "player_name"):
+        known = {row.character_id: row.player_name} if row.player_name else {}
+        return Names(known, {}).player(row.character_id)
+    return names([row.character_id], []).player(row.character_id)
 
 
 def player_url(char_id: int) -> str:
     return reverse("admin:combat_history_character_change", args=[char_id])
+
+
+def session_search(session_id: UUID) -> SafeString:
+    """To what the history has of a session, if anything."""
+    return format_html(
+        '<a class="combat-id" href="{}" title="{}">{}</a>',
+        combats_url(session_id),
+        session_id,
+        short_id(session_id),
+    )
 
 
 def combats_url(term: object) -> str:

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.base import SEARCH_BY_CHARACTER, ReadOnlyAdmin, column
+from combat_history.admin.naming import player, with_player
 from combat_history.admin.parked_codes import explained
 from combat_history.admin.parked_views import BUTTONS, ParkedViews
 from combat_history.admin.rendering import cut, preformatted, pretty, visible
@@ -124,7 +125,7 @@ class ParkedOperationAdmin(ParkedViews, TriageViews, ReadOnlyAdmin):
     columns = (
         operation,
         column(_("scope"), "scope"),
-        column(_("character id"), "character_id"),
+        player,
         reason,
         column(_("waits for"), _waits_for, name="waits_for"),
         state,
@@ -150,7 +151,7 @@ class ParkedOperationAdmin(ParkedViews, TriageViews, ReadOnlyAdmin):
     session_field = ""
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return super().narrow(queryset).defer("operation", "detail")
+        return with_player(super().narrow(queryset)).defer("operation", "detail")
 
     def change_view(
         self,

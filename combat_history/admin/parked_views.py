@@ -19,6 +19,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.naming import names
 from combat_history.admin.parked_codes import explained
 from combat_history.admin.rendering import visible
 from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
@@ -190,6 +191,8 @@ class ParkedViews(BoundedAdmin):
     ) -> HttpResponse:
         seen = preview(pks)
         codes = Counter(row.code for row in seen.rows)
+        listed = seen.rows[:MAX_LISTED]
+        known = names((row.character_id for row in listed), [])
         context = {
             **self.admin_site.each_context(request),
             "title": TITLES[action],
@@ -206,13 +209,13 @@ class ParkedViews(BoundedAdmin):
                     "pk": row.pk,
                     "op_id": visible(row.op_id),
                     "scope": row.scope,
-                    "character_id": row.character_id,
+                    "player": known.player(row.character_id),
                     "code": row.code,
                     "label": explained(row.code).label,
                     "detail": visible(row.detail),
                     "holds_up": row.pk in seen.holds_up,
                 }
-                for row in seen.rows[:MAX_LISTED]
+                for row in listed
             ],
             "unlisted": max(0, len(seen.rows) - MAX_LISTED),
             "causes": [(explained(code), count) for code, count in codes.most_common()],

@@ -18,7 +18,13 @@ from combat_history.admin import dossier, filters, movements, sides
 from combat_history.admin.base import ReadOnlyAdmin
 from combat_history.admin.naming import Names, combats_url, names
 from combat_history.admin.parked_codes import explained
-from combat_history.admin.rendering import badges, pretty, session_link, visible
+from combat_history.admin.rendering import (
+    UNDONE,
+    badges,
+    pretty,
+    session_link,
+    visible,
+)
 from combat_history.models import (
     Character,
     InventoryItem,
@@ -84,6 +90,9 @@ class Parked:
 
 
 class PlayerViews(ReadOnlyAdmin):
+    def name_of(self, obj: Any) -> str:
+        return f"{visible(obj.name)} ({obj.pk})"
+
     def change_view(
         self,
         request: HttpRequest,
@@ -118,7 +127,6 @@ def of(row: Character, request: HttpRequest) -> dict[str, Any]:
     known = _names(row.pk, seen)
     return {
         "may": may,
-        "player_name": visible(row.name),
         "player_location": visible(row.location),
         "player_state": visible(row.state),
         "items": [_item(item, known) for item in seen.items],
@@ -285,8 +293,8 @@ WAITS = explain.Explanation(
 VOIDED = explain.Explanation(
     _("voided"), _("It was decided that this fight will never be applied.")
 )
-COMPENSATED = explain.Explanation(
-    _("compensated"), _("What the fight gave and took was undone by counter-lines.")
+UNDONE_BY_ADMIN = explain.Explanation(
+    UNDONE, _("What the fight gave and took was undone by counter-lines.")
 )
 
 
@@ -299,7 +307,7 @@ def _of_combat(row: Any, known: Names) -> Refusal:
         case Status.PENDING:
             words = WAITS
         case _:
-            words = COMPENSATED
+            words = UNDONE_BY_ADMIN
     return Refusal(
         at=row.finished_at,
         where=session_link(row.pk),

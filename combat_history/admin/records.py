@@ -17,6 +17,7 @@ from combat_history.admin.base import (
     ReadOnlyAdmin,
     column,
 )
+from combat_history.admin.naming import player, session_search, with_player
 from combat_history.admin.rendering import (
     EMPTY,
     bytes_as_text,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
 
-CHARACTER = column(_("character id"), "character_id")
 REVISION = column(_("revision"), "revision")
 RECORDED_AT = column(_("recorded"), "recorded_at")
 
@@ -60,7 +60,7 @@ def _items(line: LedgerLine) -> SafeString:
 class LedgerLineAdmin(ReadOnlyAdmin):
     columns = (
         combat,
-        CHARACTER,
+        player,
         column(_("kind"), LedgerLine.get_kind_display, name="kind"),
         column(_("XP"), "xp_delta"),
         column(_("gold"), "gold_delta"),
@@ -75,7 +75,7 @@ class LedgerLineAdmin(ReadOnlyAdmin):
     search_help_text = SEARCH_BY_BOTH
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.defer("items")
+        return with_player(queryset).defer("items")
 
 
 @admin.display(description=_("discrepancy"))
@@ -84,8 +84,10 @@ def discrepancy(row: SettlementDiscrepancy) -> SafeString:
     return format_html('<span title="{}">{}</span>', row.code, known.label)
 
 
-def _item(row: SettlementDiscrepancy) -> str | None:
-    return visible(row.item_template_id) if row.item_template_id else None
+def _item(row: SettlementDiscrepancy) -> str:
+    """What was short: its template, and the row that was named."""
+    inventory = f"#{row.inventory_id}" if row.inventory_id is not None else ""
+    return f"{visible(row.item_template_id or '')} {inventory}".strip() or EMPTY
 
 
 def _meaning(row: SettlementDiscrepancy) -> object:
@@ -112,10 +114,9 @@ class SettlementDiscrepancyAdmin(TriageViews, ReadOnlyAdmin):
     triage_kind = Triage.Kind.DISCREPANCY
     columns = (
         combat,
-        CHARACTER,
+        player,
         discrepancy,
-        column(_("item template"), _item, name="item"),
-        column(_("inventory row"), "inventory_id"),
+        column(_("item"), _item, name="item"),
         column(_("wanted"), "wanted"),
         column(_("applied"), "applied"),
         RECORDED_AT,
@@ -126,6 +127,9 @@ class SettlementDiscrepancyAdmin(TriageViews, ReadOnlyAdmin):
     ordering = ("-id",)
     search_fields = ("session_id",)
     search_help_text = SEARCH_BY_BOTH
+
+    def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return with_player(super().narrow(queryset))
 
 
 def _outcome(row: SettlementAttempt) -> object:
@@ -172,7 +176,7 @@ def _explained(row: RejectedPayload) -> SafeString:
 
 def _errors(row: RejectedPayload) -> SafeString:
     return format_html(
-        "<ul>{}</ul>",
+        '<ul class="combat-faults">{}</ul>',
         format_html_join(
             "",
             "<li><code>{}</code> {}</li>",
@@ -182,6 +186,10 @@ def _errors(row: RejectedPayload) -> SafeString:
             ),
         ),
     )
+
+
+def _session(row: RejectedPayload) -> str:
+    return session_search(row.session_id) if row.session_id else EMPTY
 
 
 def _raw(row: RejectedPayload) -> SafeString | None:
@@ -208,7 +216,7 @@ class RejectedPayloadAdmin(ResubmitViews, TriageViews, ReadOnlyAdmin):
     triage_kind = Triage.Kind.REJECTED
     columns = (
         rejection,
-        column(_("session id"), "session_id"),
+        column(_("session id"), _session, name="session_id"),
         column(_("times seen"), "times_seen"),
         column(_("received"), "received_at"),
         column(_("last seen"), "last_seen_at"),

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from combat_history import explain
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 EMPTY = "—"
+
+UNDONE = _("undone")
+"""The word for people where the code says compensated."""
 
 MAX_SHOWN = 100_000
 """Characters of one document or traceback on a page; a document may be a megabyte."""
@@ -72,7 +76,7 @@ def badges(row: CombatHistory) -> SafeString:
     return format_html(
         '{} <span class="combat-badge combat-compensated">{}</span>',
         shown,
-        explain.COMPENSATED,
+        UNDONE,
     )
 
 

@@ -131,6 +131,9 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return []
 
+    def name_of(self, obj: Any) -> str:
+        return short_id(obj.pk)
+
     def change_view(
         self,
         request: HttpRequest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -102,10 +103,16 @@ def _stored(session_id: UUID) -> ReplayView:
 
 
 def _names(document: object) -> dict[str, str]:
-    """The characters' own names first, else those that the document gives."""
+    """The characters' own names first, else those that the document gives; with the key
+    where several have one name."""
     known = names(sides.player_ids(document), [])
     current = {str(pk): visible(name) for pk, name in known.characters.items()}
-    return sides.names_in(document) | current
+    named = sides.names_in(document) | current
+    often = Counter(named.values())
+    return {
+        key: f"{name} ({visible(key[: sides.MAX_KEY])})" if often[name] > 1 else name
+        for key, name in named.items()
+    }
 
 
 def _plain(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
 from combat_history.admin.batch_views import BatchViews
+from combat_history.admin.naming import names
 from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.models import CombatHistory, Status
 from combat_history.replay import (
@@ -155,6 +157,8 @@ class ReplayViews(BatchViews):
     ) -> HttpResponse:
         seen = preview(session_ids)
         codes = Counter(stake.failure_code for stake in seen.stakes)
+        listed = seen.stakes[:MAX_LISTED]
+        known = names(chain.from_iterable(s.participant_ids for s in listed), [])
         context = {
             **self.admin_site.each_context(request),
             "title": _("Replay failed combats"),
@@ -170,8 +174,9 @@ class ReplayViews(BatchViews):
                     "short_id": short_id(stake.session_id),
                     "stake": stake,
                     "label": explain.failure(stake.failure_code).label,
+                    "players": known.players(stake.participant_ids),
                 }
-                for stake in seen.stakes[:MAX_LISTED]
+                for stake in listed
             ],
             "unlisted": max(0, len(seen.stakes) - MAX_LISTED),
             "xp": sum(stake.xp for stake in seen.stakes),

@@ -27,7 +27,7 @@ from combat_history.actions.resubmit import (
     check,
     resubmit,
 )
-from combat_history.admin.action_views import ReasonForm
+from combat_history.admin.action_views import DOCUMENT_ATTRS, ReasonForm
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.rendering import bytes_as_text
 from combat_history.models import AuditEntry, RejectedPayload
@@ -61,7 +61,7 @@ class ResubmitForm(ReasonForm):
     document = forms.CharField(
         label=_("Document"),
         strip=False,
-        widget=forms.Textarea(attrs={"rows": 24, "cols": 100, "spellcheck": "false"}),
+        widget=forms.Textarea(attrs=DOCUMENT_ATTRS),
         help_text=_("The whole document as it should have been sent, as JSON."),
     )
 

@@ -120,6 +120,14 @@ def promised_templates(entry: object) -> Iterator[object]:
         yield item.get("item_template_id")
 
 
+def gained_templates(document: object) -> Iterator[str]:
+    """Ids of all loot that the document names by id."""
+    for _key, entry in _participants(document)[:MAX_FIGHTERS]:
+        for item in _gained(entry):
+            if isinstance(id_ := item.get("item_template_id"), str):
+                yield id_
+
+
 def promise(entry: object, names: Names) -> str:
     """What one participant's part of a document says that it gets and loses."""
     entry = _dict(entry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,13 +11,15 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
-from combat_history.admin.rendering import cut, visible
+from combat_history.admin.audit_words import verb_of
+from combat_history.admin.rendering import UNDONE, cut, visible
 from combat_history.models import (
     AuditEntry,
     CombatHistory,
     CombatRevision,
     ReplayRequest,
     SettlementAttempt,
+    Status,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ POLICIES = {
     "record": _("shortages are recorded"),
     "fail": _("shortages fail the combat"),
 }
+
+
+MAX_TEXT = 300
+"""Characters of a failure's detail; the whole of it is above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,8 @@ class Event:
 
 def of(
     row: CombatHistory,
-    attempts: Iterable[SettlementAttempt],
-    requests: Iterable[ReplayRequest],
+    attempts: Sequence[SettlementAttempt],
+    requests: Sequence[ReplayRequest],
     entries: Iterable[AuditEntry],
     revisions: Iterable[CombatRevision],
 ) -> list[Event]:
@@ -59,6 +65,7 @@ def of(
         *map(_of_request, requests),
         *map(_of_entry, entries),
         *map(_of_revision, revisions),
+        *_of_failure(row, attempts, requests),
     ]
     return sorted(events, key=lambda event: event.at)
 
@@ -70,7 +77,28 @@ def _of_row(row: CombatHistory) -> Iterator[Event]:
         waited = shown_duration(row.settled_at - row.received_at)
         yield Event(row.settled_at, _("settled"), lasted=waited)
     if row.compensated_at is not None:
-        yield Event(row.compensated_at, _("compensated"))
+        yield Event(row.compensated_at, UNDONE)
+
+
+def _of_failure(
+    row: CombatHistory,
+    attempts: Sequence[SettlementAttempt],
+    requests: Sequence[ReplayRequest],
+) -> Iterator[Event]:
+    """The row keeps no time of it: it failed in the try that ended last, and where no
+    try was recorded, in the pass that received it."""
+    if row.settlement_status != Status.FAILED or not row.failure_code:
+        return
+    ends = [row.received_at]
+    ends += [ended for attempt in attempts if (ended := attempt.ended_at)]
+    ends += [ended for request in requests if (ended := request.finished_at)]
+    yield Event(
+        max(ends),
+        _("failed"),
+        outcome=explain.failure(row.failure_code).label,
+        who=visible(attempts[-1].worker) if attempts else "",
+        text=visible(row.failure_detail or "")[:MAX_TEXT],
+    )
 
 
 def _of_attempt(attempt: SettlementAttempt) -> Event:
@@ -106,7 +134,7 @@ def _of_request(request: ReplayRequest) -> Event:
 def _of_entry(entry: AuditEntry) -> Event:
     return Event(
         entry.at,
-        visible(entry.verb),
+        verb_of(entry.verb),
         outcome=AuditEntry.Outcome(entry.outcome).label,
         who=visible(entry.actor_name),
         text=visible(entry.reason),

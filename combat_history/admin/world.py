@@ -1,7 +1,8 @@
 """Characters and inventory to look at; the item catalogue to complete.
 
-Balances and quantities move only through the ledger: changed by hand they would no
-longer reconcile. A missing catalogue entry is what an `unknown_item` failure needs.
+Balances and quantities move only through the ledger, also where somebody corrects an
+inventory: edited in place they would no longer reconcile. A missing catalogue entry is
+what an `unknown_item` failure needs.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.admin.adjust_views import AdjustViews
 from combat_history.admin.audited_forms import AuditedForms
 from combat_history.admin.base import SEARCH_BY_BOTH, ReadOnlyAdmin, column
+from combat_history.admin.naming import Names, name_of_item, session_search
 from combat_history.admin.player import PlayerViews
-from combat_history.admin.rendering import EMPTY, visible
+from combat_history.admin.rendering import EMPTY, session_link, visible
 from combat_history.models import Character, InventoryItem
 
 
@@ -28,7 +31,7 @@ def _location(row: Character) -> str | None:
     return visible(row.location) or None
 
 
-class CharacterAdmin(PlayerViews):
+class CharacterAdmin(AdjustViews, PlayerViews):
     columns = (
         column(_("name"), _name, name="name"),
         column(_("XP"), "xp"),
@@ -57,11 +60,23 @@ class CharacterAdmin(PlayerViews):
 
 
 def _owner(row: InventoryItem) -> str:
-    return f"{visible(row.character.name)} ({row.character_id})"
+    return Names({row.character_id: row.character.name}, {}).player(row.character_id)
 
 
 def _template(row: InventoryItem) -> str:
-    return f"{visible(row.item_template.name)} ({row.item_template_id})"
+    known = {row.item_template_id: name_of_item(row.item_template)}
+    return Names({}, known).item(row.item_template_id)
+
+
+def _reserved(row: InventoryItem) -> str | None:
+    session_id = row.reserved_session_id
+    # The fight may be in Redis alone still.
+    return session_search(session_id) if session_id else None
+
+
+def _origin(row: InventoryItem) -> str | None:
+    session_id = row.origin_session_id
+    return session_link(session_id) if session_id else None
 
 
 @admin.display(description=_("equipped"), boolean=True)
@@ -76,7 +91,7 @@ class InventoryItemAdmin(ReadOnlyAdmin):
         column(_("quantity"), "quantity"),
         equipped,
         column(_("slot"), "slot"),
-        column(_("reserved for combat"), "reserved_session_id"),
+        column(_("reserved for combat"), _reserved, name="reserved"),
         column(_("durability"), "durability"),
         column(_("maximal durability"), "max_durability"),
     )
@@ -84,7 +99,7 @@ class InventoryItemAdmin(ReadOnlyAdmin):
     details = (
         *columns,
         column(_("quantity it came with"), "opening_quantity"),
-        column(_("won in combat"), "origin_session_id"),
+        column(_("won in combat"), _origin, name="origin"),
     )
     list_select_related = ("character", "item_template")
     ordering = ("-id",)

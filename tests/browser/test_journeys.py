@@ -150,7 +150,7 @@ def test_a_shortage_is_replayed_on_terms_that_the_page_lists(
     assert "It would fail" in visitor.text()
 
     visitor.press("settle with what is there; record each shortfall")
-    assert "(5 / 7)" in visitor.text()
+    assert f"#{POTION} 7 5" in visitor.text()
     give_reason(visitor)
     visitor.press("Replay exactly this")
     wait_until(lambda: status(document["session_id"]) == "processed", "it is processed")
@@ -199,7 +199,7 @@ def test_a_settled_combat_is_undone_and_all_is_as_before(
     visitor.press("Undo the combat")
 
     assert "undone by counter-entries" in message(visitor)
-    assert "compensated" in page.locator(".combat-summary").inner_text()
+    assert "undone" in page.locator(".combat-summary").inner_text()
     assert "1250 → 0 (-1250)" in visitor.text()
     assert world_now() == before
     visitor.open(f"/admin/combat_history/character/{HERO}/change/")

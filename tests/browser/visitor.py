@@ -130,6 +130,5 @@ class Visitor:
 
     def _note_console(self, told: ConsoleMessage) -> None:
         where = told.location.get("url", "")
-        # Asked for by the browser, not by a page.
-        if told.type in LOUD and not where.endswith("/favicon.ico"):
+        if told.type in LOUD:
             self._note(f"console: {told.text} {where}")

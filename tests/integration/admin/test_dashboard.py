@@ -18,9 +18,12 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from combat_history import dashboard
+from combat_history.admin import dashboard as dashboard_pages
 from combat_history.dashboard import Span, read
 from combat_history.models import MinuteCount, Status
+from combat_history.templatetags.combat_dashboard import BY_USE
 from persistence import redis_keys
+from persistence.savers.cleanup_saver import CASES
 from settlement_project import heartbeat
 from tests.support.admin import add_combat, add_failed, body, count_queries, logged_in
 from tests.support.pages import text_of
@@ -165,6 +168,23 @@ def test_what_leaves_no_row_is_counted(client: Client) -> None:
     assert "first 5 lost 2" in text
     assert "<script>:1" not in page
     assert "<script>alert('x')</script>:1 counted at" in text
+
+
+def test_what_is_counted_has_words(client: Client) -> None:
+    assert dashboard_pages.SWEPT.keys() == CASES.keys()
+    add_count("lookup.postgresql", 2, timedelta(minutes=2))
+    add_count("effects.not_confirmed", 3, timedelta(minutes=2))
+    text = text_of(body(client, INDEX))
+    assert "PostgreSQL 2" in text
+    assert "not confirmed by Redis 3" in text
+
+
+def test_the_lists_most_used_come_first(client: Client) -> None:
+    page = body(client, INDEX)
+    shown = re.findall(r'id="combat_history-(\w+)"', page)
+    assert shown[:2] == ["combathistory", "character"]
+    assert len(shown) == len(BY_USE)
+    assert page.index("app-combat_history") < page.index("app-auth")
 
 
 def test_heartbeats_are_told(

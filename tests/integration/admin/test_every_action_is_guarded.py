@@ -22,6 +22,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, reverse
 
 from combat_history import control
+from combat_history.actions.adjust import give
 from combat_history.models import (
     AuditEntry,
     CombatHistory,
@@ -34,7 +35,7 @@ from combat_history.models import (
 from tests.conftest import Settle
 from tests.support.actions import corrected
 from tests.support.admin import REASON, logged_in, unknown_loot
-from tests.support.factories import HERO, sample_document
+from tests.support.factories import HERO, PELT, sample_document
 
 HISTORY = "combat_history_combathistory"
 PARKED = "combat_history_parkedoperation"
@@ -77,6 +78,10 @@ def resubmission(w: World) -> tuple[list[Any], Data]:
     return [w.rejected], {"document": json.dumps(sample_document()), "resubmit": "1"}
 
 
+def correction_of_inventory(w: World) -> tuple[list[Any], Data]:
+    return [HERO], {"operations": json.dumps(give("admin:one", PELT, 1))}
+
+
 ACTING: dict[str, Asked] = {
     f"{HISTORY}_preview": lambda w: ([w.failed], {"shortages": "record"}),
     f"{HISTORY}_correct": correction,
@@ -92,6 +97,7 @@ ACTING: dict[str, Asked] = {
     f"{REJECTED}_resubmit": resubmission,
     f"{REJECTED}_triage": lambda w: said(w.rejected),
     f"{DISCREPANCY}_triage": lambda w: said(w.discrepancy),
+    "combat_history_character_inventory": correction_of_inventory,
     "combat_history_settlementcontrol_changelist": lambda w: (
         [],
         {"mode": "paused", "confirmed": "on"},

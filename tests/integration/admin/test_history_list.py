@@ -202,7 +202,7 @@ def test_compensated_combats_have_a_badge_and_a_filter(client: Client) -> None:
     with_status(Status.PROCESSED)
     CombatHistory.objects.filter(pk=undone.pk).update(compensated_at=START)
     assert shown_ids(client, status="compensated") == {undone.pk}
-    badge = '<span class="combat-badge combat-compensated">compensated</span>'
+    badge = '<span class="combat-badge combat-compensated">undone</span>'
     assert body(client, LIST_URL).count(badge) == 1
     assert body(client, f"{LIST_URL}{undone.pk}/change/").count(badge) == 1
 

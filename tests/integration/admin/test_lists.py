@@ -16,6 +16,7 @@ from combat_history.models import (
     CombatHistory,
     InventoryItem,
     LedgerLine,
+    ParkedOperation,
     RejectedPayload,
     SettlementAttempt,
     SettlementDiscrepancy,
@@ -28,6 +29,7 @@ from tests.support.admin import (
     add_combat,
     add_failed,
     body,
+    change_url,
     list_url,
     one_of_each,
     shown_ids,
@@ -47,6 +49,17 @@ def test_list_reads_no_document_and_no_traceback(client: Client) -> None:
     assert '"result_payload" ->' in select
     for heavy in ('"result_payload",', '"failure_traceback"', '"raw_payload"'):
         assert heavy not in select
+
+
+@pytest.mark.parametrize(
+    "model", [LedgerLine, SettlementDiscrepancy, ParkedOperation, InventoryItem]
+)
+def test_lists_name_the_player(client: Client, model: Any) -> None:
+    character = next(row for row in one_of_each() if isinstance(row, Character))
+    link = f'<a href="{change_url(character)}">{character.name}</a> ({character.pk})'
+    assert link in body(client, list_url(model))
+    row = model.objects.filter(character_id=character.pk).latest("pk")
+    assert link in body(client, change_url(row))
 
 
 @pytest.mark.parametrize("form", [str, lambda pk: pk.hex, short_id])

@@ -62,6 +62,16 @@ def test_a_settled_fight_can_be_watched(client: Client, settle_here: Settle) -> 
     assert f'href="{viewer_url(combat)}"' in body(client, change_url(combat))
 
 
+def test_namesakes_are_told_apart_by_their_keys(client: Client) -> None:
+    names = {key: {"name": "Волк"} for key in ("wolf_1", "wolf_2")}
+    combat = add_fight(
+        [turn(actor="wolf_1", target="wolf_2", hp={"wolf_2": 4})],
+        result_payload=make_document({"101": {"name": "Герой"}, **names}),
+    )
+    text = text_of(body(client, viewer_url(combat)))
+    assert "1 Волк (wolf_1) hit Волк (wolf_2) 9 Волк (wolf_2) 4" in text
+
+
 def test_plain_text_is_plain(client: Client) -> None:
     add_character(HERO, name="Герой\nлжец \u202e")
     combat = add_fight([turn(), f"rain {SCRIPT}"])

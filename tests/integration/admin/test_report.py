@@ -19,6 +19,7 @@ from combat_history.models import (
     SettlementAttempt,
     Status,
 )
+from persistence.ids import short_id
 from tests.conftest import Settle
 from tests.support.admin import (
     LIST_URL,
@@ -37,6 +38,7 @@ from tests.support.factories import (
     add_template,
     make_document,
     make_participant,
+    new_session_id,
 )
 from tests.support.pages import text_of
 
@@ -81,6 +83,50 @@ def test_both_sides_are_told_with_winner_and_monsters(client: Client) -> None:
     assert f'href="/admin/combat_history/character/{HERO}/change/"' in page
     assert "/character/102/" not in page
     assert f'href="{LIST_URL}?q=102"' in page
+
+
+def test_a_combat_is_named_once_and_shortly(client: Client) -> None:
+    combat = add_failed()
+    page = body(client, change_url(combat))
+    assert f"<title>Combat {short_id(combat.pk)} | " in page
+    above, _, _document = text_of(page).partition("The document without")
+    assert above.count(str(combat.pk)) == 1
+
+
+def test_a_failure_stands_in_the_timeline(client: Client) -> None:
+    combat = add_failed(received_at=START, failure_detail="no such item")
+    told = "2026-01-02 03:04:05 failed unknown item — — no such item"
+    assert told in text_of(body(client, change_url(combat)))
+    ended = START + timedelta(minutes=1)
+    SettlementAttempt.objects.create(
+        session_id=combat.pk, started_at=START, ended_at=ended, worker="vm:7"
+    )
+    told = "2026-01-02 03:05:05 failed unknown item vm:7 — no such item"
+    assert told in text_of(body(client, change_url(combat)))
+
+
+def test_the_batch_that_replayed_a_combat_is_linked(
+    client: Client, viewer: User
+) -> None:
+    combat = add_failed()
+    batch_id = new_session_id()
+    ReplayRequest.objects.create(
+        session_id=combat.pk, actor_name="anna", reason="-", batch_id=batch_id
+    )
+    link = f'href="/admin/combat_history/replaybatch/{batch_id}/change/"'
+    assert link in body(client, change_url(combat))
+    permission = Permission.objects.get(codename="view_replaybatch")
+    viewer.user_permissions.remove(permission)
+    assert link not in body(logged_in(viewer), change_url(combat))
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_moments_look_the_same_in_every_language(client: Client, language: str) -> None:
+    combat = add_failed(finished_at=START)
+    languages = {"accept-language": language}
+    for url in (change_url(combat), LIST_URL):
+        page = client.get(url, headers=languages).content.decode()
+        assert "2026-01-02 03:04" in text_of(page)
 
 
 def test_a_settled_combat_tells_what_it_did_and_not_what_it_promised(

@@ -155,7 +155,7 @@ def test_chosen_combats_are_acknowledged_and_marked(client: Client) -> None:
 
     response = client.post(TRIAGE_URL, data)
 
-    assert told(response) == ["It was written down of 1 thing."]
+    assert told(response) == ["Saved for 1 thing."]
     assert said(chosen).acknowledged_by == "anna"
     assert not Triage.objects.filter(target_id=str(other)).exists()
     assert "1 acknowledged" in body(client, FAILURES_URL)
@@ -238,7 +238,19 @@ def test_without_the_permission_it_is_refused_and_written_down() -> None:
     assert not Triage.objects.exists()
     assert audit(session_id) == ["snooze denied: no permission; reason: "]
     page = body(sam, group_url(body(sam, FAILURES_URL)))
-    assert "Write it down" not in page
+    assert "Save" not in page
+
+
+def test_a_group_that_somebody_may_not_triage_is_denied_in_one_entry() -> None:
+    failed(), failed()
+    sam = logged_in(viewer("sam"))
+    group = {"code": "unknown_item", "whole_group": "1", "verb": "acknowledge"}
+
+    response = sam.post(TRIAGE_URL, group)
+
+    assert response.status_code == 403
+    entry = AuditEntry.objects.get()
+    assert (entry.outcome, entry.target_id) == ("denied", "code=unknown_item")
 
 
 @pytest.mark.parametrize("data", [{}, {"verb": "acknowledge"}])

@@ -1,0 +1,56 @@
+"""The audit's codes in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy as _
+
+from combat_history.admin.rendering import visible
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+VERBS: dict[str, str | _StrPromise] = {
+    "acknowledge": _("acknowledge"),
+    "add": _("add"),
+    "adjust": _("correct the inventory"),
+    "assign": _("assign"),
+    "cancel": _("cancel"),
+    "change": _("change"),
+    "compensate": _("undo"),
+    "correct": _("correct"),
+    "discard": _("discard"),
+    "drain": _("drain"),
+    "export": _("export"),
+    "note": _("note"),
+    "pause": _("pause"),
+    "replay": _("replay"),
+    "resubmit": _("resubmit"),
+    "resume": _("resume"),
+    "snooze": _("snooze"),
+    "void": _("void"),
+    "wake": _("end the snooze"),
+}
+
+TARGETS: dict[str, str | _StrPromise] = {
+    "character": _("character"),
+    "combat": _("combat"),
+    "discrepancy": _("discrepancy"),
+    "itemtemplate": _("item template"),
+    "parked": _("parked operation"),
+    "parked operation": _("parked operation"),
+    "rejected": _("rejected payload"),
+    "replay batch": _("replay batch"),
+    "settlement": _("settlement"),
+    "table": _("table"),
+}
+
+
+def verb_of(code: str) -> str:
+    """A code without a word stands for itself."""
+    return str(VERBS.get(code) or visible(code))
+
+
+def target_of(code: str) -> str:
+    return str(TARGETS.get(code) or visible(code))

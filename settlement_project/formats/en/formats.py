@@ -1,0 +1,3 @@
+from __future__ import annotations
+
+from settlement_project.formats import *  # noqa: F403
