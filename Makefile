@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 BOT_VENV := .venv-bot
 BOT_CODE := persistence/telegram.py $(wildcard examples/*.py examples/*/*.py)
 ENGINE_VENV := .venv-engine
-APT_GET := $(if $(filter 0,$(shell id -u)),,sudo -n )apt-get
-INSTALL_CHROMIUM = { $(APT_GET) -q update && DEBIAN_FRONTEND=noninteractive $(APT_GET) -q -y install chromium; }
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
+# RUNLEVEL: a server that is installed must not start.
+APT_INSTALL = $(SUDO) apt-get -q update && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -q -y install
 COMBATS ?= 500
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-browser lint bench clean
+.PHONY: help demo run test test-browser test-json lint bench clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,9 +28,14 @@ test: $(VENV)/installed $(ENGINE_VENV)/installed $(BOT_VENV)/installed  ## All t
 	$(BIN)/python -m tests $(ARGS)
 
 test-browser: $(VENV)/installed-browser  ## The admin in a real Chromium, which apt-get installs where it may
-	@command -v chromium >/dev/null || $(INSTALL_CHROMIUM) \
+	@command -v chromium >/dev/null || { $(APT_INSTALL) chromium; } \
 		|| { echo "Chromium is missing. As root: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pytest tests/browser $(ARGS)
+
+test-json: $(VENV)/installed-json  ## Accounts as RedisJSON, on a server that has the type
+	@redis-server --version 2>/dev/null | grep -Eq 'v=([7-9]|[1-9][0-9])\.' || { $(APT_INSTALL) redis-server; } \
+		|| { echo "Redis 7 or newer is missing. As root: apt-get install redis-server"; exit 1; }
+	$(BIN)/python -m pytest tests/integration/test_redis_json.py $(ARGS)
 
 lint: $(VENV)/installed-dev $(BOT_VENV)/installed  ## ruff, mypy --strict, missing migrations
 	$(BIN)/ruff check .
@@ -56,6 +62,10 @@ $(VENV)/installed: requirements.txt
 
 $(VENV)/installed-browser: $(VENV)/installed requirements-browser.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
+	@touch $@
+
+$(VENV)/installed-json: $(VENV)/installed requirements-json.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-json.txt
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-browser requirements-dev.txt
