@@ -7,10 +7,17 @@ from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db.models import Exists, OuterRef
 from redis.exceptions import NoScriptError
 
 from combat_history import redis_clients
-from combat_history.models import Character, CombatParticipant, ScenarioSession
+from combat_history.models import (
+    Character,
+    CombatHistory,
+    CombatParticipant,
+    ScenarioSession,
+    Status,
+)
 from persistence import redis_keys
 from persistence.scripts import script
 
@@ -81,7 +88,11 @@ class _Known:
 
 
 def _known(char_id: int) -> _Known:
-    fights = CombatParticipant.objects.filter(character_id=char_id)
+    # One that was refused may lie in the future, and would hide every real one.
+    processed = CombatHistory.objects.filter(
+        pk=OuterRef("session_id"), settlement_status=Status.PROCESSED
+    )
+    fights = CombatParticipant.objects.filter(Exists(processed), character_id=char_id)
     scenarios = ScenarioSession.objects.filter(character_id=char_id, closed_at=None)
     return _Known(
         Character.objects.get(pk=char_id),

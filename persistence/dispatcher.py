@@ -179,7 +179,8 @@ class SyncDispatcher:
         """Have the player's state of that scope saved.
 
         Durable once it returns: an intent in Redis, which the sweep delivers where the
-        ring is lost. Raises DispatchFailed (nothing noted) or ValueError (no scope).
+        ring is lost. Raises DispatchFailed (nothing noted) or ValueError (no scope, or
+        no player).
         """
         scope = SyncScope(scope)
         await self._acall(calls.intend(scope, char_id))

@@ -15,6 +15,7 @@ from persistence import redis_keys
 from persistence.document import Document
 from persistence.ids import parse_session_id
 from persistence.operations import Operation, parse_operation, reservable_rows
+from persistence.payload import MAX_BIGINT, MAX_PARTICIPANTS
 from persistence.protocols import GameMode, SyncScope
 
 SessionId = UUID | str
@@ -35,9 +36,12 @@ def start(
     session_id: SessionId, char_ids: Iterable[int], teams: Mapping[int, str] | None
 ) -> tuple[Call, UUID, list[int]]:
     sid = parse_session_id(session_id)
-    ids = sorted(set(char_ids))
-    if not ids or ids[0] < 1:
-        raise ValueError("char_ids names at least one player, by a positive id")
+    ids = sorted(set(map(_player, char_ids)))
+    if not 1 <= len(ids) <= MAX_PARTICIPANTS:
+        raise ValueError(
+            f"a combat is of at least one player and at most {MAX_PARTICIPANTS}, "
+            f"not of {len(ids)}"
+        )
     team_of = teams or {}
     call = Call(
         "start_combat",
@@ -91,7 +95,8 @@ def intend(scope: SyncScope, char_id: int) -> Call:
 
 
 def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
-    parsed = [parse_operation(_player(char_id), _document(o)) for o in operations]
+    player = _player(char_id)
+    parsed = [parse_operation(player, _document(o)) for o in operations]
     taken_from = [str(row) for o in parsed for row in reservable_rows(o)]
     return Call(
         "change_inventory",
@@ -130,10 +135,13 @@ def _document(operation: Operation | Document) -> Document:
     return operation.model_dump(exclude_none=True)
 
 
-def _player(char_id: int) -> int:
-    if char_id < 1:
-        raise ValueError(f"{char_id} is no player: ids are positive")
-    return char_id
+def _player(char_id: object) -> int:
+    # A bool is an int, and would name player 1.
+    if type(char_id) is int and 1 <= char_id <= MAX_BIGINT:
+        return char_id
+    raise ValueError(
+        f"{char_id!r} is no player: ids are whole numbers from 1 to {MAX_BIGINT}"
+    )
 
 
 def texts(reply: Sequence[Any]) -> list[str]:

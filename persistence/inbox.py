@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 NO_PUSHES = MaintNotificationsConfig(enabled=False)
 """Expecting pushes, redis-py would not look for a forgotten answer on a connection."""
 
+MAX_MOMENT_DIGITS = 14
+"""Of milliseconds: some thousand years."""
+
 MAX_CLAIM_BYTES = 8 * 1024 * 1024
 """Documents of one claim: a hundred of a megabyte each would outlive the time limit."""
 
@@ -163,6 +166,11 @@ def _is_session(member: bytes) -> bool:
     return False
 
 
+def _is_moment(text: bytes | None) -> bool:
+    """Digits, as the hand-off writes them, of no more than a timestamp can have."""
+    return text is not None and text.isdigit() and len(text) <= MAX_MOMENT_DIGITS
+
+
 def _conflict_field(sha256: str) -> str:
     return redis_keys.CONFLICT_FIELD_PREFIX + sha256
 
@@ -176,7 +184,7 @@ def _entry(fields: Sequence[Any]) -> Entry:
         claims=claims,
         raw=raw,
         sha256=sha256.decode() if sha256 else None,
-        accepted_at_ms=int(accepted_at) if accepted_at else None,
+        accepted_at_ms=int(accepted_at) if _is_moment(accepted_at) else None,
         conflicts={
             name.decode()[prefix:]: document
             for name, document in zip(conflicts[::2], conflicts[1::2], strict=True)

@@ -6,7 +6,6 @@ unless it was noted anew meanwhile. The sweep sends what nobody delivered.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from persistence import inbox, redis_keys
@@ -43,7 +42,9 @@ def strike_out(scope: str, subject: object, noted: bytes) -> bool:
 
 def overdue(limit: int) -> list[Intent]:
     """Oldest first."""
-    until = int((time.time() - OVERDUE_SECONDS) * 1_000_000)
+    # By the clock that they were noted by.
+    seconds, microseconds = inbox.client().time()
+    until = (seconds - OVERDUE_SECONDS) * 1_000_000 + microseconds
     members: list[bytes] = inbox.client().zrangebyscore(
         redis_keys.INTENTS, "-inf", until, start=0, num=limit
     )  # type: ignore[assignment]  # no scores asked for: plain members

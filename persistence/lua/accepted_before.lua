@@ -9,7 +9,9 @@ local count = redis.call('ZCOUNT', KEYS[1], '-inf', moment)
 local later = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. moment, '+inf', 'WITHSCORES')
 for at = 1, #later, 2 do
     local accepted = redis.pcall('HGET', ARGV[2] .. later[at], 'accepted_at')
-    if type(accepted) == 'string' and tonumber(accepted) <= moment then
+    -- Nil of foreign text, which accepts nothing.
+    accepted = type(accepted) == 'string' and tonumber(accepted)
+    if accepted and accepted <= moment then
         count = count + 1
         if tonumber(later[at + 1]) <= now then
             redis.call('ZADD', KEYS[1], 'XX', moment, later[at])

@@ -25,9 +25,16 @@ local function put_aside(key)
     if kind ~= 'hash' and kind ~= 'none' then redis.call('RENAME', key, key .. ':foreign') end
 end
 
+-- Whatever foreign text stands in its place counts as none.
+local function claimed(key)
+    local claims = redis.call('HGET', key, 'claims')
+    return claims and #claims < 10 and tonumber(string.match(claims, '^%d+$')) or 0
+end
+
 local function take(sid, key)
     redis.call('ZADD', KEYS[1], 'XX', lease, sid)
-    local claims = redis.call('HINCRBY', key, 'claims', 1)
+    local claims = claimed(key) + 1
+    redis.call('HSET', key, 'claims', claims)
     local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at')
     local entry = {sid, lease, claims, known[1], known[2], known[3]}
     local plain = 1 + (known[1] and 1 or 0) + (known[2] and 1 or 0) + (known[3] and 1 or 0)
@@ -44,7 +51,7 @@ for _, sid in ipairs(due) do
     put_aside(key)
     if not string.match(sid, '^[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+$') then
         reply[#reply + 1] = {sid}
-    elseif tonumber(redis.call('HGET', key, 'claims') or '0') > 0 then
+    elseif claimed(key) > 0 then
         again = again or sid
     elseif bytes <= max_bytes then
         bytes = bytes + redis.call('HSTRLEN', key, 'raw')

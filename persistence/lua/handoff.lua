@@ -7,7 +7,7 @@
 local sid, raw, sha, finished_at = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
-local finished_ms = string.format('%d', finished_at * 1000)
+local finished_ms = finished_at * 1000
 
 local function ring()
     return redis.call('SET', KEYS[5], '1', 'NX', 'PX', ARGV[6]) and 1 or 0
@@ -34,10 +34,17 @@ local function newer(last_finished, last_sid)
     return sid > (last_sid or '')
 end
 
+-- One that cannot be, or lies in the future, would refuse every later snapshot.
+local MAX_AHEAD_MS = 5 * 60 * 1000
+local function milliseconds(value)
+    local moment = tonumber(string.match(value or '', '^%d+$')) or 0
+    return moment <= tonumber(now) + MAX_AHEAD_MS and moment or 0
+end
+
 -- A foreign type is left alone: it must never refuse a hand-off.
 local function snapshot(account, hp, energy)
     local known, form = account_get(account, 'combat_session_id',
-        'last_combat_finished_at', 'last_combat_session_id')
+        'last_combat_finished_at', 'last_combat_session_id', 'vitals_at')
     if not known then return end
     local own = known[1] == sid
     local idle = not known[1] or known[1] == ''
@@ -48,8 +55,11 @@ local function snapshot(account, hp, energy)
     if is_newer then
         fields = {'last_combat_session_id', sid, 'last_combat_finished_at', ARGV[4]}
     end
-    if hp ~= '' then
-        for _, value in ipairs({'hp', hp, 'energy', energy, 'vitals_at', finished_ms}) do
+    -- Outside of this fight the player may have been healed since it ended.
+    local vitals_at = milliseconds(known[4])
+    if hp ~= '' and (own or finished_ms >= vitals_at) then
+        vitals_at = string.format('%d', math.max(finished_ms, vitals_at))
+        for _, value in ipairs({'hp', hp, 'energy', energy, 'vitals_at', vitals_at}) do
             fields[#fields + 1] = value
         end
     end

@@ -9,8 +9,10 @@ if sid and sid ~= '' then
     local held = {}
     if type(actor) == 'string' then
         local parsed, container = pcall(cjson.decode, actor)
-        local belt = parsed and type(container) == 'table' and container.belt_items or {}
-        for _, item in ipairs(belt) do held[tostring(item.inventory_id)] = true end
+        local belt = parsed and type(container) == 'table' and container.belt_items
+        for _, item in ipairs(type(belt) == 'table' and belt or {}) do
+            if type(item) == 'table' then held[tostring(item.inventory_id)] = true end
+        end
     end
     local reserved = {'reserved', sid}
     for _, id in ipairs(cjson.decode(ARGV[3])) do

@@ -11,6 +11,13 @@ if status == 'finished' or redis.pcall('HEXISTS', KEYS[2], 'sha256') == 1 then
     return {'finished'}
 end
 
+-- As the container's model takes it, or the whole container would not be readable.
+local MAX_VITAL = 1000000000
+local function vital(value)
+    local points = tonumber(string.match(value or '', '^%d+$'))
+    return points and points <= MAX_VITAL and string.format('%d', points) or 'null'
+end
+
 local accounts = {}
 for i = 5, #KEYS do
     local char_id = ARGV[4 + (i - 5) * 2]
@@ -22,8 +29,7 @@ for i = 5, #KEYS do
     end
     accounts[#accounts + 1] = {
         key = KEYS[i], form = form, char_id = char_id, team = ARGV[5 + (i - 5) * 2],
-        hp = tonumber(values[2] or '') and values[2] or 'null',
-        energy = tonumber(values[3] or '') and values[3] or 'null',
+        hp = vital(values[2]), energy = vital(values[3]),
     }
 end
 if status == 'active' then return {'known'} end

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from time import time
 from uuid import UUID
 
 from combat_history.models import CombatHistory, Status
 from persistence import inbox, intents, redis_keys
 from persistence.ids import parse_session_id
 from persistence.protocols import SyncScope
+from persistence.sweeping.players import player_id
 
 PAGES = 20
 PAGE_KEYS = 1000
@@ -80,10 +80,11 @@ def _is_orphan_for_long(account: _Busy, session_id: UUID) -> bool:
     if CombatHistory.objects.filter(pk=session_id).exists():
         return False
     member = f"{account.char_id}:{session_id}"
-    client.zadd(redis_keys.ORPHANS, {member: int(time())}, nx=True)
+    now, _ = client.time()
+    client.zadd(redis_keys.ORPHANS, {member: now}, nx=True)
     client.expire(redis_keys.ORPHANS, redis_keys.DAY_SECONDS)
     since = client.zscore(redis_keys.ORPHANS, member)
-    if since is None or time() - since < ORPHAN_AFTER_SECONDS:
+    if since is None or now - since < ORPHAN_AFTER_SECONDS:
         return False
     client.zrem(redis_keys.ORPHANS, member)
     return True
@@ -113,8 +114,8 @@ def _busy(case: str) -> Iterator[_Busy]:
 
 def _read(found: list[bytes]) -> _Busy | None:
     key, combat, inventory, scenario = (v.decode("utf-8", "replace") for v in found)
-    char_id = key.removeprefix(redis_keys.ACCOUNT_PREFIX)
-    if not char_id.isdecimal():
+    char_id = player_id(key.removeprefix(redis_keys.ACCOUNT_PREFIX))
+    if char_id is None:
         return None
     closing = ((SyncScope.INVENTORY, inventory), (SyncScope.SCENARIO, scenario))
-    return _Busy(int(char_id), combat, tuple(s for s, named in closing if named))
+    return _Busy(char_id, combat, tuple(s for s, named in closing if named))

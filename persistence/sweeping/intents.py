@@ -9,6 +9,7 @@ from celery import current_app
 from persistence import intents, redis_keys
 from persistence.ids import parse_session_id
 from persistence.protocols import SyncScope
+from persistence.sweeping.players import player_id
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def _send(intent: intents.Intent) -> int:
         if intent.scope == redis_keys.BELTS:
             name, args = "assemble_belts", [str(parse_session_id(intent.subject))]
         else:
-            scope, char_id = SyncScope(intent.scope), int(intent.subject)
+            scope, char_id = SyncScope(intent.scope), _player(intent.subject)
             name, args = "task_sync_state", [str(scope), char_id]
     except ValueError:
         logger.error("intent is not readable", extra={"member": intent.member})
@@ -34,3 +35,10 @@ def _send(intent: intents.Intent) -> int:
         return 0
     current_app.send_task(name, args=args)
     return 1
+
+
+def _player(subject: str) -> int:
+    char_id = player_id(subject)
+    if char_id is None:
+        raise ValueError(f"{subject!r} is no player")
+    return char_id

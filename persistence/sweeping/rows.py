@@ -8,7 +8,7 @@ from datetime import timedelta
 import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from combat_history.models import CombatHistory, Status
 from persistence import inbox, redis_keys
@@ -27,7 +27,9 @@ PENDING_GRACE = timedelta(seconds=5)
 
 def return_pending() -> int:
     stuck = CombatHistory.objects.filter(
-        settlement_status=Status.PENDING, due_at__lt=timezone.now() - PENDING_GRACE
+        # By the clock that wrote it.
+        settlement_status=Status.PENDING,
+        due_at__lt=Now() - PENDING_GRACE,
     ).order_by("due_at")
     return sum(map(_return_if_sound, stuck[:LIMIT]))
 

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Mapping
 from typing import cast
 from uuid import UUID
 
 from django.conf import settings
-from pydantic import ValidationError
 
 from combat_history.models import CombatHistory
 from persistence import inbox, redis_keys, rescue, unsent
-from persistence.document import Document
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.handoff import Receipt, forced
 from persistence.ids import parse_session_id
-from persistence.payload import (
-    PLAYER_KEY,
-    CombatSessionContainerDTO,
-    FinishReason,
-)
+from persistence.sweeping.abandoned import abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +85,28 @@ def _force(member: bytes, silent_since: int) -> int:
         # Heard of, though not through us: an engine may keep the hash alone.
         inbox.client().zadd(redis_keys.ACTIVE, {member: _heartbeat(session)}, xx=True)
         return 0
+    if "result" in session and _hand_off_left(session_id):
+        return 1
+    ended_at = max(1, _heartbeat(session) // 1000)
+    document, faults = abandoned(session_id, session, ended_at)
     try:
-        handoff = forced(_abandoned(session_id, session), silent_since)
+        handoff = forced(document, silent_since)
     except PayloadInvalid as error:
         _report(session_id, session, f"no forced save can be made: {error}")
         inbox.client().zrem(redis_keys.ACTIVE, member)
         return 0
+    if faults:
+        logger.warning("containers not readable", extra={"session_id": session_id})
+        code = str(FailureCode.INVALID_PAYLOAD)
+        _keep(session_id, session, PayloadInvalid(code, faults))
     receipt, _ = inbox.record(handoff)
     return int(receipt is Receipt.ACCEPTED)
+
+
+def _hand_off_left(session_id: UUID) -> bool:
+    """The engine died between the result and the word that the combat is finished."""
+    raw = inbox.client().hget(redis_keys.session(session_id), "result")
+    return isinstance(raw, bytes) and rescue.hand_off(session_id, raw)
 
 
 def _forget(session_id: UUID, session: Mapping[str, str], member: bytes) -> int:
@@ -110,70 +117,16 @@ def _forget(session_id: UUID, session: Mapping[str, str], member: bytes) -> int:
     return 0
 
 
-def _abandoned(session_id: UUID, session: Mapping[str, str]) -> Document:
-    """The document of a forced save: what `cs:` knows, and not a coin more."""
-    return {
-        "session_id": str(session_id),
-        "meta": {
-            "end_timestamp": max(1, _heartbeat(session) // 1000),
-            "winner_team": None,
-            "finish_reason": str(FinishReason.ABANDONED),
-            "forced": True,
-        },
-        "participants": {
-            char_id: _participant(session_id, char_id, container)
-            for char_id, container in _actors(session).items()
-        },
-    }
-
-
-def _participant(
-    session_id: UUID, char_id: str, container: str | None
-) -> dict[str, object]:
-    nothing: dict[str, object] = {"is_winner": False, "changes": {}}
-    if container is None:
-        return nothing
-    try:
-        actor = CombatSessionContainerDTO.model_validate_json(container)
-    except ValidationError:
-        # Kept for people to read; what it cannot say is not taken.
-        logger.warning(
-            "container of an abandoned combat is not readable",
-            extra={"session_id": session_id, "char_id": char_id},
-        )
-        return {**nothing, "container": container}
-    consumed = [used.model_dump(exclude_none=True) for used in actor.consumed]
-    found: dict[str, object] = {
-        "is_winner": False,
-        "changes": {"items_consumed": consumed} if consumed else {},
-    }
-    if actor.team is not None:
-        found["team"] = actor.team
-    if actor.hp is not None and actor.energy is not None:
-        found["state_snapshot"] = {"hp": actor.hp, "energy": actor.energy}
-    return found
-
-
-def _actors(session: Mapping[str, str]) -> dict[str, str | None]:
-    """Players by id: those that are listed, and those that have a container."""
-    try:
-        listed = json.loads(session.get("participants", "[]"))
-    except ValueError:
-        listed = []
-    names = [str(id_) for id_ in listed] if isinstance(listed, list) else []
-    prefix = redis_keys.ACTOR_PREFIX
-    names += [field[len(prefix) :] for field in session if field.startswith(prefix)]
-    players = dict.fromkeys(name for name in names if PLAYER_KEY.fullmatch(name))
-    return {name: session.get(f"{prefix}{name}") for name in players}
-
-
 def _report(session_id: UUID, session: Mapping[str, str], reason: str) -> None:
     logger.error("result missing", extra={"session_id": session_id, "reason": reason})
-    rescue.reject(
-        session_id,
-        json.dumps(session, sort_keys=True, ensure_ascii=False).encode(),
-        PayloadInvalid.of(FailureCode.RESULT_MISSING, "", reason),
+    _keep(
+        session_id, session, PayloadInvalid.of(FailureCode.RESULT_MISSING, "", reason)
     )
+
+
+def _keep(session_id: UUID, session: Mapping[str, str], error: PayloadInvalid) -> None:
+    raw = json.dumps(session, sort_keys=True, ensure_ascii=False).encode()
+    rescue.reject(session_id, raw, error)
 
 
 def _is_known(session_id: UUID) -> bool:
@@ -204,4 +157,6 @@ def _heartbeat(session: Mapping[str, str]) -> int:
 
 
 def _now_ms() -> int:
-    return int(time.time() * 1000)
+    """By the clock that heartbeats are written by."""
+    seconds, microseconds = inbox.client().time()
+    return seconds * 1000 + microseconds // 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -24,6 +25,7 @@ from persistence.errors import (
 )
 from persistence.handoff import Receipt
 from persistence.ids import short_id
+from persistence.payload import MAX_PARTICIPANTS
 from persistence.protocols import GameMode, SyncScope
 from tests.support.engine import account, intents, live, messages
 from tests.support.factories import (
@@ -69,6 +71,63 @@ def test_a_started_combat_is_registered_everywhere(
     assert (started.session_id, started.belts_loaded) == (session_id, False)
     assert (started.actors[HERO].team, started.actors[HERO].hp) == ("blue", 90)
     assert started.actors[RIVAL].hp is None
+
+
+@pytest.mark.parametrize(
+    ("held", "known"),
+    [
+        ("0", 0),
+        ("007", 7),
+        ("1000000000", 1_000_000_000),
+        ("1000000001", None),
+        ("-5", None),
+        ("12.5", None),
+        ("0x10", None),
+        ("1e3", None),
+        ("nan", None),
+        ("", None),
+    ],
+)
+def test_odd_vitals_of_an_account_do_not_spoil_its_container(
+    engine: SyncDispatcher, redis_client: redis.Redis, held: str, known: int | None
+) -> None:
+    redis_client.hset("ac:101", mapping={"hp": held, "energy": 30})
+
+    started = engine.start_combat_sync(new_session_id(), [HERO], {HERO: "blue"})
+
+    hero = started.actors[HERO]
+    assert (hero.team, hero.hp, hero.energy) == ("blue", known, 30)
+
+
+def test_more_players_than_a_result_can_hold_are_refused_before_anyone_enters(
+    engine: SyncDispatcher, redis_client: redis.Redis
+) -> None:
+    with pytest.raises(ValueError, match="at most 1000"):
+        engine.start_combat_sync(new_session_id(), range(1, MAX_PARTICIPANTS + 2))
+
+    assert redis_client.keys("*") == []
+    engine.start_combat_sync(new_session_id(), range(1, MAX_PARTICIPANTS + 1))
+    assert len(redis_client.keys("ac:*")) == MAX_PARTICIPANTS
+
+
+@pytest.mark.parametrize("char_id", [0, -1, 2**63, 2**70, True, "101", 1.0, None])
+def test_no_call_takes_an_id_that_no_player_can_have(
+    engine: SyncDispatcher, redis_client: redis.Redis, char_id: Any
+) -> None:
+    add = {"op_id": "a", "op": "add", "item_template_id": "wolf_pelt", "qty": 2}
+    calls: list[Callable[[], object]] = [
+        lambda: engine.start_combat_sync(new_session_id(), [HERO, char_id]),
+        lambda: engine.dispatch_sync(SyncScope.INVENTORY, char_id=char_id),
+        lambda: engine.change_inventory_sync(char_id, [add]),
+        lambda: engine.change_inventory_sync(char_id, []),
+        lambda: engine.switch_context_sync(char_id=char_id, to=GameMode.IDLE),
+    ]
+
+    for call in calls:
+        with pytest.raises(ValueError, match="is no player"):
+            call()
+
+    assert redis_client.keys("*") == []
 
 
 def test_the_workers_are_asked_for_the_belts(
@@ -189,12 +248,11 @@ def test_the_seeds_short_name_of_the_combat_scope() -> None:
     assert SyncScope["COMBAT"] is SyncScope("combat_result")
 
 
-@pytest.mark.parametrize(("scope", "char_id"), [("karma", HERO), ("vitals", 0)])
 def test_a_dispatch_of_nothing_that_exists_notes_nothing(
-    engine: SyncDispatcher, redis_client: redis.Redis, scope: str, char_id: int
+    engine: SyncDispatcher, redis_client: redis.Redis
 ) -> None:
-    with pytest.raises(ValueError, match=r"karma|positive"):
-        engine.dispatch_sync(scope, char_id=char_id)
+    with pytest.raises(ValueError, match="karma"):
+        engine.dispatch_sync("karma", char_id=HERO)
 
     assert not intents(redis_client)
 
@@ -273,6 +331,23 @@ def test_the_belt_of_a_running_combat_is_not_taken_from(
     assert refused.value.session_id == str(session_id)
     assert not redis_client.exists(redis_keys.inventory_delta(HERO))
     engine.change_inventory_sync(HERO, [add])
+    assert redis_client.llen(redis_keys.inventory_delta(HERO)) == 1
+
+
+@pytest.mark.parametrize(
+    "belt", ["null", '"x"', "5", "true", "[1]", '["x"]', "[null]", '{"a": 1}', "[[]]"]
+)
+def test_a_belt_that_is_no_belt_holds_nothing(
+    engine: SyncDispatcher, redis_client: redis.Redis, belt: str
+) -> None:
+    session_id = new_session_id()
+    engine.start_combat_sync(session_id, [HERO])
+    key = redis_keys.session(session_id)
+    redis_client.hset(key, "actor:101", f'{{"belt_items": {belt}}}')
+    take = {"op_id": "b", "op": "remove", "inventory_id": POTION, "qty": 1}
+
+    engine.change_inventory_sync(HERO, [take])
+
     assert redis_client.llen(redis_keys.inventory_delta(HERO)) == 1
 
 

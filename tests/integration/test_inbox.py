@@ -362,6 +362,16 @@ def test_result_key_of_a_foreign_type_does_not_stop_the_others(
     assert Character.objects.get().gold == 10
 
 
+@pytest.mark.parametrize("claims", ["x", "nan", "-3", "1.5", "9" * 20])
+def test_claims_that_are_no_number_stop_nobody(
+    redis_client: redis.Redis, claims: str
+) -> None:
+    for sid in (document["session_id"] for document in submit(2)):
+        redis_client.hset(redis_keys.result(UUID(sid)), "claims", claims)
+
+    assert [entry.claims for entry in claim()] == [1, 1]
+
+
 def test_entry_without_payload_and_row_is_rejected_as_lost(
     redis_client: redis.Redis,
 ) -> None:

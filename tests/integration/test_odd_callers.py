@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 
+from combat_history import control
+from combat_history.control import SYSTEM, Mode
 from combat_history.lookup import State, find_result
 from combat_history.models import CombatHistory, RejectedPayload
 from persistence import belt_tasks, inbox, redis_keys, tasks
@@ -29,7 +32,7 @@ def nested(depth: int, kind: type) -> Any:
     return found
 
 
-def insert(session_id: object, text: str) -> None:
+def insert(session_id: str | UUID, text: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO combat_history (session_id, participant_ids, result_payload, "
@@ -111,14 +114,15 @@ def in_a_transaction(db: None, redis_client: redis.Redis) -> None:
 def test_every_task_runs_inside_the_transaction_of_a_test() -> None:
     document: Document = make_document()
 
-    for task, args in (
-        (tasks.settle_combat, [document]),
-        (tasks.settle_combat, ["no document"]),
-        (tasks.settle_inbox, []),
-        (tasks.sweep, []),
-        (tasks.task_sync_state, [SyncScope.VITALS, HERO]),
-        (belt_tasks.assemble_belts, [str(new_session_id())]),
-    ):
+    calls: list[tuple[Any, tuple[object, ...]]] = [
+        (tasks.settle_combat, (document,)),
+        (tasks.settle_combat, ("no document",)),
+        (tasks.settle_inbox, ()),
+        (tasks.sweep, ()),
+        (tasks.task_sync_state, (SyncScope.VITALS, HERO)),
+        (belt_tasks.assemble_belts, (str(new_session_id()),)),
+    ]
+    for task, args in calls:
         task.apply(args=args, throw=True)
 
     assert CombatHistory.objects.get().settlement_status == "processed"
@@ -130,6 +134,7 @@ def test_a_time_limit_between_a_command_and_its_answer_mixes_up_no_answers(
 ) -> None:
     redis_client.hset(redis_keys.account(HERO), "hp", 7)
     client = inbox.client()
+    client.connection_pool.reset()  # other tests had threads
     client.ping()
     (line,) = client.connection_pool._available_connections
     send = line.send_command
@@ -145,3 +150,22 @@ def test_a_time_limit_between_a_command_and_its_answer_mixes_up_no_answers(
     assert isinstance(struck.result, SoftTimeLimitExceeded)
     assert client.hgetall(redis_keys.account(HERO)) == {b"hp": b"7"}
     assert inbox.claim(10) == ([], False)
+
+
+def test_foreign_text_in_an_entry_keeps_nobody_from_being_claimed(
+    redis_client: redis.Redis, world: None
+) -> None:
+    documents = [make_document() for _ in range(2)]
+    odd = redis_keys.result(UUID(documents[0]["session_id"]))
+    reason = "foreign text in an entry"
+    control.set_mode(Mode.PAUSED, actor=SYSTEM, reason=reason)
+    for document in documents:
+        tasks.settle_combat(document)
+    redis_client.hset(odd, mapping={"accepted_at": "soon", "claims": "many"})
+
+    for mode in (Mode.DRAINING, Mode.RUNNING):
+        control.set_mode(mode, actor=SYSTEM, reason=reason)
+        tasks.settle_inbox()
+
+    rows = CombatHistory.objects.filter(settlement_status="processed")
+    assert rows.count() == 2

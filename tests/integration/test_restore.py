@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -136,6 +137,21 @@ def test_second_restore_finds_nothing_missing(
     assert restore(HERO) is False
 
     assert account(redis_client) == before
+
+
+def test_fight_that_was_refused_is_not_the_last_one(
+    settle_here: Settle, redis_client: redis.Redis
+) -> None:
+    """The clock of its engine was a day ahead: it would hide each real one."""
+    refused = fight(1, end=int(time.time()) + redis_keys.DAY_SECONDS)
+    settle_here(last := fight(2), refused)
+    redis_client.flushdb()
+
+    restore_account(HERO)
+
+    found = account(redis_client)
+    assert found["last_combat_session_id"] == last["session_id"]
+    assert found["last_combat_finished_at"] == str(SAMPLE_END)
 
 
 def test_newcomer_has_no_fight_no_travel_and_no_moment(

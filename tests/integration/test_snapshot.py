@@ -191,6 +191,55 @@ def test_late_settlement_does_not_undo_a_heal(redis_client: redis.Redis) -> None
     assert Character.objects.get().hp == 3, "the tables know the fight's own end"
 
 
+@pytest.mark.parametrize("ahead_ms", [1, 0, -1])
+def test_late_result_does_not_undo_a_heal(
+    redis_client: redis.Redis, ahead_ms: int
+) -> None:
+    """Of an account that is in no fight: the newer moment stands, as in the tables."""
+    healed_at = SAMPLE_END * 1000 + ahead_ms
+    put(redis_client, hp=500, energy=50, vitals_at=healed_at)
+    document = fight(5)
+
+    inbox.record(checked(document))
+
+    after = account(redis_client)
+    assert after["last_combat_session_id"] == document["session_id"]
+    vitals = [after[name] for name in ("hp", "energy", "vitals_at")]
+    if ahead_ms > 0:
+        assert vitals == ["500", "50", str(healed_at)]
+    else:
+        assert vitals == ["5", "9", str(SAMPLE_END * 1000)]
+
+
+def test_own_fight_writes_its_vitals_and_puts_no_moment_back(
+    redis_client: redis.Redis,
+) -> None:
+    document, healed_at = fight(5), SAMPLE_END * 1000 + 1
+    put(
+        redis_client,
+        hp=500,
+        vitals_at=healed_at,
+        combat_session_id=document["session_id"],
+    )
+
+    inbox.record(checked(document))
+
+    after = account(redis_client)
+    assert (after["hp"], after["vitals_at"]) == ("5", str(healed_at))
+
+
+@pytest.mark.parametrize("moment", ["nan", "-5", "soon", "9" * 15])
+def test_moment_that_can_not_be_holds_no_snapshot_back(
+    redis_client: redis.Redis, moment: str
+) -> None:
+    put(redis_client, hp=500, vitals_at=moment)
+
+    inbox.record(checked(fight(5)))
+
+    after = account(redis_client)
+    assert (after["hp"], after["vitals_at"]) == ("5", str(SAMPLE_END * 1000))
+
+
 def test_late_settlement_does_not_reach_into_a_new_fight(
     redis_client: redis.Redis,
 ) -> None:

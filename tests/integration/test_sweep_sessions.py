@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any
 from uuid import UUID
 
@@ -30,33 +31,21 @@ from tests.support.factories import (
     new_session_id,
 )
 from tests.support.parallel import in_threads
+from tests.support.silence import (
+    LONG_AGO_MS,
+    USED,
+    fall_silent,
+    put_actor,
+    reports,
+    sweep_and_settle,
+)
 
 pytestmark = pytest.mark.usefixtures("world")
 
-LONG_AGO_MS = 1_735_460_000_000
-USED = {"inventory_id": POTION, "item_template_id": "hp_pot_small", "qty": 2}
 
-
-def fall_silent(client: redis.Redis, session_id: UUID) -> None:
-    """The engine died long ago: its heartbeat stands where it was."""
-    client.hset(redis_keys.session(session_id), "heartbeat", LONG_AGO_MS)
-    client.zadd(redis_keys.ACTIVE, {str(session_id): LONG_AGO_MS})
-
-
-def sweep_and_settle() -> None:
-    sweep()
-    settle_inbox()
-
-
-def put_actor(client: redis.Redis, session_id: UUID, **container: Any) -> None:
-    actor = {"team": "blue", "hp": 7, "energy": 3, "belt_items": [], "consumed": []}
-    client.hset(
-        redis_keys.session(session_id), "actor:101", json.dumps({**actor, **container})
-    )
-
-
-def reports() -> list[tuple[str, UUID | None]]:
-    return list(RejectedPayload.objects.values_list("code", "session_id"))
+def redis_seconds(client: redis.Redis) -> int:
+    moment: Any = client.time()
+    return int(moment[0])
 
 
 def test_a_silent_combat_is_saved_without_rewards(
@@ -99,6 +88,30 @@ def test_a_combat_that_is_heard_of_is_left_to_its_engine(
 
     assert not CombatHistory.objects.exists()
     assert redis_client.hget(redis_keys.session(session_id), "status") == b"active"
+
+
+@pytest.mark.parametrize("ahead", [660, -660])
+def test_the_clock_of_a_worker_neither_ends_nor_spares_a_combat(
+    engine: SyncDispatcher,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: int,
+) -> None:
+    running, finished, silent = (new_session_id() for _ in range(3))
+    for char_id, session_id in ((HERO, running), (102, finished), (103, silent)):
+        engine.start_combat_sync(session_id, [char_id])
+    redis_client.hset(redis_keys.session(finished), "status", "finished")
+    fall_silent(redis_client, silent, redis_seconds(redis_client) * 1000 - 601_000)
+    redis_client.hset("ac:104", "combat_session_id", str(new_session_id()))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)
+
+    sweep()
+
+    assert redis_client.zrange(redis_keys.INBOX, 0, -1) == [str(silent).encode()]
+    assert reports() == []
+    orphan: Any = redis_client.zrange(redis_keys.ORPHANS, 0, -1, withscores=True)
+    assert abs(orphan[0][1] - redis_seconds(redis_client)) < 60
 
 
 def test_a_heartbeat_in_the_session_alone_counts(
@@ -191,22 +204,6 @@ def test_of_a_forced_and_a_late_result_exactly_one_counts(
     for document, char_id in zip(documents, chars, strict=True):
         won = 0 if UUID(document["session_id"]) in forced else 10
         assert Character.objects.get(pk=char_id).xp == won
-
-
-def test_a_container_that_is_not_readable_takes_nothing(
-    engine: SyncDispatcher, redis_client: redis.Redis
-) -> None:
-    session_id = new_session_id()
-    engine.start_combat_sync(session_id, [HERO])
-    redis_client.hset(redis_keys.session(session_id), "actor:101", '{"hp": "x"}')
-    fall_silent(redis_client, session_id)
-
-    sweep_and_settle()
-
-    row = CombatHistory.objects.get(pk=session_id)
-    assert row.settlement_status == "processed"
-    assert row.result_payload["participants"]["101"]["container"] == '{"hp": "x"}'
-    assert InventoryItem.objects.get(pk=POTION).quantity == 5
 
 
 def test_a_silent_combat_without_players_is_reported(redis_client: redis.Redis) -> None:

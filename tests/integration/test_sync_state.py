@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
@@ -15,7 +16,8 @@ from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import SyncScope
 from persistence.tasks import sweep, task_sync_state
-from tests.support.factories import HERO, make_document
+from tests.support.engine import messages
+from tests.support.factories import HERO, make_document, new_session_id
 from tests.support.parallel import character_locked, in_threads, wait_until_blocked
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess
@@ -77,11 +79,37 @@ def test_a_dispatch_whose_ring_is_lost_is_delivered_by_the_sweep(
 def test_an_intent_that_nobody_can_read_is_put_aside(
     redis_client: redis.Redis,
 ) -> None:
-    redis_client.zadd(redis_keys.INTENTS, {"karma:101": 1, "belts:x": 1, "\xff": 1})
+    unreadable = ["karma:101", "belts:x", "\xff", "vitals:0", f"inventory:{2**63}"]
+    redis_client.zadd(redis_keys.INTENTS, dict.fromkeys(unreadable, 1))
 
     sweep()
 
     assert is_idle(redis_client)
+    assert not messages(redis_client)
+
+
+def test_accounts_that_no_player_can_have_ask_for_nothing(
+    redis_client: redis.Redis,
+) -> None:
+    for name in ("ac:0101", f"ac:{2**63}", "ac:\u0667"):
+        redis_client.hset(name, "inventory_closing_session_id", str(new_session_id()))
+
+    sweep()
+
+    assert is_idle(redis_client)
+
+
+def test_the_clock_of_a_worker_holds_no_intent_back(
+    unheard: SyncDispatcher, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unheard.dispatch_sync(SyncScope.VITALS, char_id=HERO)
+    let_time_pass(redis_client)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 660)
+
+    sweep()
+
+    assert ("task_sync_state", ["vitals", HERO]) in messages(redis_client)
 
 
 def test_what_was_asked_for_during_a_save_is_saved_again(

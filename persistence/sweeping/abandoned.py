@@ -1,0 +1,102 @@
+"""The document of a forced save: what `cs:` knows of a combat, and not a coin more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from persistence import redis_keys
+from persistence.document import Document
+from persistence.payload import CombatSessionContainerDTO, ConsumedItem, FinishReason
+from persistence.sweeping.players import player_id
+
+Fault = dict[str, str]
+"""{path, message} of what stands in a container and cannot be used."""
+
+
+def abandoned(
+    session_id: UUID, session: Mapping[str, str], ended_at: int
+) -> tuple[Document, list[Fault]]:
+    """The document, and the faults that people are to see: nothing is left unsaid.
+
+    Of a container that breaks its contract each readable entry of `consumed` is taken,
+    and nothing else; its text stays in the document.
+    """
+    participants: Document = {}
+    faults: list[Fault] = []
+    for char_id, text in _actors(session).items():
+        participants[char_id], found = _participant(char_id, text)
+        faults += found
+    document: Document = {
+        "session_id": str(session_id),
+        "meta": {
+            "end_timestamp": ended_at,
+            "winner_team": None,
+            "finish_reason": str(FinishReason.ABANDONED),
+            "forced": True,
+        },
+        "participants": participants,
+    }
+    return document, faults
+
+
+def _actors(session: Mapping[str, str]) -> dict[str, str | None]:
+    """Players by id: those that are listed, and those that have a container."""
+    try:
+        listed = json.loads(session.get("participants", "[]"))
+    except (ValueError, RecursionError):
+        listed = []
+    names = [str(id_) for id_ in listed] if isinstance(listed, list) else []
+    prefix = redis_keys.ACTOR_PREFIX
+    names += [field[len(prefix) :] for field in session if field.startswith(prefix)]
+    players = dict.fromkeys(name for name in names if player_id(name))
+    return {name: session.get(f"{prefix}{name}") for name in players}
+
+
+def _participant(char_id: str, text: str | None) -> tuple[Document, list[Fault]]:
+    if text is None:
+        return _part(CombatSessionContainerDTO()), []
+    try:
+        return _part(CombatSessionContainerDTO.model_validate_json(text)), []
+    except ValidationError as error:
+        faults = list(_faults(char_id, error))
+    readable = CombatSessionContainerDTO(consumed=list(_readable_uses(text)))
+    # No column takes a NUL.
+    return {**_part(readable), "container": text.replace("\0", "\\0")}, faults
+
+
+def _part(actor: CombatSessionContainerDTO) -> Document:
+    consumed = [used.model_dump(exclude_none=True) for used in actor.consumed]
+    part: Document = {
+        "is_winner": False,
+        "changes": {"items_consumed": consumed} if consumed else {},
+    }
+    if actor.team is not None:
+        part["team"] = actor.team
+    if actor.hp is not None and actor.energy is not None:
+        part["state_snapshot"] = {"hp": actor.hp, "energy": actor.energy}
+    return part
+
+
+def _readable_uses(text: str) -> Iterator[ConsumedItem]:
+    try:
+        container = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    uses = container.get("consumed") if isinstance(container, dict) else None
+    for use in uses if isinstance(uses, list) else []:
+        try:
+            yield ConsumedItem.model_validate(use)
+        except ValidationError:
+            continue  # among the faults of the container
+
+
+def _faults(char_id: str, error: ValidationError) -> Iterator[Fault]:
+    for fault in error.errors(
+        include_url=False, include_context=False, include_input=False
+    ):
+        path = (f"{redis_keys.ACTOR_PREFIX}{char_id}", *fault["loc"])
+        yield {"path": ".".join(map(str, path)), "message": fault["msg"]}
