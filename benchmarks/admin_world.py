@@ -58,7 +58,8 @@ SELECT session_id, ARRAY[first, second], finished_at, status,
     CASE WHEN status = 'processed'
          THEN finished_at + interval '1 second' + random() * interval '40 ms' END,
     CASE WHEN status = 'failed' THEN
-        (ARRAY['unknown_item', 'invalid_payload', 'out_of_range', 'poison'])[1 + i / 200 % 4]
+        (ARRAY['unknown_item', 'invalid_payload', 'out_of_range', 'poison']
+        )[1 + i / 200 % 4]
     END,
     CASE WHEN status = 'failed' THEN 'loot of character is not in the catalogue' END
 FROM planned ORDER BY i

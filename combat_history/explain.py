@@ -28,8 +28,8 @@ FAILURES: dict[str, Explanation] = {
         _("invalid document"),
         _("The document breaks the payload contract; the detail lists every fault."),
         _(
-            "Correct the document, which is then replayed; the original stays. Show the "
-            "detail to the developers of the engine."
+            "Correct the document, which is then replayed; the original stays. Show "
+            "the detail to the developers of the engine."
         ),
     ),
     FailureCode.OUT_OF_RANGE: Explanation(
