@@ -35,6 +35,11 @@ KOMBU_VISIBILITY_TIMEOUT_SECONDS = 3600
 POSTGRES_AT_LEAST = 150_000
 """15: a unique constraint may take NULLs as equal."""
 
+POSTGRES_ENGINES = (
+    "django.db.backends.postgresql",
+    "settlement_project.pooled_postgresql",
+)
+
 ANSWER_WITHIN_SECONDS = 5
 
 Rule = tuple[bool, str, str, str]
@@ -157,7 +162,7 @@ def check_backends(**_: Any) -> list[CheckMessage]:
     engine = settings.DATABASES["default"]["ENGINE"]
     found = _broken(
         (
-            engine == "django.db.backends.postgresql",
+            engine in POSTGRES_ENGINES,
             "012",
             f"The database engine is {engine}: the rules are PostgreSQL's.",
             "Set DATABASE_URL to a PostgreSQL server.",

@@ -88,12 +88,9 @@ DATABASES = {
 # says how many it may hold. Workers have one each, for life.
 DATABASE_POOL = env.integer("SETTLEMENT_DATABASE_POOL", 0, 0, 100)
 if DATABASE_POOL:
+    DATABASES["default"]["ENGINE"] = "settlement_project.pooled_postgresql"
     DATABASES["default"]["CONN_MAX_AGE"] = 0
-    DATABASES["default"]["OPTIONS"]["pool"] = {
-        "min_size": 1,
-        "max_size": DATABASE_POOL,
-        "timeout": 5,
-    }
+    DATABASES["default"]["OPTIONS"]["pool_size"] = DATABASE_POOL
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("ru", "Русский"), ("en", "English")]
@@ -104,6 +101,8 @@ USE_TZ = True
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+# Said here, because test runners turn DEBUG off: there is no STATIC_ROOT to miss then.
+WHITENOISE_AUTOREFRESH = DEBUG
 
 if not DEBUG:
     SESSION_COOKIE_SECURE = True

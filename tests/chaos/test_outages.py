@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,11 +15,15 @@ import pytest
 from persistence.dispatcher import SyncDispatcher
 from tests.chaos.load import Senders, make_fights, make_journal, wait_settled
 from tests.chaos.rig import ServerPair, Staff, kill_server
+from tests.support.factories import HERO
 from tests.support.ledger_oracle import Journal, Oracle
 from tests.support.waiting import wait_until
+from tests.support.web import Web, running_web
 
 SEED = 20
 FIGHTS = 60
+WEB, CONNECTIONS = "web-in-an-outage", 6
+BELT = f"/api/characters/{HERO}/belt"
 Fault = Callable[[ServerPair], None]
 
 
@@ -121,3 +127,49 @@ def test_redis_may_be_down_for_longer_than_a_finished_session_lives(
     finally:
         wired.thaw()
     wait_settled(watch, journal)
+
+
+def _fill_its_pool(pair: ServerPair, web: Web) -> None:
+    """As many requests at once as it may hold connections."""
+    with (
+        closing(psycopg.connect(pair.database_url())) as holder,
+        closing(psycopg.connect(pair.database_url(), autocommit=True)) as watch,
+        ThreadPoolExecutor(CONNECTIONS) as callers,
+    ):
+        holder.execute("LOCK TABLE inventory")
+        asked = [callers.submit(web.ask, BELT) for _ in range(CONNECTIONS)]
+        wait_until(
+            lambda: (
+                watch.execute(
+                    "SELECT count(*) FROM pg_stat_activity "
+                    "WHERE application_name = %s AND wait_event_type = 'Lock'",
+                    [WEB],
+                ).fetchone()
+                == (CONNECTIONS,)
+            ),
+            "every request holds a connection",
+        )
+        holder.rollback()
+        assert {answer.result()[0] for answer in asked} <= {200, 404}
+
+
+@pytest.mark.parametrize("asked_meanwhile", [False, True])
+def test_the_web_answers_as_soon_as_postgres_is_back(
+    pair: ServerPair, tmp_path: Path, asked_meanwhile: bool
+) -> None:
+    env = pair.environment(SETTLEMENT_DATABASE_POOL=str(CONNECTIONS), PGAPPNAME=WEB)
+    with running_web(tmp_path / "uvicorn.log", **env) as web:
+        _fill_its_pool(pair, web)
+
+        pair.postgres.stop()
+        if asked_meanwhile:
+            asked_at = time.monotonic()
+            assert {web.ask(BELT)[0] for _ in range(3)} == {503}
+            assert time.monotonic() - asked_at < 2
+        pair.postgres.restart()
+
+        # Nobody waits for what has died with the server.
+        asked_at = time.monotonic()
+        answers = [web.ask(path)[0] for path in ("/readyz", BELT, BELT)]
+        assert time.monotonic() - asked_at < 2
+        assert answers == [200, 404, 404]

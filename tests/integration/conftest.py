@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
@@ -13,6 +14,7 @@ from combat_history.lookup import find_result
 from persistence.dispatcher import SyncDispatcher
 from tests.support.api import OTHER_TOKEN, TOKEN
 from tests.support.lookups import Find, find_in_a_loop
+from tests.support.proxy import Proxy, proxy_to
 from tests.support.redis_server import free_port
 
 
@@ -26,6 +28,16 @@ def api(settings: Settings, tmp_path: Path) -> Iterator[None]:
     if handoff.doorbell.cache_info().currsize:
         handoff.doorbell().close(5)
         handoff.doorbell.cache_clear()
+
+
+@pytest.fixture
+def redis_proxy(settings: Settings) -> Iterator[Proxy]:
+    """For the look-up and the API alone; everybody else goes straight to Redis."""
+    parts = urlsplit(settings.REDIS_URL)
+    with proxy_to(parts.hostname or "127.0.0.1", parts.port or 6379) as proxy:
+        own = parts._replace(netloc=f"127.0.0.1:{proxy.port}")
+        settings.REDIS_URL = own.geturl()
+        yield proxy
 
 
 @pytest.fixture(params=["sync", "async"])

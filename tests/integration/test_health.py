@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from pytest_django import Settings
 
 from settlement_project import health
@@ -19,6 +21,14 @@ def health_of(path: str) -> tuple[int, Any]:
     response = get(path, None)
     assert "no-store" in response["Cache-Control"]
     return response.status_code, json.loads(response.content)
+
+
+def test_a_client_that_asks_needs_no_collected_files(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.STATIC_ROOT = tmp_path / "never_made"
+
+    assert Client().get("/livez").status_code == 200
 
 
 def test_alive_and_ready() -> None:

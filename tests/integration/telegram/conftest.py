@@ -10,11 +10,11 @@ import pytest
 from persistence.document import Document
 from persistence.ids import short_id
 from tests.conftest import Settle
-from tests.integration.test_uvicorn import Web
 from tests.support.api import TOKEN
 from tests.support.bot_api import BotApi, BotProcess, Call, a_message, running_bot
 from tests.support.factories import HERO, sample_document
 from tests.support.proxy import Proxy, proxy_to
+from tests.support.web import Web, running_web
 
 PLAYER, STRANGER, NOBODY = 777, 778, 779
 """Telegram users: of character 101, of character 102, and without a character."""
@@ -24,12 +24,8 @@ PLAYER, STRANGER, NOBODY = 777, 778, 779
 def web(
     django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Web]:
-    web = Web(tmp_path_factory.mktemp("web") / "uvicorn.log")
-    try:
-        web.wait_ready()
+    with running_web(tmp_path_factory.mktemp("web") / "uvicorn.log") as web:
         yield web
-    finally:
-        web.stop()
 
 
 @pytest.fixture(scope="package")

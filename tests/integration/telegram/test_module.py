@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from persistence.ids import short_id
-from tests.integration.test_uvicorn import Web
 from tests.support.api import TOKEN
 from tests.support.bot_api import BotApi, run_python
 from tests.support.factories import HERO
+from tests.support.web import Web
 
 ID = UUID("0190e0a2-7c10-7000-8000-000000000101")
 LONGEST_OF_THE_GAME = "c_ctrl:pick:abil:true_strike_spell"

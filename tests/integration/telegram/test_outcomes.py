@@ -36,7 +36,8 @@ OUTCOME = """Бой уже завершен!
 Победитель: Синие
 Награда: 100 золота
 Опыт: 1250 очков
-Добыча: Шкура волка"""
+Добыча: Шкура волка
+Статус: начислено"""
 UNKNOWN = "Бой устарел или не существует"
 GROUP = -100500
 
@@ -74,7 +75,7 @@ def test_view_button_sends_the_whole_outcome(settle_here: Settle, press: Press) 
     pressed = press(fight, "result")
 
     assert len(shortened) <= 200
-    assert shortened.endswith("…")
+    assert shortened.endswith("…\nСтатус: начислено")
     assert methods(pressed.calls) == [ANSWER, SEND]
     sent = pressed.calls[1]
     assert ", ".join(names) in sent.params["text"]
@@ -268,7 +269,7 @@ def test_the_bots_own_fight_from_its_first_blow_to_its_old_button(
     )
     told = press(view).calls[1].params["text"]
     assert told.startswith("Бой уже завершен!\nПобедитель: Синие\nНаграда: 5 золота")
-    assert "Статус" not in told
+    assert told.endswith("Статус: начислено")
 
 
 COMMAND = [{"type": "bot_command", "offset": 0, "length": 6}]

@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 
 from persistence.ids import short_id
-from tests.integration.test_uvicorn import Web
 from tests.support.api import TOKEN
 from tests.support.bot_api import run_python
 from tests.support.factories import HERO
+from tests.support.web import Web
 from tests.support.worker import PROJECT_ROOT
 
 USE = """
