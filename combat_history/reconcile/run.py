@@ -7,6 +7,7 @@ from django.db import connection, transaction
 
 from combat_history.reconcile.combat_checks import COMBAT_CHECKS
 from combat_history.reconcile.compensation_checks import COMPENSATION_CHECKS
+from combat_history.reconcile.document_check import DOCUMENT_CHECKS
 from combat_history.reconcile.item_checks import ITEM_CHECKS
 from combat_history.reconcile.ledger_checks import LEDGER_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
@@ -20,10 +21,15 @@ TABLE_CHECKS = (
     *COMBAT_CHECKS,
     *ITEM_CHECKS,
     *OPERATION_CHECKS,
+    *DOCUMENT_CHECKS,
 )
 
 SNAPSHOT = """
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
+"""
+
+READ_ONLY = """
+SET TRANSACTION READ ONLY
 """
 
 # A check reads whole tables: the limits of a worker's session are not for it. Sums of
@@ -54,11 +60,18 @@ def overdue_after_ms() -> int:
 
 
 def _check_tables(overdue_ms: int) -> list[Result]:
-    with transaction.atomic(durable=True), connection.cursor() as cursor:
-        cursor.execute(SNAPSHOT)
+    # A caller's transaction, as of a test, has its snapshot already, or none.
+    has_begun = connection.in_atomic_block
+    with transaction.atomic(), connection.cursor() as cursor:
+        if not has_begun:
+            cursor.execute(SNAPSHOT)
+        cursor.execute(READ_ONLY)
         cursor.execute(LIMITS)
         parameters = {"overdue_ms": overdue_ms}
-        return [check.run(cursor, parameters) for check in TABLE_CHECKS]
+        results = [check.run(cursor, parameters) for check in TABLE_CHECKS]
+        # Nothing was written; what was set ends here, in a caller's transaction too.
+        transaction.set_rollback(True)
+    return results
 
 
 def _check_redis(overdue_ms: int) -> list[Result]:

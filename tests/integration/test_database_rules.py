@@ -318,6 +318,19 @@ def test_full_view_rejoins_the_replay_log() -> None:
     assert found == {SESSION: ("1", b"zzz"), other: ("1", None)}
 
 
+def test_a_replay_log_may_be_forgotten_and_never_changed() -> None:
+    insert_combat()
+    execute(
+        "INSERT INTO combat_replay (session_id, data) VALUES (%s, 'zzz')", [SESSION]
+    )
+
+    with refused_by("combat_replay_immutable"):
+        execute("UPDATE combat_replay SET data = 'yyy'")
+    execute("DELETE FROM combat_replay")
+
+    assert execute("SELECT FROM combat_replay") == []
+
+
 def test_replay_log_is_not_compressed_twice() -> None:
     storage = execute(
         "SELECT attstorage FROM pg_attribute"

@@ -12,9 +12,15 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 
-from combat_history.models import CombatHistory, RejectedPayload, SettlementDiscrepancy
+from combat_history.models import (
+    Character,
+    CombatHistory,
+    CombatReplay,
+    RejectedPayload,
+    SettlementDiscrepancy,
+)
 from persistence.document import Document
 from persistence.errors import DiscrepancyCode
 from persistence.tasks import settle_inbox, sweep
@@ -26,6 +32,7 @@ from tests.support.reconciling import (
     CLONE,
     SAMPLE,
     fight,
+    found,
     loot,
     reconcile,
     settle_each_ending,
@@ -124,6 +131,34 @@ def test_real_settlements_of_every_kind_are_clean(settled: Settle) -> None:
     rejected = RejectedPayload.objects.values_list("code", flat=True)
     assert sorted(rejected) == ["bad_session_id", "invalid_payload", "payload_conflict"]
     assert reconcile()["findings"] == []
+
+
+def test_what_changes_no_document_is_no_difference_of_one(settle_here: Settle) -> None:
+    """jsonb writes some numbers in another way; a replay log is forgotten in time."""
+    numbers = {"odd": [1e16, -0.0, 1e15, 1e-7, 2**70, 0.1], "deep": {"er": [1.5e300]}}
+    turns = [{"turn": 1e16, "amount": -0.0, "text": "\ud800", "odd": float("nan")}]
+    pruned = factories.sample_document()
+    settle_here(
+        pruned,
+        factories.make_document(notes=numbers, replay_log=turns),
+        factories.make_document(replay_log=None),
+        factories.make_document(note="\x00", replay_log=turns),
+    )
+    CombatReplay.objects.filter(pk=pruned["session_id"]).delete()
+
+    assert reconcile()["counts"]["document_differs"] == 0
+
+
+def test_inside_a_transaction_it_sees_what_that_wrote(settled: Settle) -> None:
+    with transaction.atomic():
+        Character.objects.filter(pk=HERO).update(gold=1)
+        assert found() == {"balance_differs": 1}
+        # Neither its limits nor its promise to write nothing outlive it.
+        Character.objects.filter(pk=HERO).update(gold=100)
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("10s",)
+    assert found() == {}
 
 
 def test_settling_meanwhile_is_no_finding(settled: Settle) -> None:

@@ -12,6 +12,7 @@ from django.db.backends.utils import CursorWrapper
 from combat_history.reconcile.compensation_checks import COMPENSATION_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.run import TABLE_CHECKS
+from persistence.replay_log import pack
 from tests.support.factories import HERO, POTION
 from tests.support.reconciling import (
     ALLY,
@@ -27,6 +28,14 @@ from tests.support.reconciling import (
     found,
     reconcile,
     settle_each_ending,
+)
+
+PROTECTED = (
+    "combat_history",
+    "combat_replay",
+    "settlement_ledger",
+    "characters",
+    "inventory",
 )
 
 PLANTS: list[object] = []
@@ -51,7 +60,7 @@ def plant(*statements: str) -> None:
 
 
 def _switch_triggers(cursor: CursorWrapper, how: str) -> None:
-    for table in ("combat_history", "settlement_ledger", "characters", "inventory"):
+    for table in PROTECTED:
         cursor.execute(f"ALTER TABLE {table} {how} TRIGGER USER")
 
 
@@ -107,8 +116,10 @@ def change_items(session_id: UUID, old: str, new: str) -> str:
 
 
 def change_document(session_id: UUID, path: str, value: str) -> str:
+    """Without its identity: the hash alone would tell."""
     document = f"jsonb_set(result_payload, '{{participants,{path}}}', '{value}')"
-    return update("combat_history", of(session_id), f"result_payload = {document}")
+    assignments = f"result_payload = {document}, payload_sha256 = NULL"
+    return update("combat_history", of(session_id), assignments)
 
 
 def change_character(character_id: int, assignments: str) -> str:
@@ -290,6 +301,30 @@ planted(
     "of a voided combat",
     update("inventory", f"id = {POTION}", f"reserved_session_id = '{FAILED}'"),
     update("combat_history", of(FAILED), "settlement_status = 'voided'"),
+)
+planted(
+    "document_differs",
+    "a word of it",
+    update(
+        "combat_history",
+        of(FAILED),
+        "result_payload = jsonb_set(result_payload, '{note}', '1')",
+    ),
+)
+planted(
+    "document_differs",
+    "its hash",
+    update("combat_history", of(SAMPLE), "payload_sha256 = repeat('0', 64)"),
+)
+planted(
+    "document_differs",
+    "another replay log",
+    update("combat_replay", of(SAMPLE), f"data = '\\x{pack([]).hex()}'"),
+)
+planted(
+    "document_differs",
+    "a broken replay log",
+    update("combat_replay", of(SAMPLE), "data = 'zzz'"),
 )
 planted("row_vanished", "deleted", delete("inventory", f"id = {POTION}"))
 
