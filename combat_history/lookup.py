@@ -139,11 +139,12 @@ async def afind_result(
     session_id: UUID | str,
     char_id: int,
     *,
-    before_database: Callable[[], Awaitable[None]] | None = None,
+    before_database: Callable[[bool], Awaitable[None]] | None = None,
 ) -> Lookup:
     """The asynchronous twin of `find_result`.
 
-    `before_database` is awaited where PostgreSQL is about to be asked; it may raise.
+    `before_database` is awaited where PostgreSQL is about to be asked, and told whether
+    Redis has answered; it may raise.
     """
     question = _Question.about(session_id, char_id)
     if question is None:
@@ -156,7 +157,7 @@ async def afind_result(
     if isinstance(seen, Lookup):
         return _counted(seen, reply)
     if before_database is not None:
-        await before_database()
+        await before_database(seen.redis_answered)
     row = await sync_to_async(history_row.read)(question.session_id)
     memory = question.memory(seen, row)
     if memory is not None:

@@ -119,6 +119,8 @@ def _status(lookup: Lookup) -> list[str]:
             return [gettext("The result has not arrived yet")]
         case Credit.PENDING:
             return [gettext("Status: being credited")]
+        case Credit.CREDITED:
+            return [gettext("Status: credited")]
         case Credit.UNDER_REVIEW:
             return [gettext("Status: under review, nothing is credited yet")]
         case Credit.CANCELLED:

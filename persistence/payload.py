@@ -48,7 +48,7 @@ MAX_ENTRIES = 500
 MAX_NAME = 200
 
 PLAYER_KEY = re.compile(r"[1-9][0-9]{0,18}")
-_SLOPPY_NUMBER = re.compile(r"\s*\+?[0-9]+\s*")
+SLOPPY_NUMBER = re.compile(r"\s*\+?[0-9]+\s*")
 _WEAR_TARGET = r"^(item:[^\x00]{1,64}|inventory:[1-9][0-9]{0,18})$"
 _UNION_TAGS = frozenset({"player", "ai"})
 
@@ -186,7 +186,7 @@ def _mark_ai(key: object, entry: object) -> object:
                 {"key": repr(key)},
             )
         return entry
-    if _SLOPPY_NUMBER.fullmatch(key):
+    if SLOPPY_NUMBER.fullmatch(key):
         raise PydanticCustomError(
             "participant_key",
             "participant {key} is no canonical character id: write it in plain "
@@ -256,12 +256,7 @@ class CombatResultPayload(_Strict):
     session_id: Annotated[
         UUID,
         BeforeValidator(parse_session_id),
-        WithJsonSchema(
-            {
-                "type": "string",
-                "description": "UUID (canonical), 32 hex digits or 22 base64url",
-            }
-        ),
+        WithJsonSchema({"type": "string"}),
     ]
     meta: CombatMeta
     participants: Annotated[
@@ -323,13 +318,33 @@ class CombatSessionContainerDTO(_Strict):
 def validate(document: Document) -> CombatResultPayload:
     """The document as a model. Raises PayloadInvalid with one entry per fault."""
     try:
-        return CombatResultPayload.model_validate(document)
+        payload = CombatResultPayload.model_validate(document)
+        _refuse_rewards_of_forced(payload)
+        return payload
     except ValidationError as error:
         fault = _from_validation(error)
     if any(not found["path"] for found in fault.errors):
         # A key that is no text stopped the model before it came to the session.
         session_id_of(document)
     raise fault
+
+
+def _refuse_rewards_of_forced(payload: CombatResultPayload) -> None:
+    """A fight that nobody ended gives nothing: what was used up is all there is."""
+    players = payload.players() if payload.meta.forced else {}
+    rewarded = [
+        {"path": f"participants.{key}.{path}", "message": "a forced save gives nothing"}
+        for key, player in players.items()
+        for path, reward in (
+            ("changes.xp_gained", player.changes.xp_gained),
+            ("changes.gold_gained", player.changes.gold_gained),
+            ("changes.items_gained", player.changes.items_gained),
+            ("ui_report.loot_obtained", player.ui_report.loot_obtained),
+        )
+        if reward
+    ]
+    if rewarded:
+        raise PayloadInvalid(str(FailureCode.INVALID_PAYLOAD), rewarded)
 
 
 def session_id_of(document: Document) -> UUID:
@@ -349,21 +364,6 @@ def player_ids(document: Document) -> list[int]:
         return []
     keys = (key for key in participants if PLAYER_KEY.fullmatch(key))
     return sorted(number for number in map(int, keys) if number <= MAX_BIGINT)
-
-
-def payload_schema() -> dict[str, Any]:
-    """JSON Schema of the payload; player keys are told from AI keys by pattern."""
-    schema = CombatResultPayload.model_json_schema()
-    participants = schema["properties"]["participants"]
-    participants["patternProperties"] = {
-        f"^{PLAYER_KEY.pattern}$": {"$ref": "#/$defs/ParticipantResult"}
-    }
-    participants["additionalProperties"] = {"type": "object"}
-    # A validator in front hides from pydantic that the bounds are of an object.
-    participants["minProperties"] = participants.pop("minLength")
-    participants["maxProperties"] = participants.pop("maxLength")
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    return schema
 
 
 _RANGE_ERRORS = frozenset(

@@ -40,13 +40,15 @@ async def accept(request: HttpRequest) -> HttpResponse:
         )
     except PayloadInvalid as error:
         raise _refusal(error) from None
-    if await _redis_holds_another(handoff):
+    holds_another = await _redis_holds_another(handoff)
+    if holds_another:
         await _tell_redis(handoff)
         raise _conflict(handoff)
     receipt = await sync_to_async(_receive)(handoff)
     if receipt is Receipt.CONFLICT:
         raise _conflict(handoff)
-    told = await _tell_redis(handoff)
+    # Frozen a moment ago, it would only be waited for once more.
+    told = None if holds_another is None else await _tell_redis(handoff)
     return json_response(
         Accepted(
             session_id=handoff.session_id,
@@ -77,14 +79,21 @@ def _receive(handoff: Handoff) -> Receipt:
         return saver.receive(delivery)
 
 
-async def _redis_holds_another(handoff: Handoff) -> bool:
-    """A document accepted by the inbox and not settled yet came first."""
+async def _redis_holds_another(handoff: Handoff) -> bool | None:
+    """A document accepted by the inbox and not settled yet came first.
+
+    None where Redis does not answer: then PostgreSQL alone judges.
+    """
     key = redis_keys.result(handoff.session_id)
     try:
         known = await redis_clients.async_client().hget(key, "sha256")
     except redis.RedisError:
-        logger.warning("only PostgreSQL judges this hand-off", exc_info=True)
-        return False
+        logger.warning(
+            "a receipt waits for the sweep",
+            extra={"session_id": handoff.session_id},
+            exc_info=True,
+        )
+        return None
     return known is not None and known != handoff.sha256.encode()
 
 

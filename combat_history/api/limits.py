@@ -27,42 +27,57 @@ Entries = list[tuple[bytes, float]]
 """Unknown ids of the last minute and when each was asked for first."""
 
 
-async def refuse_over_limit(caller: str) -> None:
-    """Raises a 429 problem where the caller has used up the last minute."""
-    now = time.time()
-    try:
-        found = await redis_clients.async_client().zrangebyscore(
-            redis_keys.unknown_asked(caller),
-            now - redis_keys.UNKNOWN_WINDOW_SECONDS,
-            "+inf",
-            withscores=True,
-        )
-    except redis.RedisError:
+class UnknownLimit:
+    """Of one request: a Redis that did not answer it once is not asked again."""
+
+    def __init__(self, caller: str) -> None:
+        self._key = redis_keys.unknown_asked(caller)
+        self._is_counting = True
+
+    async def refuse_over(self, redis_answered: bool) -> None:
+        """Raises a 429 problem where the caller has used up the last minute."""
+        self._is_counting = redis_answered
+        if not self._is_counting:
+            return
+        now = time.time()
+        try:
+            found = await redis_clients.async_client().zrangebyscore(
+                self._key,
+                now - redis_keys.UNKNOWN_WINDOW_SECONDS,
+                "+inf",
+                withscores=True,
+            )
+        except redis.RedisError:
+            self._stop_counting()
+            return
+        allowed = settings.SETTLEMENT_API_UNKNOWN_PER_MINUTE - 1
+        _refuse_beyond(allowed, cast("Entries", found), now)
+
+    async def count(self, session_id: UUID) -> None:
+        """Note one unknown id; raises a 429 problem for one too many.
+
+        The same id counts once: who mashes one dead button is no guesser.
+        """
+        if not self._is_counting:
+            return
+        now = time.time()
+        window = redis_keys.UNKNOWN_WINDOW_SECONDS
+        client = redis_clients.async_client()
+        try:
+            async with client.pipeline(transaction=True) as pipeline:
+                pipeline.zremrangebyscore(self._key, "-inf", now - window)
+                pipeline.zadd(self._key, {str(session_id): now}, nx=True)
+                pipeline.expire(self._key, window)
+                pipeline.zrange(self._key, 0, -1, withscores=True)
+                entries: Entries = (await pipeline.execute())[-1]
+        except redis.RedisError:
+            self._stop_counting()
+            return
+        _refuse_beyond(settings.SETTLEMENT_API_UNKNOWN_PER_MINUTE, entries, now)
+
+    def _stop_counting(self) -> None:
         logger.warning("unknown fights are not counted", exc_info=True)
-        return
-    allowed = settings.SETTLEMENT_API_UNKNOWN_PER_MINUTE - 1
-    _refuse_beyond(allowed, cast("Entries", found), now)
-
-
-async def count_unknown(caller: str, session_id: UUID) -> None:
-    """Note one unknown id; raises a 429 problem for one too many.
-
-    The same id counts once: who mashes one dead button is no guesser.
-    """
-    now = time.time()
-    window = redis_keys.UNKNOWN_WINDOW_SECONDS
-    key = redis_keys.unknown_asked(caller)
-    try:
-        async with redis_clients.async_client().pipeline(transaction=True) as pipeline:
-            pipeline.zremrangebyscore(key, "-inf", now - window)
-            pipeline.zadd(key, {str(session_id): now}, nx=True)
-            pipeline.expire(key, window)
-            pipeline.zrange(key, 0, -1, withscores=True)
-            entries: Entries = (await pipeline.execute())[-1]
-    except redis.RedisError:
-        logger.warning("unknown fights are not counted", exc_info=True)
-        return
-    _refuse_beyond(settings.SETTLEMENT_API_UNKNOWN_PER_MINUTE, entries, now)
+        self._is_counting = False
 
 
 def _refuse_beyond(allowed: int, entries: Entries, now: float) -> None:

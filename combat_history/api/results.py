@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
 from http import HTTPStatus
 from uuid import UUID
 
@@ -11,8 +10,9 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import get_conditional_response
 
 from combat_history import player_text
-from combat_history.api import limits, parameters
+from combat_history.api import parameters
 from combat_history.api.endpoint import json_response
+from combat_history.api.limits import UnknownLimit
 from combat_history.api.problems import Problem
 from combat_history.api.schemas import CombatResult, Texts
 from combat_history.lookup import Credit, Lookup, State, afind_result
@@ -25,14 +25,11 @@ async def result(
     request: HttpRequest, caller: str, session_id: UUID
 ) -> HttpResponseBase:
     char_id = parameters.character_id("char_id", request.GET.get("char_id"))
-    lookup = await afind_result(
-        session_id,
-        char_id,
-        before_database=partial(limits.refuse_over_limit, caller),
-    )
+    limit = UnknownLimit(caller)
+    lookup = await afind_result(session_id, char_id, before_database=limit.refuse_over)
     language = request.GET.get("lang")
     if lookup.state is State.UNKNOWN:
-        await limits.count_unknown(caller, session_id)
+        await limit.count(session_id)
         raise _unknown(lookup, language)
     response = json_response(
         CombatResult(

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 
 from combat_history.api import belt, handoff, openapi, pages, parameters, results
 from combat_history.api.endpoint import endpoint, json_response
@@ -64,6 +65,7 @@ async def description(request: HttpRequest) -> HttpResponse:
     return JsonResponse(openapi.document())
 
 
+@csrf_exempt
 async def not_found(request: HttpRequest) -> HttpResponse:
     return Problem(
         HTTPStatus.NOT_FOUND, "no_such_address", "see /api/openapi.json"

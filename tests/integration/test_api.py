@@ -85,6 +85,8 @@ def test_head_is_get_without_its_body() -> None:
 
 def test_unknown_address_of_the_api_is_a_problem_too() -> None:
     problem(get("/api/nothing"), HTTPStatus.NOT_FOUND, "no_such_address")
+    posted = request("POST", "/api/combat", data="{}", content_type="application/json")
+    problem(posted, HTTPStatus.NOT_FOUND, "no_such_address")
 
 
 def described() -> dict[str, Any]:

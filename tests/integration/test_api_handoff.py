@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID, uuid4
@@ -39,6 +40,7 @@ from tests.support.factories import (
     make_participant,
     sample_document,
 )
+from tests.support.proxy import Proxy
 from tests.support.worker import database_url
 
 pytestmark = pytest.mark.usefixtures("world", "api")
@@ -226,6 +228,18 @@ def test_without_redis_the_receipt_waits_for_the_sweep(
     settle_inbox()
     assert status_of(document) == "processed"
     assert Character.objects.get(pk=HERO).gold == 100
+
+
+def test_frozen_redis_costs_a_second_and_no_receipt(
+    document: Document, redis_proxy: Proxy
+) -> None:
+    redis_proxy.pause()
+    began = time.monotonic()
+
+    assert accepted(post(document)).duplicate is False
+
+    assert time.monotonic() - began < 1.9
+    assert status_of(document) == "pending"
 
 
 def test_row_that_somebody_holds_is_unavailable_not_lost(document: Document) -> None:

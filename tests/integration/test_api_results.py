@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import cast
@@ -35,6 +36,7 @@ from tests.support.factories import (
     new_session_id,
     sample_document,
 )
+from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.usefixtures("world", "api")
 
@@ -69,6 +71,7 @@ def test_result_of_a_settled_fight(settled: UUID) -> None:
         "Награда: 100 золота",
         "Опыт: 1250 очков",
         "Добыча: Шкура волка",
+        "Статус: начислено",
     ]
     assert response["Content-Language"] == "ru"
 
@@ -255,3 +258,16 @@ def test_without_redis_results_come_from_postgresql_and_nobody_is_counted(
     assert result_of(get(result_path(settled))).credit == "credited"
     for _ in range(3):
         assert get(result_path(uuid4())).status_code == HTTPStatus.NOT_FOUND
+
+
+def test_frozen_redis_costs_a_second_once(settled: UUID, redis_proxy: Proxy) -> None:
+    redis_proxy.pause()
+    for session_id, status in (
+        (settled, HTTPStatus.OK),
+        (uuid4(), HTTPStatus.NOT_FOUND),
+    ):
+        began = time.monotonic()
+
+        assert get(result_path(session_id)).status_code == status
+
+        assert time.monotonic() - began < 1.9

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import psycopg
@@ -39,7 +38,7 @@ from tests.support.lookups import (
     id_of,
     start,
 )
-from tests.support.proxy import Proxy, proxy_to
+from tests.support.proxy import Proxy
 from tests.support.worker import database_url
 
 STRANGER = 102
@@ -100,7 +99,7 @@ def test_tombstone_that_another_wrote_meanwhile_is_left_alone(
     tombstone = redis_keys.tombstone(id_of(document))
     redis_client.delete(tombstone)
 
-    async def another_writes() -> None:
+    async def another_writes(redis_answered: bool) -> None:
         redis_client.set(tombstone, "theirs")
 
     async def ask() -> Lookup:
@@ -113,16 +112,6 @@ def test_tombstone_that_another_wrote_meanwhile_is_left_alone(
 
     assert async_to_sync(ask)() == finished(Credit.CREDITED)
     assert redis_client.get(tombstone) == b"theirs"
-
-
-@pytest.fixture
-def redis_proxy(settings: Settings) -> Iterator[Proxy]:
-    """The look-up's own way to Redis; everybody else goes straight."""
-    parts = urlsplit(settings.REDIS_URL)
-    with proxy_to(parts.hostname or "127.0.0.1", parts.port or 6379) as proxy:
-        own = parts._replace(netloc=f"127.0.0.1:{proxy.port}")
-        settings.REDIS_URL = own.geturl()
-        yield proxy
 
 
 def test_without_redis_postgresql_answers(

@@ -354,3 +354,22 @@ def test_every_fault_is_reported_at_once() -> None:
     ]
     # One fault that is more than a number out of its bounds decides the code.
     assert error.code == "invalid_payload"
+
+
+def test_a_forced_save_gives_nothing() -> None:
+    document = sample_with("meta.finish_reason", "abandoned")
+    document["meta"]["forced"] = True
+    player = document["participants"]["101"]
+    player["changes"]["items_gained"] = [{"item_template_id": "fur", "qty": 1}]
+
+    assert paths(refusal(document)) == [
+        f"{CHANGES}.xp_gained",
+        f"{CHANGES}.gold_gained",
+        f"{CHANGES}.items_gained",
+        "participants.101.ui_report.loot_obtained",
+    ]
+
+    # What was used up and worn stays taken.
+    player["changes"].update(xp_gained=0, gold_gained=0, items_gained=[])
+    player["ui_report"]["loot_obtained"] = []
+    assert validate(document).meta.forced

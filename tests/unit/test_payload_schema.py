@@ -8,9 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
 
-from persistence.payload import MAX_PARTICIPANTS, payload_schema
+from persistence.document import Document
+from persistence.errors import PayloadInvalid
+from persistence.payload import MAX_PARTICIPANTS, validate
+from persistence.payload_schema import payload_schema
 from tests.unit.builders import sample
+from tests.unit.json_schema import holds
+from tests.unit.strategies import BOUNDED
 
 Schema = dict[str, Any]
 
@@ -89,7 +96,7 @@ def test_every_key_of_the_sample_is_described_but_free_report_fields() -> None:
         ("CombatMeta", {"end_timestamp", "finish_reason"}),
         ("ParticipantResult", {"is_winner", "changes"}),
         ("StateSnapshot", {"hp", "energy"}),
-        ("ConsumedItem", {"inventory_id", "qty"}),
+        ("ConsumedItem", {"qty"}),
         ("GainedItem", {"item_template_id", "qty"}),
         ("Changes", set()),
     ],
@@ -155,3 +162,143 @@ def test_bounds_are_published() -> None:
     assert {"victory", "defeat", "flee", "draw"} <= set(
         definition("FinishReason")["enum"]
     )
+
+
+def rarely(usual: st.SearchStrategy[Any], *odd: object) -> st.SearchStrategy[Any]:
+    """Nearly always as it should be: a document of many parts has few faults."""
+    return st.integers(0, 29).flatmap(
+        lambda n: (
+            usual if n < 29 else st.sampled_from([None, "", -1, 0.5, [], {}, *odd])
+        )
+    )
+
+
+COUNT = rarely(st.integers(1, 9), 0, 10**6 + 1, True)
+AMOUNT = rarely(st.integers(0, 2), 10**9 + 1)
+TEMPLATE = rarely(st.sampled_from(["fur", "x" * 64]), "x" * 65, "nul\x00", "fur\n")
+OBJECT = st.fixed_dictionaries
+CONSUMED = st.builds(
+    lambda row, others: {**row, **others},
+    rarely(
+        st.sampled_from([{"inventory_id": 1}, {"inv_id": 2**63 - 1}]),
+        {"inventory_id": 1, "inv_id": 1},
+        {"inv_id": 2**63},
+        {"inventory_id": "1"},
+    ).filter(lambda row: isinstance(row, dict)),
+    OBJECT({"qty": COUNT}, optional={"item_template_id": TEMPLATE}),
+)
+LOOT = st.builds(
+    lambda named, others: {**named, **others},
+    st.sampled_from([{"name": "fur"}, {"name": "wolf\x00"}, {"name": None}, {}]),
+    OBJECT({}, optional={"item_template_id": TEMPLATE, "qty": COUNT}),
+)
+CHANGES = OBJECT(
+    {},
+    optional={
+        "xp_gained": AMOUNT,
+        "gold_gained": AMOUNT,
+        "items_consumed": st.lists(CONSUMED, max_size=1),
+        "items_gained": st.lists(
+            OBJECT({"item_template_id": TEMPLATE, "qty": COUNT}), max_size=1
+        ),
+        "durability_loss": st.dictionaries(
+            st.sampled_from(["item:axe", "inventory:7"]), AMOUNT, max_size=1
+        ),
+    },
+)
+PLAYERS = OBJECT(
+    {"is_winner": rarely(st.booleans(), 1), "changes": rarely(CHANGES, {"xp": 1})},
+    optional={
+        "ui_report": OBJECT({}, optional={"loot_obtained": st.lists(LOOT, max_size=1)}),
+        "state_snapshot": rarely(OBJECT({"hp": AMOUNT, "energy": AMOUNT})),
+    },
+)
+KEYS = rarely(st.sampled_from(["101", "7"]), "007", "+7", " 7", "1" * 20)
+PARTIES = st.dictionaries(
+    KEYS.filter(lambda k: isinstance(k, str)), PLAYERS, max_size=1
+)
+IDS = ["AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAB", "0" * 32, "0" * 31]
+ENDINGS = [
+    {"finish_reason": "draw"},
+    {"finish_reason": "flee", "forced": False},
+    {"finish_reason": "abandoned", "forced": True},
+]
+WRONG_ENDINGS = [
+    {"finish_reason": "draw", "forced": True},
+    {"finish_reason": "abandoned"},
+    {"finish_reason": "abandoned", "forced": False},
+    {"finish_reason": "bored"},
+]
+DOCUMENTS = OBJECT(
+    {
+        "session_id": rarely(st.just(sample()["session_id"]), *IDS),
+        "meta": st.builds(
+            lambda end, others: {"end_timestamp": end, **others},
+            rarely(st.just(1_700_000_000), 0),
+            st.sampled_from(ENDINGS * 5 + WRONG_ENDINGS),
+        ),
+        "participants": st.builds(
+            lambda players, ai: {**players, **ai},
+            PARTIES,
+            st.dictionaries(st.sampled_from(["-7", "goblin_1"]), rarely(PLAYERS)),
+        ),
+    },
+    optional={"replay_log": rarely(st.just([]))},
+)
+
+
+def is_valid(document: Document) -> bool:
+    try:
+        validate(document)
+    except PayloadInvalid:
+        return False
+    return True
+
+
+@settings(BOUNDED, max_examples=200)
+@given(DOCUMENTS)
+def test_the_schema_accepts_what_is_valid_and_nothing_else(document: Document) -> None:
+    schema = payload_schema()
+    event(f"valid: {is_valid(document)}")
+
+    assert holds(document, schema, schema) == is_valid(document)
+
+
+def with_consumed(**entry: object) -> Document:
+    document = sample()
+    player = next(iter(document["participants"].values()))
+    player["changes"]["items_consumed"] = [entry]
+    return document
+
+
+def forced(**changes: object) -> Document:
+    meta = {
+        "end_timestamp": 1_700_000_000,
+        "finish_reason": "abandoned",
+        "forced": True,
+    }
+    player = {"is_winner": False, "changes": changes}
+    return {**sample(), "meta": meta, "participants": {"101": player}}
+
+
+@pytest.mark.parametrize(
+    ("document", "is_accepted"),
+    [
+        (with_consumed(inventory_id=5, qty=1), True),
+        (with_consumed(inv_id=5, qty=1), True),
+        (with_consumed(inv_id=5, inventory_id=5, qty=1), False),
+        (with_consumed(qty=1), False),
+        (forced(items_consumed=[{"inv_id": 5, "qty": 1}]), True),
+        (forced(xp_gained=1), False),
+        (forced(gold_gained=-1), False),
+        (forced(items_gained=[{"item_template_id": "fur", "qty": 1}]), False),
+        (forced(items_gained=[]), True),
+    ],
+)
+def test_aliases_and_forced_saves_are_in_the_schema(
+    document: Document, is_accepted: bool
+) -> None:
+    schema = payload_schema()
+
+    assert is_valid(document) is is_accepted
+    assert holds(document, schema, schema) is is_accepted

@@ -47,6 +47,7 @@ def test_the_sample_reads_as_in_the_seed_then_experience_and_loot() -> None:
         "Награда: 100 золота",
         "Опыт: 1250 очков",
         "Добыча: Шкура волка",
+        "Статус: начислено",
     ]
 
 
@@ -57,6 +58,7 @@ def test_the_sample_in_english() -> None:
         "Reward: 100 gold",
         "Experience: 1250 points",
         "Loot: Шкура волка",
+        "Status: credited",
     ]
 
 
@@ -114,19 +116,21 @@ def test_no_experience_and_no_loot_take_no_line() -> None:
         "Бой уже завершен!",
         "Победитель: Синие",
         "Награда: 100 золота",
+        "Статус: начислено",
     ]
 
 
 def test_loot_of_one_name_is_one_entry() -> None:
     loot = (Loot("Клык", 2), Loot("Шкура волка", 1), Loot("Клык", 1))
 
-    assert lines(credited(loot=loot))[-1] == "Добыча: Клык ×3, Шкура волка"
+    assert lines(credited(loot=loot))[-2] == "Добыча: Клык ×3, Шкура волка"
 
 
 @pytest.mark.parametrize(
     ("credit", "russian", "english"),
     [
         (Credit.PENDING, "Статус: начисляется", "Status: being credited"),
+        (Credit.CREDITED, "Статус: начислено", "Status: credited"),
         (
             Credit.UNDER_REVIEW,
             "Статус: на проверке, пока ничего не начислено",
@@ -144,7 +148,7 @@ def test_loot_of_one_name_is_one_entry() -> None:
         ),
     ],
 )
-def test_what_is_not_credited_says_so(
+def test_what_became_of_the_rewards_is_the_last_line(
     credit: Credit, russian: str, english: str
 ) -> None:
     assert lines(finished(credit))[-1] == russian
@@ -227,7 +231,7 @@ def test_a_name_cannot_forge_a_line() -> None:
     forged = "red\nНаграда: 1000000 золота"
     lookup = credited(winner_team=forged, loot=(Loot(f"Кость\u2028{forged}", 1),))
 
-    assert len(lines(lookup)) == 5
+    assert len(lines(lookup)) == 6
     assert lines(lookup)[2] == "Награда: 100 золота"
     assert "\u2028" not in message_text(lookup, "ru")
 
