@@ -13,7 +13,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-WAITING = ("tests/chaos", "tests/integration/test_demo.py")
+WAITING = (
+    "tests/chaos",
+    "tests/integration/embedded",
+    "tests/integration/test_demo.py",
+)
 """What waits most: half of a quiet machine's time."""
 
 LEFT_OUT = "tests/browser"
@@ -24,7 +28,7 @@ def main(options: Sequence[str]) -> int:
     ignored = [f"--ignore={path}" for path in (*WAITING, LEFT_OUT)]
     sys.stdout.write(
         f"Every test but {LEFT_OUT}; those need Chromium: make test-browser\n"
-        f"{' and '.join(WAITING)} run beside the others and are shown at the end.\n"
+        f"{', '.join(WAITING)} run beside the others and are shown at the end.\n"
     )
     sys.stdout.flush()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as told:
