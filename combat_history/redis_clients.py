@@ -16,8 +16,6 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from persistence.inbox import NO_PUSHES
-
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 """A player looks at a spinner for as long as Redis is frozen."""
@@ -42,7 +40,6 @@ def async_client() -> redis.asyncio.Redis:
             socket_connect_timeout=CONNECT_SECONDS,
             socket_timeout=ANSWER_SECONDS,
             retry=AsyncRetry(NoBackoff(), 0),
-            maint_notifications_config=NO_PUSHES,
         )
         _async_clients[loop] = known
     return known
@@ -62,5 +59,4 @@ def _client(url: str) -> redis.Redis:
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
-        maint_notifications_config=NO_PUSHES,
     )

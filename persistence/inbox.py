@@ -17,7 +17,6 @@ import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.signals import task_failure
 from django.conf import settings
-from redis.maint_notifications import MaintNotificationsConfig
 
 from persistence import redis_keys, scripts
 from persistence.handoff import Handoff, Receipt, answer
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from redis.commands.core import Script
 
 logger = logging.getLogger(__name__)
-
-NO_PUSHES = MaintNotificationsConfig(enabled=False)
-"""Expecting pushes, redis-py would not look for a forgotten answer on a connection."""
 
 MAX_MOMENT_DIGITS = 14
 """Of milliseconds: some thousand years."""
@@ -55,10 +51,7 @@ class Entry:
 def client() -> redis.Redis:
     """The process's own client: made lazily, after the pool has forked."""
     return redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=5,
-        socket_connect_timeout=2,
-        maint_notifications_config=NO_PUSHES,
+        settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2
     )
 
 
@@ -66,7 +59,11 @@ def client() -> redis.Redis:
 def hang_up_where_time_ran_out(
     exception: BaseException | None = None, **_: object
 ) -> None:
-    """An answer that nobody waited for would be taken for that to the next command."""
+    """An answer that nobody waited for would be taken for that to the next command.
+
+    redis-py looks for one before each command only where it expects no pushes of the
+    server, and looking costs more than many a command.
+    """
     if isinstance(exception, SoftTimeLimitExceeded):
         client().connection_pool.disconnect()
 

@@ -10,6 +10,7 @@ import psycopg
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery.signals import task_prerun
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
 from persistence.savers.combat_sql import Row
@@ -55,21 +56,21 @@ def discard_wreck(**_: object) -> None:
     undoing fails too, and Django then takes every later transaction of the process for
     a nested one. What was committed is not known; asking again is harmless.
     """
-    if not _is_wreck():
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    if not _is_wreck(wrapper):
         return
-    wreck = connections[DEFAULT_DB_ALIAS]
     del connections[DEFAULT_DB_ALIAS]
     # It would not close, or not go back to its pool, in a transaction.
-    wreck.in_atomic_block = wreck.closed_in_transaction = False
-    wreck.close()
+    wrapper.in_atomic_block = wrapper.closed_in_transaction = False
+    wrapper.close()
     logger.warning("connection given up in the middle of a transaction")
 
 
-def _is_wreck() -> bool:
-    if connection.atomic_blocks:  # somebody's transaction is open, and well
+def _is_wreck(wrapper: BaseDatabaseWrapper) -> bool:
+    if wrapper.atomic_blocks:  # somebody's transaction is open, and well
         return False
-    raw = connection.connection
-    return connection.in_atomic_block or (
+    raw = wrapper.connection
+    return wrapper.in_atomic_block or (
         raw is not None
         and (not raw.autocommit or raw.info.transaction_status not in _AT_REST)
     )
