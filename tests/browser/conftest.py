@@ -15,8 +15,8 @@ from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 
 from tests.browser.pictures import Album
-from tests.browser.site import Site
 from tests.browser.visitor import Visitor
+from tests.support.web import Web, running_web
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -83,17 +83,20 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def site(
     django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site") / "uvicorn.log")
-    try:
-        site.wait_ready()
-        yield site
-    finally:
-        site.stop()
+) -> Iterator[Web]:
+    with running_web(
+        tmp_path_factory.mktemp("site") / "uvicorn.log",
+        # An open browser must not hold up the end.
+        *("--timeout-graceful-shutdown", "1"),
+        # Static files straight from the tree, cookies without TLS.
+        DEBUG="true",
+        DJANGO_SETTINGS_MODULE="tests.browser.site_settings",
+    ) as web:
+        yield web
 
 
 @pytest.fixture(scope="session")
-def browser(site: Site) -> Iterator[Browser]:
+def browser(site: Web) -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     is_root = os.geteuid() == 0
@@ -110,7 +113,7 @@ def browser(site: Site) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(
-    browser: Browser, site: Site, request: pytest.FixtureRequest, tmp_path: Path
+    browser: Browser, site: Web, request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Visit]:
     """Opens the site for somebody; at the end nothing unseemly may have happened.
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,16 @@ from tests.support.worker import PROJECT_ROOT, environment
 class Web:
     """uvicorn on a port that was taken before it started."""
 
-    def __init__(self, log: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, log: Path, env: Mapping[str, str], options: Sequence[str] = ()
+    ) -> None:
         self._log = log
         with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as out:
             self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             fd = listener.fileno()
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "uvicorn", "--fd", str(fd)),
+                    *(sys.executable, "-m", "uvicorn", "--fd", str(fd), *options),
                     "settlement_project.asgi:application",
                 ],
                 cwd=PROJECT_ROOT,
@@ -75,9 +77,9 @@ class Web:
 
 
 @contextmanager
-def running_web(log: Path, **env: str) -> Iterator[Web]:
+def running_web(log: Path, *options: str, **env: str) -> Iterator[Web]:
     """A web server that is ready, for the length of a block."""
-    web = Web(log, env)
+    web = Web(log, env, options)
     try:
         web.wait_ready()
         yield web
