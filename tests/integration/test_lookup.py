@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from combat_history.lookup import ACTIVE, UNKNOWN, Credit, Loot, Outcome
-from combat_history.models import Character, CombatHistory, Status
+from combat_history.models import CombatHistory, Status
 from persistence import drain, inbox, redis_keys
 from persistence.document import Document
 from persistence.handoff import checked, unchecked
@@ -382,25 +382,3 @@ def test_loot_is_told_under_the_name_it_was_shown_with(
 
     assert outcome is not None
     assert outcome.loot == (Loot("Шкура вожака", 2),)
-
-
-def test_a_penalty_is_told_as_it_was_taken(
-    find: Find, settle_here: Settle, redis_client: redis.Redis
-) -> None:
-    Character.objects.filter(pk=HERO).update(gold=30)
-    document = make_document({str(HERO): make_participant(gold_gained=-100)})
-    settle_here(document)
-
-    def told() -> int:
-        found = find(document["session_id"], HERO)
-        assert found.outcome is not None
-        return found.outcome.gold
-
-    assert told() == -30
-    # PostgreSQL is asked.
-    redis_client.flushdb()
-    assert told() == -30
-    # A duplicate has its effects repeated.
-    redis_client.flushdb()
-    settle_here(document)
-    assert told() == -30

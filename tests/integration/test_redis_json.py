@@ -52,7 +52,7 @@ def json_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
     except NoJson as reason:
         # No server that this project may bring along has the type (licence, size).
-        pytest.skip(str(reason))
+        pytest.skip(f"{reason}; `make test-json`, which CI runs, brings one")
 
 
 @pytest.fixture

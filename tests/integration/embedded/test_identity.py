@@ -23,8 +23,9 @@ from tests.support.embedded_pair import (
     process_field,
 )
 
-# Half of it is about what root must not do: without root there is nothing to see.
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="about running as root")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="what root must not do shows only where root runs it"
+)
 
 
 def test_closed_parent_folders_work_and_stay_closed(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_root_can_serve_with_binaries_in_a_closed_folder(tmp_path: Path) -> None
 def test_root_of_a_sandbox_with_one_user_can_serve(fresh: Pair) -> None:
     sandbox = ("unshare", "--user", "--map-root-user")
     if subprocess.run([*sandbox, "true"], capture_output=True).returncode:
-        pytest.skip("user namespaces are the machine's to allow: nothing to run in")
+        pytest.skip("the sandbox is a user namespace, which this machine forbids")
 
     urls = fresh.attach(prefix=sandbox)
 
