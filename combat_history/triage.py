@@ -47,7 +47,12 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """One thing to be said. `assigned_to`: a user of the admin, "" for nobody."""
+    """One thing to be said, and what is given with it.
+
+    `assigned_to`: a user of the admin; "" is nobody where the verb assigns, and
+    otherwise leaves whoever it is. `note`: "" clears it where the verb notes only.
+    `until`: snoozes with any verb but the one that ends a snooze.
+    """
 
     verb: Verb
     assigned_to: str = ""
@@ -94,32 +99,36 @@ def say(
 
 
 def _values(what: Say, actor: User) -> dict[str, Any]:
-    match what.verb:
-        case Verb.ACKNOWLEDGE:
-            return {
-                "acknowledged_by": actor.get_username(),
-                "acknowledged_at": timezone.now(),
-            }
-        case Verb.ASSIGN:
-            if what.assigned_to and not _is_of_the_team(what.assigned_to):
-                raise ValueError(f"no active user of the admin: {what.assigned_to}")
-            return {"assigned_to": what.assigned_to}
-        case Verb.NOTE:
-            note = what.note.strip()
-            if len(note) > MAX_NOTE_LENGTH:
-                raise ValueError(f"a note has at most {MAX_NOTE_LENGTH} characters")
-            return {"note": note}
-        case Verb.SNOOZE:
-            if what.until is None or what.until <= timezone.now():
-                raise ValueError("snooze until some time to come")
-            return {"snoozed_until": what.until}
-        case Verb.WAKE:
-            return {"snoozed_until": None}
+    """What the verb changes, and beside it whatever else is given."""
+    values: dict[str, Any] = {}
+    if what.verb is Verb.ACKNOWLEDGE:
+        values["acknowledged_by"] = actor.get_username()
+        values["acknowledged_at"] = timezone.now()
+    if what.assigned_to or what.verb is Verb.ASSIGN:
+        values["assigned_to"] = _of_the_team(what.assigned_to)
+    if what.until or what.verb in (Verb.SNOOZE, Verb.WAKE):
+        values["snoozed_until"] = _snoozed_until(what)
+    note = what.note.strip()
+    if len(note) > MAX_NOTE_LENGTH:
+        raise ValueError(f"a note has at most {MAX_NOTE_LENGTH} characters")
+    if note or what.verb is Verb.NOTE:
+        values["note"] = note
+    return values
 
 
-def _is_of_the_team(username: str) -> bool:
+def _snoozed_until(what: Say) -> datetime | None:
+    if what.verb is Verb.WAKE and what.until is None:
+        return None
+    if what.verb is Verb.WAKE or what.until is None or what.until <= timezone.now():
+        raise ValueError("snooze until some time to come, or end the snooze")
+    return what.until
+
+
+def _of_the_team(username: str) -> str:
     team = User.objects.filter(is_staff=True, is_active=True)
-    return team.filter(username=username).exists()
+    if username and not team.filter(username=username).exists():
+        raise ValueError(f"no active user of the admin: {username}")
+    return username
 
 
 def _say(
@@ -156,8 +165,9 @@ def _say(
         for id_ in done
     ]
     acts += [Act(id_, Outcome.SKIPPED, "does not wait") for id_ in skipped]
-    reason = what.note if what.verb is Verb.NOTE else ""
-    audit.record(actor, str(what.verb), str(Triage.Kind(kind).value), acts, reason)
+    audit.record(
+        actor, str(what.verb), str(Triage.Kind(kind).value), acts, what.note.strip()
+    )
     return Said(done, skipped)
 
 

@@ -63,7 +63,9 @@ class TriageForm(forms.Form):
     verb = forms.ChoiceField(
         label=_("What"), choices=[(str(verb), label) for verb, label in VERBS]
     )
-    hours = forms.ChoiceField(label=_("Snooze"), choices=list(SNOOZES.items()))
+    hours = forms.ChoiceField(
+        label=_("Snooze"), choices=[("", EMPTY), *SNOOZES.items()]
+    )
     assigned_to = forms.ChoiceField(label=_("Assign to"), required=False)
     note = forms.CharField(
         label=_("Note"),
@@ -78,8 +80,15 @@ class TriageForm(forms.Form):
         names = team.values_list("username", flat=True)[:MAX_TEAM]
         choice = cast("forms.ChoiceField", self.fields["assigned_to"])
         choice.choices = [("", EMPTY), *((name, name) for name in names)]
-        # Of what is not chosen nothing is asked.
         self.fields["hours"].required = self.data.get("verb") == Verb.SNOOZE
+
+    def clean_hours(self) -> str:
+        hours: str = self.cleaned_data["hours"]
+        if hours and self.cleaned_data.get("verb") == Verb.WAKE:
+            raise forms.ValidationError(
+                _("A snooze is either ended or begun: choose one of the two.")
+            )
+        return hours
 
     def said(self) -> Say:
         values = self.cleaned_data
@@ -89,7 +98,7 @@ class TriageForm(forms.Form):
             verb,
             assigned_to=values["assigned_to"],
             note=values["note"],
-            until=timezone.now() + timedelta(hours=hours),
+            until=timezone.now() + timedelta(hours=hours) if hours else None,
         )
 
 

@@ -204,6 +204,61 @@ def test_a_note_and_an_assignment_keep_what_was_said_before(client: Client) -> N
     )
 
 
+@pytest.mark.parametrize(
+    "verb", [verb for verb in Verb if verb not in (Verb.NOTE, Verb.ASSIGN)]
+)
+def test_a_note_and_an_assignee_given_with_any_verb_are_kept_with_it(
+    client: Client, verb: Verb
+) -> None:
+    session_id = failed()
+    data = {"target": str(session_id), "verb": str(verb)}
+    data |= {"hours": "24"} if verb is Verb.SNOOZE else {}
+
+    given = {"note": "asked the devs", "assigned_to": "anna"}
+    client.post(TRIAGE_URL, {**data, **given})
+
+    row = said(session_id)
+    assert (row.note, row.assigned_to) == ("asked the devs", "anna")
+    assert (row.snoozed_until is not None) == (verb is Verb.SNOOZE)
+    assert bool(row.acknowledged_by) == (verb is Verb.ACKNOWLEDGE)
+    assert audit(session_id) == [f"{verb} done: ; reason: asked the devs"]
+    after = AuditEntry.objects.get().after
+    assert after is not None
+    assert (after["note"], after["assigned_to"]) == ("asked the devs", "anna")
+
+
+def test_a_verb_alone_keeps_the_note_and_the_assignee(client: Client) -> None:
+    target = {"target": str(failed())}
+    given = {"note": "asked the devs", "assigned_to": "anna"}
+    client.post(TRIAGE_URL, {**target, "verb": "acknowledge", **given})
+
+    client.post(TRIAGE_URL, {**target, "verb": "wake", "note": "", "assigned_to": ""})
+
+    row = Triage.objects.get()
+    assert (row.note, row.assigned_to) == ("asked the devs", "anna")
+
+
+def test_a_time_chosen_with_another_verb_snoozes_too(client: Client) -> None:
+    data = {"target": str(failed()), "verb": "acknowledge", "hours": "24"}
+
+    client.post(TRIAGE_URL, data)
+
+    row = Triage.objects.get()
+    assert row.acknowledged_by == "anna"
+    assert row.snoozed_until is not None
+
+
+def test_a_snooze_that_is_ended_and_begun_at_once_is_asked_about(
+    client: Client,
+) -> None:
+    data = {"target": str(failed()), "verb": "wake", "hours": "24"}
+
+    response = client.post(TRIAGE_URL, data)
+
+    assert "either ended or begun" in response.content.decode()
+    assert not Triage.objects.exists()
+
+
 def test_what_cannot_be_said_changes_nothing(anna: User) -> None:
     session_id = failed()
     past = timezone.now() - timedelta(hours=1)
@@ -211,6 +266,7 @@ def test_what_cannot_be_said_changes_nothing(anna: User) -> None:
         Say(Verb.ASSIGN, assigned_to="nobody"),
         Say(Verb.SNOOZE, until=past),
         Say(Verb.NOTE, note="x" * 1001),
+        Say(Verb.WAKE, note="x" * 1001),
     ):
         with pytest.raises(ValueError, match=r"no active|time to come|at most"):
             say(Triage.Kind.COMBAT, [str(session_id)], what, actor=anna)
