@@ -216,6 +216,7 @@ REPLAY_PROBLEMS: dict[str, str | _StrPromise] = {
     Problem.CUT_OFF: _("The packed log ends too early."),
     Problem.TOO_LARGE: _("The packed log unfolds to more than is opened here."),
     Problem.NOT_JSON: _("What was packed is no JSON."),
+    Problem.TOO_DEEP: _("The log is nested too deeply to be told by turns."),
 }
 
 _PASSING = Explanation(

@@ -37,6 +37,9 @@ MAX_SERIES = 40
 MAX_TEXT = 500
 """Characters of one field, or of one turn of another shape."""
 
+MAX_RAW = 10 * MAX_TEXT
+"""Characters of a log that could not be read."""
+
 MAX_HP = 10**15
 """Beyond any health; larger numbers are no points of a chart."""
 
@@ -52,12 +55,16 @@ class Problem(StrEnum):
     CUT_OFF = "cut_off"
     TOO_LARGE = "too_large"
     NOT_JSON = "not_json"
+    TOO_DEEP = "too_deep"
 
 
 class Unreadable(ValueError):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
+    """`raw`: what was unfolded, where that much succeeded."""
+
+    def __init__(self, problem: Problem, raw: bytes = b"") -> None:
+        super().__init__(problem, raw)
         self.problem = problem
+        self.raw = raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ class ReplayView:
     more_series: int
     problem: Problem | None = None
     raw: str = ""
-    """What could not be opened, as it was stored, cut."""
+    """What could not be opened, as far as it was unfolded, cut."""
 
 
 def read_stored(data: bytes) -> ReplayView:
@@ -102,7 +109,7 @@ def read_stored(data: bytes) -> ReplayView:
     try:
         return read(_parsed(_unfold_zstd(data)))
     except Unreadable as error:
-        return ReplayView([], 0, [], 0, error.problem)
+        return _unreadable(error, "")
 
 
 def read(replay_log: object) -> ReplayView:
@@ -111,7 +118,7 @@ def read(replay_log: object) -> ReplayView:
         entries = _entries(replay_log)
     except Unreadable as error:
         raw = replay_log if isinstance(replay_log, str) else _as_json(replay_log)
-        return ReplayView([], 0, [], 0, error.problem, raw[: MAX_TEXT * 10])
+        return _unreadable(error, raw)
     turns = [_turn(entry, n) for n, entry in enumerate(entries[:MAX_TURNS], 1)]
     series = _series(turns)
     return ReplayView(
@@ -120,6 +127,12 @@ def read(replay_log: object) -> ReplayView:
         series[:MAX_SERIES],
         max(0, len(series) - MAX_SERIES),
     )
+
+
+def _unreadable(error: Unreadable, packed: str) -> ReplayView:
+    unfolded = error.raw[:MAX_RAW].decode("utf-8", "backslashreplace")
+    raw = packed[:MAX_RAW] or unfolded
+    return ReplayView([], 0, [], 0, error.problem, raw)
 
 
 def _entries(replay_log: object) -> list[Any]:
@@ -145,9 +158,16 @@ def open_packed(text: str) -> Any:
 
 def _parsed(data: bytes) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        raise Unreadable(Problem.NOT_JSON) from None
+        return json.loads(data, parse_int=_number)
+    except ValueError:
+        raise Unreadable(Problem.NOT_JSON, data) from None
+    except RecursionError:
+        raise Unreadable(Problem.TOO_DEEP, data) from None
+
+
+def _number(digits: str) -> int | str:
+    """Beyond MAX_TEXT it is only ever shown, and Python refuses to read it."""
+    return int(digits) if len(digits) <= MAX_TEXT else digits
 
 
 def _unfold(packed: bytes) -> bytes:
@@ -228,7 +248,10 @@ def _as_text(value: object) -> str:
 
 
 def _as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return gettext("(nested too deeply to be shown)")
 
 
 def text_lines(view: ReplayView, names: Mapping[str, str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from combat_history.models import (
     CombatRevision,
     Status,
 )
-from persistence.document import Document, canonical_json, digest
+from persistence.document import Document, canonical_json, digest, unstorable
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.payload import player_ids, validate
 
@@ -59,6 +59,9 @@ def check(session_id: UUID, document: Document) -> list[dict[str, Any]]:
     and leaves the replay log to the original.
     """
     standing = standing_document(session_id)
+    why = unstorable(canonical_json(document), document)
+    if why:
+        raise PayloadInvalid.of(FailureCode.INVALID_PAYLOAD, "", why)
     validate(document)
     faults = [
         {"path": path, "message": "a correction keeps it as it is"}

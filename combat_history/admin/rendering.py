@@ -27,9 +27,10 @@ UNDONE = _("undone")
 MAX_SHOWN = 100_000
 """Characters of one document or traceback on a page; a document may be a megabyte."""
 
-# Controls, and the marks that would turn the writing direction of what follows.
+# Controls, the marks that would turn the writing direction of what follows, and lone
+# surrogates, which no page can be written with.
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from combat_history import replay_view
+from combat_history.admin.rendering import visible
 from combat_history.replay_view import (
     MAX_TURNS,
     Problem,
@@ -113,7 +114,7 @@ def test_a_log_is_found_inside_its_wrapping() -> None:
         (base64_of(b"\x78\x9c" + b"\xff" * 40), Problem.BROKEN),
         (base64_of(zstd(b"no json")), Problem.NOT_JSON),
         (base64_of(zlib.compress(b"\xff\xfe")), Problem.NOT_JSON),
-        (base64_of(b"[" * 200_000), Problem.NOT_JSON),
+        (base64_of(b"[" * 200_000), Problem.TOO_DEEP),
         (base64_of(zstd(BOMB)), Problem.TOO_LARGE),
         (base64_of(zlib.compress(BOMB)), Problem.TOO_LARGE),
     ],
@@ -161,9 +162,12 @@ def test_plain_text_has_a_line_for_each_turn() -> None:
     assert long[-1] == "… and 2 more turns"
 
 
+TEXT = st.text(st.characters())
+"""Lone surrogates and NUL included."""
+
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
     max_leaves=20,
 )
 
@@ -171,7 +175,24 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_document_can_be_looked_at(log: Any) -> None:
     view = read(log)
-    assert len(list(text_lines(view, {}))) == len(view.turns)
+    lines = list(text_lines(view, {}))
+    assert len(lines) == len(view.turns)
+    for line in lines:
+        visible(line).encode()
+    assert read_stored(pack(log)) == view
+
+
+def test_a_number_of_any_length_is_shown() -> None:
+    digits = b"9" * 5_000
+    (turn,) = read_stored(zstd(b'[{"action": "hit", "amount": ' + digits + b"}]")).turns
+    assert turn.amount == "9" * 500
+
+
+@pytest.mark.parametrize("depth", range(50, 1_100, 50))
+def test_a_log_of_any_depth_is_told_or_shown_raw(depth: int) -> None:
+    log = b"[" * depth + b"]" * depth
+    view = read_stored(zstd(log))
+    assert view.turns or (view.problem, view.raw) == (Problem.TOO_DEEP, log.decode())
 
 
 @given(st.binary())

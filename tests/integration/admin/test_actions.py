@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -193,6 +194,20 @@ def test_a_correction_that_is_no_document_says_what_is_wrong(
     response = client.post(url(failed, "correct"), data)
 
     assert "errorlist" in response.content.decode()
+    assert not CombatRevision.objects.exists()
+
+
+@pytest.mark.parametrize("value", ["\ud800", "\0", float("nan")])
+def test_a_correction_that_no_table_can_hold_is_refused(
+    client: Client, failed: UUID, value: Any
+) -> None:
+    standing = CombatHistory.objects.get(pk=failed).result_payload
+    document = json.dumps({**standing, f"note {value}": value})
+    data = {"document": document, "apply": "1", "reason": REASON}
+
+    response = client.post(url(failed, "correct"), data)
+
+    assert "The document breaks the contract" in response.content.decode()
     assert not CombatRevision.objects.exists()
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import html
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from pytest_django import Settings
 
 from combat_history.models import CombatHistory, CombatReplay
 from persistence.replay_log import pack
@@ -28,6 +32,7 @@ from tests.support.factories import (
     sample_document,
 )
 from tests.support.pages import text_of
+from tests.support.web import running_web
 
 SCRIPT = "<script>alert('x')</script>"
 
@@ -149,3 +154,52 @@ def test_the_viewer_costs_a_fixed_number_of_queries(client: Client) -> None:
     body(client, viewer_url(few))
     counts = [count_queries(client, viewer_url(combat)) for combat in (few, many)]
     assert counts == [6, 6]
+
+
+SURROGATE = "\ud800"
+
+AWKWARD: list[Any] = [
+    (SURROGATE, "\\ud800"),
+    ({SURROGATE: [SURROGATE]}, "\\ud800"),
+    ("\0", "\\u0000"),
+    ({"\0": "\0"}, "\\u0000"),
+    (float("nan"), "NaN"),
+    (float("-inf"), "-Infinity"),
+    pytest.param(10**4_000, "1000", id="a number of 4001 digits"),
+    ("\u202e\u2028", "\\u202e"),
+]
+"""JSON that some engine may write, and what a person sees of it."""
+
+
+@pytest.mark.parametrize(("value", "shown"), AWKWARD)
+def test_any_value_anywhere_in_a_log_is_shown(
+    client: Client, value: Any, shown: str
+) -> None:
+    fields = ("turn", "actor", "target", "action", "amount")
+    logs = [
+        value,
+        [value],
+        {"turns": [value]},
+        [{"event": value}],
+        *([turn(**{field: value})] for field in fields),
+        [turn(hp={SURROGATE: 5, "wolf": value})],
+    ]
+    for log in logs:
+        url = viewer_url(add_fight(log))
+        page = body(client, url)
+        plain = client.get(url, {"format": "txt"})
+        assert plain.status_code == 200
+        if log is not logs[-1]:
+            assert shown in html.unescape(page)
+
+
+def test_an_awkward_log_is_answered_over_asgi(
+    world: None, tmp_path: Path, settings: Settings
+) -> None:
+    boss = logged_in(User.objects.create_superuser("boss"))
+    url = viewer_url(add_fight([turn(actor=SURROGATE)]))
+    cookie = f"{settings.SESSION_COOKIE_NAME}={boss.cookies['sessionid'].value}"
+    with running_web(tmp_path / "uvicorn.log", DEBUG="true") as web:
+        asked = urllib.request.Request(web.address + url, headers={"Cookie": cookie})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            assert "\\ud800" in answer.read().decode()
