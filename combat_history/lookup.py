@@ -2,27 +2,28 @@
 
 Redis first, in one round trip: a tombstone or a live session answers at once. Then
 PostgreSQL by primary key, whose status is the truth; a processed fight gets its
-tombstone back, an unknown id is remembered for 30 seconds. A document that is handed
+tombstone back, an unknown id is remembered for seconds. A document that is handed
 off and not yet in PostgreSQL is a finished fight whose rewards are on their way.
 
 Only participants may see a fight: for anybody else it is as unknown as one that never
-existed. Without Redis everything is asked of PostgreSQL; without PostgreSQL what Redis
-cannot answer raises Django's database error.
+existed. Without Redis everything is asked of PostgreSQL. Unknown is said only where
+both were asked: what the one that answers does not know, the other may.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import redis
 from asgiref.sync import sync_to_async
+from django.db import Error
 from pydantic_core import from_json
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 from combat_history import counts, history_row, redis_clients
 from combat_history.history_row import HistoryRow
@@ -36,6 +37,7 @@ from persistence.payload import (
     player_ids,
     validate,
 )
+from persistence.transience import transience
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class State(StrEnum):
     FINISHED = "finished"
     UNKNOWN = "unknown"
     """Never existed, or is none of this player's: the two cannot be told apart."""
+    CANNOT_SAY = "cannot_say"
+    """Redis or PostgreSQL did not answer, and the other does not know: ask again."""
 
 
 class Credit(StrEnum):
@@ -109,6 +113,7 @@ class Lookup:
 
 ACTIVE = Lookup(State.ACTIVE)
 UNKNOWN = Lookup(State.UNKNOWN)
+CANNOT_SAY = Lookup(State.CANNOT_SAY)
 
 
 def find_result(session_id: UUID | str, char_id: int) -> Lookup:
@@ -123,15 +128,18 @@ def find_result(session_id: UUID | str, char_id: int) -> Lookup:
         seen = _redis_is_away()
     if isinstance(seen, Lookup):
         return _counted(seen, reply)
-    row = history_row.read(question.session_id)
+    try:
+        row = history_row.read(question.session_id)
+    except Error as error:
+        return _counted(_postgresql_is_away(error))
     memory = question.memory(seen, row)
     if memory is not None:
         try:
             redis_clients.client().set(
                 memory.key, memory.value, ex=memory.seconds, nx=True
             )
-        except redis.RedisError:
-            _redis_is_away()
+        except redis.RedisError as error:
+            seen = _not_remembered(seen, error)
     return _counted(question.answer(seen, row))
 
 
@@ -158,15 +166,18 @@ async def afind_result(
         return _counted(seen, reply)
     if before_database is not None:
         await before_database(seen.redis_answered)
-    row = await sync_to_async(history_row.read)(question.session_id)
+    try:
+        row = await sync_to_async(history_row.read)(question.session_id)
+    except Error as error:
+        return _counted(_postgresql_is_away(error))
     memory = question.memory(seen, row)
     if memory is not None:
         try:
             await redis_clients.async_client().set(
                 memory.key, memory.value, ex=memory.seconds, nx=True
             )
-        except redis.RedisError:
-            _redis_is_away()
+        except redis.RedisError as error:
+            seen = _not_remembered(seen, error)
     return _counted(question.answer(seen, row))
 
 
@@ -311,13 +322,15 @@ class _Question:
         is_over = seen.live_status == FINISHED or seen.is_last_fight
         if is_over and seen.names(self.char_id):
             return _finished(Credit.PENDING, None)
-        return UNKNOWN
+        # Accepted once, by what is left of it: PostgreSQL has forgotten it.
+        is_lost = seen.is_handed_off and document is None
+        return CANNOT_SAY if is_lost or not seen.redis_answered else UNKNOWN
 
 
 def _counted(answer: Lookup, reply: object = None) -> Lookup:
     """`reply`: of Redis, where it alone gave the answer."""
-    if answer.state is State.UNKNOWN:
-        source = "unknown"
+    if answer.state in (State.UNKNOWN, State.CANNOT_SAY):
+        source = answer.state.value
     elif reply is None:
         source = "postgresql"
     else:
@@ -386,3 +399,17 @@ async def _aask(question: _Question) -> Any:
 def _redis_is_away() -> _Traces:
     logger.warning("PostgreSQL is asked without Redis", exc_info=True)
     return _Traces(redis_answered=False)
+
+
+def _not_remembered(seen: _Traces, error: redis.RedisError) -> _Traces:
+    """A server that may only be read is a replica: it may not have heard yet."""
+    logger.warning("an answer is not remembered", exc_info=error)
+    is_replica = isinstance(error, ReadOnlyError)
+    return replace(seen, redis_answered=False) if is_replica else seen
+
+
+def _postgresql_is_away(error: Error) -> Lookup:
+    if transience(error) is None:
+        raise error
+    logger.warning("PostgreSQL did not answer a look-up", exc_info=error)
+    return CANNOT_SAY

@@ -51,6 +51,10 @@ def _text(lookup: Lookup, language: str | None, limit: int, name_limit: int) -> 
             return gettext("The fight is out of date or does not exist")
         if lookup.state is State.ACTIVE:
             return gettext("The fight is still going on")
+        if lookup.state is State.CANNOT_SAY:
+            return gettext(
+                "The result cannot be looked up right now. Please try again later."
+            )
         return _finished(lookup, limit, name_limit)
 
 

@@ -54,8 +54,9 @@ FINISHED_SESSION_TTL_SECONDS = 300
 DOORBELL_TTL_MS = 1000
 """A ring whose message was lost silences the others no longer than this."""
 
-UNKNOWN_TTL_SECONDS = 30
-"""A button of no fight is mashed for seconds; a fight known later waits no longer."""
+UNKNOWN_TTL_SECONDS = 5
+"""A button of no fight is mashed for seconds. No longer: a result that PostgreSQL
+accepted while Redis was away is not known here before the sweep has returned it."""
 
 UNKNOWN_WINDOW_SECONDS = 60
 """Of the limit on unknown ids of one API caller."""
@@ -123,7 +124,7 @@ def tombstone(session_id: UUID) -> str:
 
 
 def unknown(session_id: UUID) -> str:
-    """String: PostgreSQL had no such fight; 30 s, and any other key of it wins."""
+    """String: PostgreSQL had no such fight; 5 s, and any other key of it wins."""
     return f"{UNKNOWN_PREFIX}{session_id}"
 
 

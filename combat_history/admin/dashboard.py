@@ -43,6 +43,7 @@ SOURCES = {
     "redis": _("live session in Redis"),
     "postgresql": _("PostgreSQL"),
     "unknown": _("unknown"),
+    "cannot_say": _("could not be asked"),
 }
 
 EFFECTS = {"applied": _("applied"), "not_confirmed": _("not confirmed by Redis")}

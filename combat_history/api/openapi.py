@@ -41,6 +41,7 @@ _PROBLEMS = {
     "503": "PostgreSQL did not answer; ask again.",
 }
 _COMMON_PROBLEMS = ("401", "405", "500", "503")
+_RETRIED = ("429", "503")
 
 
 @cache
@@ -119,6 +120,10 @@ def _result() -> Json:
             ),
             "304": {"description": "What the client holds is still right."},
             **_problems("400", "404", "429"),
+            "503": _retried(
+                "Redis or PostgreSQL did not answer, and the other does not know the "
+                "fight, which may be going on or be accepted; ask again."
+            ),
         },
     }
 
@@ -234,14 +239,22 @@ def _answer(description: str, model: str, headers: tuple[str, ...] = ()) -> Json
 
 
 def _problems(*statuses: str) -> Json:
-    schema = {"schema": _ref("ProblemDetails")}
     return {
-        status: {
-            "description": _PROBLEMS[status],
-            "content": {problems.CONTENT_TYPE: schema},
-        }
+        status: _retried(_PROBLEMS[status])
+        if status in _RETRIED
+        else _problem(_PROBLEMS[status])
         for status in sorted({*statuses, *_COMMON_PROBLEMS})
     }
+
+
+def _problem(description: str) -> Json:
+    schema = {"schema": _ref("ProblemDetails")}
+    return {"description": description, "content": {problems.CONTENT_TYPE: schema}}
+
+
+def _retried(description: str) -> Json:
+    seconds = {"schema": {"type": "integer"}, "description": "Seconds to wait."}
+    return {**_problem(description), "headers": {"Retry-After": seconds}}
 
 
 def _session_id() -> Json:

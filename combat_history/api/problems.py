@@ -60,11 +60,12 @@ def bad_parameter(name: str, message: str) -> Problem:
     )
 
 
-def unavailable(detail: str) -> Problem:
+def unavailable(detail: str, text: Texts | None = None) -> Problem:
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "unavailable",
         detail,
+        text=text,
         headers={"Retry-After": "1"},
     )
 

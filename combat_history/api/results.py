@@ -13,7 +13,7 @@ from combat_history import player_text
 from combat_history.api import parameters
 from combat_history.api.endpoint import json_response
 from combat_history.api.limits import UnknownLimit
-from combat_history.api.problems import Problem
+from combat_history.api.problems import Problem, unavailable
 from combat_history.api.schemas import CombatResult, Texts
 from combat_history.lookup import Credit, Lookup, State, afind_result
 from persistence.redis_keys import DAY_SECONDS
@@ -31,6 +31,10 @@ async def result(
     if lookup.state is State.UNKNOWN:
         await limit.count(session_id)
         raise _unknown(lookup, language)
+    if lookup.state is State.CANNOT_SAY:
+        raise unavailable(
+            "not everybody could be asked; ask again", _texts(lookup, language)
+        )
     response = json_response(
         CombatResult(
             session_id=session_id,

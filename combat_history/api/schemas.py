@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,7 +25,7 @@ class Texts(_Body):
 
 class CombatResult(_Body):
     session_id: UUID
-    state: State
+    state: Literal[State.ACTIVE, State.FINISHED]
     credit: Credit | None = Field(description="What became of the rewards.")
     outcome: Outcome | None = Field(description="The player's own part of the result.")
     text: Texts

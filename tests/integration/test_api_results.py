@@ -257,14 +257,14 @@ def test_without_redis_results_come_from_postgresql_and_nobody_is_counted(
 
     assert result_of(get(result_path(settled))).credit == "credited"
     for _ in range(3):
-        assert get(result_path(uuid4())).status_code == HTTPStatus.NOT_FOUND
+        assert get(result_path(uuid4())).status_code == HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def test_frozen_redis_costs_a_second_once(settled: UUID, redis_proxy: Proxy) -> None:
     redis_proxy.pause()
     for session_id, status in (
         (settled, HTTPStatus.OK),
-        (uuid4(), HTTPStatus.NOT_FOUND),
+        (uuid4(), HTTPStatus.SERVICE_UNAVAILABLE),
     ):
         began = time.monotonic()
 
