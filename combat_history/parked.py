@@ -25,7 +25,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.models import Character, ParkedOperation
-from persistence import inbox, redis_keys
+from persistence import intents
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -192,13 +192,12 @@ def _ask(players: Iterable[Player]) -> bool:
     for scope, char_id in players:
         try:
             # Anew: a save at work may have read the rows before they were marked.
-            inbox.script("intend")(
-                keys=[redis_keys.INTENTS],
-                args=[redis_keys.intent(scope, char_id), "again"],
-            )
+            to_send = intents.ask(scope, char_id)
         except redis.RedisError:
             logger.warning("saves of parked operations wait", exc_info=True)
             return False
+        if not to_send:
+            continue  # the save that is under way sees the mark, or is followed by one
         try:
             current_app.send_task("task_sync_state", args=[scope, char_id])
         except BrokerError:

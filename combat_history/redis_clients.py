@@ -35,14 +35,18 @@ def async_client() -> redis.asyncio.Redis:
     loop = asyncio.get_running_loop()
     known = _async_clients.get(loop)
     if known is None:
-        known = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL,
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=ANSWER_SECONDS,
-            retry=AsyncRetry(NoBackoff(), 0),
-        )
-        _async_clients[loop] = known
+        known = _async_clients[loop] = new_async_client(settings.REDIS_URL)
     return known
+
+
+def new_async_client(url: str) -> redis.asyncio.Redis:
+    """One that the caller closes."""
+    return redis.asyncio.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+        retry=AsyncRetry(NoBackoff(), 0),
+    )
 
 
 async def aclose() -> None:

@@ -33,7 +33,7 @@ def assemble_belts(session_id: str) -> None:
     """
     combat = parse_session_id(session_id)
     renew_connection()
-    noted = intents.note(BELTS, combat)
+    noted = intents.begin(BELTS, combat)
     char_ids = belt_containers.fighters(combat)
     if char_ids is not None:
         try:

@@ -183,14 +183,13 @@ class SyncDispatcher:
         no player).
         """
         scope = SyncScope(scope)
-        await self._acall(calls.intend(scope, char_id))
-        self._ring(scope, char_id)
+        reply = await self._acall(calls.intend(scope, char_id))
+        self._noted(scope, char_id, reply)
 
     def dispatch_sync(self, scope: SyncScope | str, *, char_id: int) -> None:
         """The synchronous twin of `dispatch`."""
         scope = SyncScope(scope)
-        self._call(calls.intend(scope, char_id))
-        self._ring(scope, char_id)
+        self._noted(scope, char_id, self._call(calls.intend(scope, char_id)))
 
     async def change_inventory(
         self, char_id: int, operations: Sequence[Operation | Document]
@@ -266,8 +265,10 @@ class SyncDispatcher:
             raise CombatInProgress(int(rest[0]), rest[1])
         if word == "finished":
             raise CombatFinished(str(session_id))
-        self._doorbell.press("assemble_belts", str(session_id))
-        for mode, char_id in zip(rest[::2], rest[1::2], strict=True):
+        to_ring, *saves = rest
+        if to_ring == "1":
+            self._doorbell.press("assemble_belts", str(session_id))
+        for mode, char_id in zip(saves[::2], saves[1::2], strict=True):
             self._ring(SyncScope(mode), int(char_id))
         return word == "started"
 
@@ -275,7 +276,14 @@ class SyncDispatcher:
         word, *rest = calls.texts(reply)
         if word == "reserved":
             raise ItemReserved(char_id, rest[0], [int(id_) for id_ in rest[1:]])
-        self._ring(SyncScope.INVENTORY, char_id)
+        if rest == ["1"]:
+            self._ring(SyncScope.INVENTORY, char_id)
+
+    def _noted(self, scope: SyncScope, char_id: int, reply: Any) -> None:
+        """A message that is under way serves a newer note, too."""
+        _, to_ring = reply
+        if to_ring:
+            self._ring(scope, char_id)
 
     def _switched(self, char_id: int, reply: Any) -> ContextSwitch:
         word, *rest = calls.texts(reply)
@@ -287,9 +295,11 @@ class SyncDispatcher:
                 f"character {char_id}",
                 f"{redis_keys.account(char_id)} is neither a hash nor RedisJSON",
             )
-        closed = dict(zip(map(GameMode, rest[1::2]), rest[2::2], strict=True))
-        for mode in closed:
-            self._ring(SyncScope(mode), char_id)
+        modes = list(map(GameMode, rest[1::3]))
+        closed = dict(zip(modes, rest[2::3], strict=True))
+        for mode, to_ring in zip(modes, rest[3::3], strict=True):
+            if to_ring == "1":
+                self._ring(SyncScope(mode), char_id)
         opened = UUID(rest[0]) if rest[0] else None
         return ContextSwitch(opened, word == "switched", closed)
 

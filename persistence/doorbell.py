@@ -12,6 +12,8 @@ import threading
 
 from celery import Celery
 
+from persistence.protocols import ROUTES
+
 logger = logging.getLogger(__name__)
 
 MAX_PENDING = 10_000
@@ -84,6 +86,7 @@ def _producer(broker_url: str) -> Celery:
         # Not `broker_url`, which the environment's CELERY_BROKER_URL would override.
         broker_write_url=broker_url,
         task_serializer="json",
+        task_routes=ROUTES,
         task_ignore_result=True,
         broker_transport_options={"socket_timeout": 2, "socket_connect_timeout": 1},
         task_publish_retry_policy={

@@ -52,6 +52,7 @@ def start(
             redis_keys.result(sid),
             redis_keys.ACTIVE,
             redis_keys.INTENTS,
+            redis_keys.INTENTS_SENT,
             *map(redis_keys.account, ids),
         ],
         [
@@ -89,7 +90,7 @@ def intend(scope: SyncScope, char_id: int) -> Call:
         f"dispatch {scope}",
         f"character {char_id}",
         "intend",
-        [redis_keys.INTENTS],
+        [redis_keys.INTENTS, redis_keys.INTENTS_SENT],
         [member, "again"],
     )
 
@@ -106,6 +107,7 @@ def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
             redis_keys.account(char_id),
             redis_keys.inventory_delta(char_id),
             redis_keys.INTENTS,
+            redis_keys.INTENTS_SENT,
         ],
         [
             char_id,
@@ -124,7 +126,11 @@ def switch(char_id: int, to: GameMode, session_id: SessionId | None) -> Call:
         "switch_context",
         f"character {char_id}",
         "switch",
-        [redis_keys.account(_player(char_id)), redis_keys.INTENTS],
+        [
+            redis_keys.account(_player(char_id)),
+            redis_keys.INTENTS,
+            redis_keys.INTENTS_SENT,
+        ],
         [char_id, str(to), str(sid), int(session_id is None)],
     )
 

@@ -9,6 +9,15 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+QUEUES = QUEUE, SWEEP_QUEUE, SAVES_QUEUE = "celery", "sweep", "saves"
+
+ROUTES = {
+    "task_sync_state": {"queue": SAVES_QUEUE},
+    "sweep": {"queue": SWEEP_QUEUE},
+}
+"""Task -> its queue, where that is not QUEUE. Rings never wait behind saves; the belts
+of a combat do not either, because its first turn waits for them."""
+
 
 class SyncScope(StrEnum):
     """What of a player is to be saved; the first argument of `task_sync_state`."""

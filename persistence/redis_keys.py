@@ -23,6 +23,14 @@ INTENTS = "dispatch:intents"
 """Sorted set: <scope>:<character id> -> when it was asked for (us). Removed once saved,
 unless it was asked for again meanwhile; the sweep sends what is left."""
 
+INTENTS_SENT = "dispatch:sent"
+"""Sorted set: member of INTENTS -> from when on (us) another message may go out for it.
+Removed with the intent; what an older worker leaves goes after a day."""
+
+SWEPT = "sweep:began"
+"""String: when (us) the last sweep began that has ended. What was noted before needs no
+other one; DAY_SECONDS."""
+
 BELTS = "belts"
 """Scope of an intent whose subject is a combat: its belts are to be loaded."""
 

@@ -18,6 +18,8 @@ _INCLUDES = {
     "free": ("account",),
     "handoff": ("account",),
     "intend": ("intents",),
+    "intent_send": ("intents",),
+    "intents_due": ("intents",),
     "lookup": ("account",),
     "queue": ("account", "intents"),
     "restore": ("account",),

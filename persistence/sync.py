@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from persistence import accounts, intents, rescue
 from persistence.errors import ParkCode
 from persistence.protocols import Saved, SyncScope
+from persistence.savers import cleanup_saver
 from persistence.savers.combat_sql import run
 from persistence.savers.parking import Parked, park, resolve
 from persistence.savers.registry import SAVER_REGISTRY
@@ -40,7 +41,10 @@ def save(scope: SyncScope, char_id: int) -> Saved | None:
     somebody asks.
     """
     started = time.monotonic()
-    noted = intents.note(scope, char_id)
+    noted = intents.begin(scope, char_id)
+    if scope is SyncScope.CLEANUP and cleanup_saver.has_swept_since(noted):
+        intents.strike_out(scope, char_id, noted)
+        return None
     closing = _closing(scope, char_id)
     try:
         saved = _committed(scope, char_id)
@@ -59,8 +63,9 @@ def save(scope: SyncScope, char_id: int) -> Saved | None:
         saved = replace(saved, again=True)
     if closing and not saved.again:
         accounts.closed(char_id, scope, closing)
-    if not saved.again:
-        intents.strike_out(scope, char_id, noted)
+    if not saved.again and not intents.strike_out(scope, char_id, noted):
+        # Whoever noted it anew relied on this message.
+        saved = replace(saved, again=True)
     _log(scope, char_id, "saved", started, saved)
     return saved
 

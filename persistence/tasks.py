@@ -122,7 +122,7 @@ def task_sync_state(scope: str, char_id: int) -> None:
     if saved.drain:
         drain_batch(started)
     if saved.again:
-        task_sync_state.apply_async((scope, char_id))
+        _save_again(scope, char_id)
 
 
 @shared_task(name="sweep", acks_late=True, ignore_result=True, max_retries=0)
@@ -163,6 +163,14 @@ def send_ring() -> None:
         settle_inbox.apply_async()
     except BrokerError:
         logger.warning("ring failed; beat drains the inbox", exc_info=True)
+
+
+def _save_again(scope: str, char_id: int) -> None:
+    """What came since is noted: a message that is lost costs a sweep."""
+    try:
+        task_sync_state.apply_async((scope, char_id))
+    except BrokerError:
+        logger.warning("not sent; the sweep finds the intent", exc_info=True)
 
 
 @worker_ready.connect

@@ -26,6 +26,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from combat_history import figures, redis_clients
 from combat_history.figures import Reading
 from persistence import redis_keys
+from persistence.protocols import QUEUES
 from settlement_project import heartbeat
 
 logger = logging.getLogger(__name__)
@@ -43,9 +44,11 @@ async def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=HTTPStatus.NOT_FOUND)
     if not _is_allowed(request):
         return HttpResponse(status=HTTPStatus.FORBIDDEN)
-    halves = await asyncio.gather(_half(_postgresql()), _half(_redis()))
+    *halves, queues = await asyncio.gather(
+        _half(_postgresql()), _half(_redis()), _half(_queues())
+    )
     families = [_up(halves)]
-    families += [family for half in halves for family in half or ()]
+    families += [family for half in (*halves, queues) for family in half or ()]
     families += _heartbeats()
     # All it asks of a registry is `collect`.
     text = generate_latest(_Collected(families))
@@ -148,6 +151,20 @@ async def _redis() -> Families:
     return [
         _gauge(name, says, "", {"": number}) for name, (says, number) in gauges.items()
     ]
+
+
+async def _queues() -> Families:
+    """Of a broker that is a Redis; no other one is asked."""
+    if not settings.BROKER_URL.startswith(("redis", "unix")):
+        return []
+    async with redis_clients.new_async_client(settings.BROKER_URL) as broker:
+        pipeline = broker.pipeline(transaction=False)
+        for queue in QUEUES:
+            pipeline.llen(queue)
+        lengths = await pipeline.execute()
+    says = "Messages that no worker has taken yet."
+    waiting = dict(zip(QUEUES, lengths, strict=True))
+    return [_gauge("settlement_messages_waiting", says, "queue", waiting)]
 
 
 def _since(first: list[tuple[bytes, float]], now: float, per_second: int) -> float:

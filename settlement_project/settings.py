@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kombu import Queue
 
+from persistence.protocols import QUEUE, QUEUES, ROUTES, SWEEP_QUEUE
 from settlement_project import servers
 from settlement_project.env import Environment
 
@@ -156,10 +157,11 @@ if not DEBUG and 0 < len(SETTLEMENT_METRICS_TOKEN) < 16:
 
 # Celery: where a message gets lost, and what each line closes, is in the README.
 CELERY_BROKER_URL = BROKER_URL
-CELERY_TASK_DEFAULT_QUEUE = "celery"
-CELERY_TASK_QUEUES = [Queue("celery"), Queue("sweep")]
+CELERY_TASK_DEFAULT_QUEUE = QUEUE
+# A worker takes from them in turn: what waits in one holds nothing up in the others.
+CELERY_TASK_QUEUES = [Queue(name) for name in QUEUES]
 CELERY_TASK_CREATE_MISSING_QUEUES = False
-CELERY_TASK_ROUTES = {"sweep": {"queue": "sweep"}}
+CELERY_TASK_ROUTES = ROUTES
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_ACCEPT_CONTENT = ["json"]
@@ -218,7 +220,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "sweep",
         "schedule": timedelta(seconds=SETTLEMENT_SWEEP_SECONDS),
-        "options": {"expires": SETTLEMENT_SWEEP_SECONDS, "queue": "sweep"},
+        "options": {"expires": SETTLEMENT_SWEEP_SECONDS, "queue": SWEEP_QUEUE},
     },
 }
 

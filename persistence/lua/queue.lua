@@ -1,7 +1,7 @@
 -- Append inventory operations, unless they take what the belt of a running combat holds.
--- KEYS: account, operations, intents
+-- KEYS: account, operations, intents, messages sent
 -- ARGV: character id, live session prefix, ids they take from (JSON), the operations
--- Returns {queued, length of the list} or {reserved, the combat, inventory ids ...}.
+-- Returns {queued, 1 if the caller is to send a message} or {reserved, the combat, inventory ids ...}.
 local values = account_get(KEYS[1], 'combat_session_id')
 local sid = values and values[1]
 if sid and sid ~= '' then
@@ -20,7 +20,6 @@ if sid and sid ~= '' then
     end
     if #reserved > 2 then return reserved end
 end
-local length
-for i = 4, #ARGV do length = redis.call('RPUSH', KEYS[2], ARGV[i]) end
-note_intent(KEYS[3], 'inventory:' .. ARGV[1])
-return {'queued', length}
+for i = 4, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+local _, to_send = note_intent(KEYS[3], KEYS[4], 'inventory:' .. ARGV[1])
+return {'queued', to_send}

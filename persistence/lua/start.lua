@@ -1,9 +1,11 @@
 -- Register a combat: all of its players enter it, or none does.
--- KEYS: live session, result hash, active set, intents, then one account a player
+-- KEYS: live session, result hash, active set, intents, messages sent, then one account
+--       a player
 -- ARGV: session id, participants (JSON), intent of the belts, then for each account the
 --       character id and the team as JSON
--- Returns {started, mode that was closed, its character, ...}, {known}, {finished} or
---         {busy, character id, its combat}.
+-- Returns {started, 1 if the caller is to send a message for the belts, then mode and
+--          character of each save that it is to send one for, ...},
+--         {known, 1 if ... for the belts}, {finished} or {busy, character id, its combat}.
 local sid = ARGV[1]
 local kind = redis.call('TYPE', KEYS[1]).ok
 local status = kind == 'hash' and redis.call('HGET', KEYS[1], 'status')
@@ -19,8 +21,8 @@ local function vital(value)
 end
 
 local accounts = {}
-for i = 5, #KEYS do
-    local char_id = ARGV[4 + (i - 5) * 2]
+for i = 6, #KEYS do
+    local char_id = ARGV[4 + (i - 6) * 2]
     local values, form = account_get(KEYS[i], 'combat_session_id', 'hp', 'energy')
     values = values or {}
     local fights_in = values[1]
@@ -28,22 +30,25 @@ for i = 5, #KEYS do
         return {'busy', char_id, fights_in}
     end
     accounts[#accounts + 1] = {
-        key = KEYS[i], form = form, char_id = char_id, team = ARGV[5 + (i - 5) * 2],
+        key = KEYS[i], form = form, char_id = char_id, team = ARGV[5 + (i - 6) * 2],
         hp = vital(values[2]), energy = vital(values[3]),
     }
 end
-if status == 'active' then return {'known'} end
+if status == 'active' then return {'known', claim_message(KEYS[4], KEYS[5], ARGV[3])} end
 
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 if kind ~= 'none' then redis.call('DEL', KEYS[1]) end
-local reply = {'started'}
+local reply = {'started', 0}
 local session = {'status', 'active', 'participants', ARGV[2], 'heartbeat', now}
 for _, account in ipairs(accounts) do
     if account.form then
-        local closed = close_sessions(account.key, account.form, account.char_id, KEYS[4])
-        for j = 1, #closed, 2 do
-            reply[#reply + 1], reply[#reply + 2] = closed[j], account.char_id
+        local closed = close_sessions(account.key, account.form, account.char_id, KEYS[4],
+            KEYS[5])
+        for j = 1, #closed, 3 do
+            if closed[j + 2] == 1 then
+                reply[#reply + 1], reply[#reply + 2] = closed[j], account.char_id
+            end
         end
         account_set(account.key, account.form, {'combat_session_id', sid})
     end
@@ -53,5 +58,6 @@ for _, account in ipairs(accounts) do
 end
 redis.call('HSET', KEYS[1], unpack(session))
 redis.call('ZADD', KEYS[3], now, sid)
-note_intent(KEYS[4], ARGV[3])
+local _, to_send = note_intent(KEYS[4], KEYS[5], ARGV[3])
+reply[2] = to_send
 return reply

@@ -11,6 +11,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from combat_history.belt_orphans import release_orphaned
 from combat_history.parked import ask_unanswered
+from persistence import inbox, redis_keys
 from persistence.protocols import Saved
 from persistence.sweeping import accounts, intents, rows, sessions
 from persistence.transience import transience
@@ -52,6 +53,7 @@ class CleanupStateSaver:
         A case that fails takes no other down; the first error leaves at the end. Where
         Redis or PostgreSQL is away, or time is up, that leaves at once.
         """
+        began = _now_us()
         found: dict[str, int] = {}
         failed: Exception | None = None
         for kind, put_back in CASES.items():
@@ -67,4 +69,17 @@ class CleanupStateSaver:
                 failed = failed or error
         if failed is not None:
             raise failed
+        inbox.client().set(redis_keys.SWEPT, began, ex=redis_keys.DAY_SECONDS)
         return found
+
+
+def has_swept_since(moment_us: bytes) -> bool:
+    """Whether a whole sweep began after that: whoever asked then needs no other."""
+    swept = inbox.client().get(redis_keys.SWEPT)
+    return isinstance(swept, bytes) and int(swept) > int(moment_us)
+
+
+def _now_us() -> int:
+    """By the clock that intents are noted by."""
+    seconds, microseconds = inbox.client().time()
+    return seconds * 1_000_000 + microseconds

@@ -3,38 +3,97 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from dataclasses import dataclass
 
 from celery import current_app
+from kombu.exceptions import ChannelError
 
-from persistence import intents, redis_keys
+from persistence import inbox, intents, redis_keys
 from persistence.ids import parse_session_id
-from persistence.protocols import SyncScope
+from persistence.protocols import QUEUE, ROUTES, SyncScope
 from persistence.sweeping.players import player_id
 
 logger = logging.getLogger(__name__)
 
 LIMIT = 1000
+"""Messages of one sweep: the next one sends the next."""
+
+LEAST = 1
+"""Sent however many wait: those may be messages that no intent stands behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    intent: intents.Intent
+    task: str
+    args: list[str | int]
+
+    @property
+    def queue(self) -> str:
+        return ROUTES.get(self.task, {"queue": QUEUE})["queue"]
 
 
 def send_overdue() -> int:
-    """Their tasks again; a task that was on its way all the same is harmless."""
-    return sum(map(_send, intents.overdue(LIMIT)))
+    """Their tasks again, oldest first; one that was on its way after all is harmless.
+
+    Never more than make up for what is missing: where as many messages wait in a queue
+    as there are intents for it, none of them is lost.
+    """
+    noted: Counter[str] = Counter()
+    due: list[_Message] = []
+    for intent in intents.every():
+        message = _message(intent)
+        if message is not None:
+            noted[message.queue] += 1
+            if intent.is_due:
+                due.append(message)
+    _forget_old_messages()
+    room = {queue: noted[queue] - _waiting(queue) for queue in {m.queue for m in due}}
+    left = {queue: max(number, LEAST) for queue, number in room.items()}
+    sent = 0
+    for message in due:
+        if (
+            sent < LIMIT
+            and left[message.queue]
+            and intents.claim_message(message.intent)
+        ):
+            current_app.send_task(message.task, args=message.args)
+            left[message.queue] -= 1
+            sent += 1
+    return sent
 
 
-def _send(intent: intents.Intent) -> int:
-    args: list[str | int]
+def _message(intent: intents.Intent) -> _Message | None:
+    """None where nobody can read the intent; it is forgotten then."""
     try:
         if intent.scope == redis_keys.BELTS:
-            name, args = "assemble_belts", [str(parse_session_id(intent.subject))]
-        else:
-            scope, char_id = SyncScope(intent.scope), _player(intent.subject)
-            name, args = "task_sync_state", [str(scope), char_id]
+            session_id = parse_session_id(intent.subject)
+            return _Message(intent, "assemble_belts", [str(session_id)])
+        scope, char_id = SyncScope(intent.scope), _player(intent.subject)
     except ValueError:
         logger.error("intent is not readable", extra={"member": intent.member})
         intents.forget(intent)
-        return 0
-    current_app.send_task(name, args=args)
-    return 1
+        return None
+    return _Message(intent, "task_sync_state", [str(scope), char_id])
+
+
+def _forget_old_messages() -> None:
+    seconds, _ = inbox.client().time()
+    intents.forget_messages_sent((seconds - redis_keys.DAY_SECONDS) * 1_000_000)
+
+
+def _waiting(queue: str) -> int:
+    """Messages that no worker has taken yet."""
+    with (
+        current_app.connection_or_acquire() as connection,
+        connection.channel() as channel,
+    ):
+        try:
+            declared = channel.queue_declare(queue, passive=True)
+        except ChannelError:  # an empty one does not exist
+            return 0
+        return int(declared.message_count)
 
 
 def _player(subject: str) -> int:

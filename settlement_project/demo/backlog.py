@@ -15,11 +15,11 @@ from kombu.transport.redis import Channel
 
 from combat_history.models import CombatHistory, Status
 from persistence import inbox, redis_keys
+from persistence.protocols import QUEUES
 from settlement_project import celery_app
 
 logger = logging.getLogger(__name__)
 
-_QUEUES = ("celery", "sweep")
 _UNACKNOWLEDGED = "unacked"
 """Where kombu keeps what a worker has taken and not acknowledged."""
 
@@ -73,7 +73,7 @@ def return_messages() -> None:
 
 def _waiting() -> dict[str, int]:
     with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
-        lengths = [broker.llen(queue) for queue in _QUEUES]
+        lengths = [broker.llen(queue) for queue in QUEUES]
         lengths.append(broker.hlen(_UNACKNOWLEDGED))
     client = inbox.client()
     return {

@@ -147,7 +147,7 @@ def test_a_time_limit_that_strikes_in_a_commit_leaves_a_worker_that_works(
     journal, fights = tell_story(watch, 3)
     wired.dismiss()
     # Messages carry their sender's limits: none of the wired staff's may be left.
-    watch.redis.delete("celery", "sweep", "unacked", "unacked_index")
+    watch.redis.delete("celery", "sweep", "saves", "unacked", "unacked_index")
     with proxy_to(HOST, pair.postgres.port) as cable:
         env = pair.environment(
             DATABASE_URL=pair.database_url(cable.port),

@@ -13,6 +13,7 @@ from persistence.dispatcher import SyncDispatcher
 from persistence.errors import CombatInProgress
 from persistence.protocols import GameMode
 from persistence.tasks import sweep
+from tests.support.engine import let_time_pass
 from tests.support.factories import HERO, PELT, new_session_id
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess
@@ -33,12 +34,6 @@ def travel(client: redis.Redis, engine: SyncDispatcher, version: int = 3) -> UUI
 
 def is_closed(client: redis.Redis, mode: GameMode) -> bool:
     return not client.hexists("ac:101", redis_keys.closing_field(mode))
-
-
-def let_time_pass(client: redis.Redis) -> None:
-    members: list[bytes] = client.zrange(redis_keys.INTENTS, 0, -1)  # type: ignore[assignment]  # without scores
-    for member in members:
-        client.zincrby(redis_keys.INTENTS, -60_000_000, member)
 
 
 def assert_saved(client: redis.Redis, road: UUID, bag: UUID | None) -> None:

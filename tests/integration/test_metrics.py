@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.conf import settings
 from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
@@ -178,6 +179,8 @@ def test_redis_tells_what_waits_in_it(redis_client: redis.Redis) -> None:
     redis_client.zadd(redis_keys.INBOX, due)
     redis_client.zadd(redis_keys.INTENTS, {"vitals:101": (now - 7) * 1_000_000})
     redis_client.zadd(redis_keys.ACTIVE, {"c": now * 1000})
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        broker.rpush("saves", "a message", "another")
 
     told = scrape()
 
@@ -187,6 +190,9 @@ def test_redis_tells_what_waits_in_it(redis_client: redis.Redis) -> None:
     assert told["settlement_intents_waiting", ""] == 1
     assert told["settlement_intents_oldest_seconds", ""] == pytest.approx(7, abs=5)
     assert told["settlement_combats_active", ""] == 1
+    queues = ("celery", "sweep", "saves")
+    waiting = [told["settlement_messages_waiting", queue] for queue in queues]
+    assert waiting == [0, 0, 2]
 
 
 def test_counts_of_the_last_whole_minute_are_of_all_processes() -> None:

@@ -16,7 +16,7 @@ from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import SyncScope
 from persistence.tasks import sweep, task_sync_state
-from tests.support.engine import messages
+from tests.support.engine import let_time_pass, messages
 from tests.support.factories import HERO, make_document, new_session_id
 from tests.support.parallel import character_locked, in_threads, wait_until_blocked
 from tests.support.waiting import wait_until
@@ -36,13 +36,6 @@ def set_vitals(client: redis.Redis, **fields: str | int) -> None:
     }
     for name, value in ({"location": "forest"} | vitals | fields).items():
         client.hset("ac:101", name, value)
-
-
-def let_time_pass(client: redis.Redis) -> None:
-    """Every intent was noted a minute ago."""
-    members: list[bytes] = client.zrange(redis_keys.INTENTS, 0, -1)  # type: ignore[assignment]  # without scores
-    for member in members:
-        client.zincrby(redis_keys.INTENTS, -60_000_000, member)
 
 
 def is_idle(client: redis.Redis) -> bool:

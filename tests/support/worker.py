@@ -159,4 +159,4 @@ def wait_idle() -> None:
         )
 
 
-_BROKER_KEYS = ("celery", "sweep", "unacked")
+_BROKER_KEYS = ("celery", "sweep", "saves", "unacked")

@@ -66,7 +66,7 @@ def asked_for() -> list[bytes]:
 
 def messages() -> int:
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
-        length: int = broker.llen("celery")
+        length: int = broker.llen("saves")
     return length
 
 
