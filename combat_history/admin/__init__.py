@@ -15,6 +15,7 @@ from combat_history.admin.records import (
     RejectedPayloadAdmin,
     SettlementAttemptAdmin,
     SettlementDiscrepancyAdmin,
+    SettlementFailureAdmin,
 )
 from combat_history.admin.replay_batches import ReplayBatchAdmin
 from combat_history.admin.world import (
@@ -36,6 +37,7 @@ from combat_history.models import (
     SettlementAttempt,
     SettlementControl,
     SettlementDiscrepancy,
+    SettlementFailure,
 )
 
 admin.site.site_header = _("Combat settlement")
@@ -50,6 +52,7 @@ admin.site.register(CombatHistory, CombatHistoryAdmin)
 admin.site.register(LedgerLine, LedgerLineAdmin)
 admin.site.register(SettlementDiscrepancy, SettlementDiscrepancyAdmin)
 admin.site.register(SettlementAttempt, SettlementAttemptAdmin)
+admin.site.register(SettlementFailure, SettlementFailureAdmin)
 admin.site.register(RejectedPayload, RejectedPayloadAdmin)
 admin.site.register(AppliedOperation, AppliedOperationAdmin)
 admin.site.register(ParkedOperation, ParkedOperationAdmin)

@@ -92,6 +92,7 @@ class ActionViews(BoundedAdmin):
             "preview": self.preview_view,
             "correct": self.correct_view,
             "void": self.void_view,
+            "status": self.status_view,
         }
         return [
             *(
@@ -133,6 +134,16 @@ class ActionViews(BoundedAdmin):
         """Django's own log knows nothing of settlements: the audit does."""
         url = reverse("admin:combat_history_auditentry_changelist")
         return HttpResponseRedirect(f"{url}?q={object_id}")
+
+    def status_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
+        """The status alone, for the script that renews the page of what waits."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        combat = CombatHistory.objects.filter(pk=session_id)
+        status = combat.values_list("settlement_status", flat=True).first()
+        if status is None:
+            raise Http404
+        return HttpResponse(status, content_type="text/plain")
 
     def preview_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
         self._may_view(request, REPLAY_PERMISSION)

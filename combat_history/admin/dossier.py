@@ -26,8 +26,10 @@ from combat_history.models import (
     ReplayRequest,
     SettlementAttempt,
     SettlementDiscrepancy,
+    SettlementFailure,
     Status,
 )
+from combat_history.replay import PERMISSION as REPLAY_PERMISSION
 from persistence.errors import FailureCode
 from persistence.ids import short_id
 from persistence.savers.combat_rows import Discrepancy
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
     from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
+
+RENEW_SECONDS = 2
+"""How often the page of a combat that waits asks whether it still does."""
 
 MAX_RECORDS = 100
 """Of each kind on a page; the rest is in the kind's own list."""
@@ -79,6 +84,7 @@ def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
     revisions, more_revisions = _first(
         CombatRevision.objects.filter(session_id=row.pk).defer("document")
     )
+    failures, more_failures = _failures(row)
     entries, more_entries = _audit(row, user)
     document = _document_in_force(row)
     known = _names(document, lines, lacks)
@@ -87,15 +93,21 @@ def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
         "sides": sides.of(document, known),
         "is_settled": row.settlement_status == Status.PROCESSED,
         "failure": _failure(row),
+        "earlier": _earlier(row, failures),
+        "waits": _waits(row, requests),
+        "preview_again_url": _preview_again_url(row, requests, user),
         "missing": catalogue.missing(document, known, user)
-        if row.failure_code == FailureCode.UNKNOWN_ITEM
+        if row.settlement_status == Status.FAILED
+        and row.failure_code == FailureCode.UNKNOWN_ITEM
         else [],
         "lines": [movements.line_of(line, known) for line in lines],
         "more_lines": more_lines,
         "lacks": [lack_of(lack, known) for lack in lacks],
         "more_lacks": more_lacks,
-        "events": timeline.of(row, tries, requests, entries, revisions),
-        "more_events": more_tries or more_requests or more_entries or more_revisions,
+        "events": timeline.of(row, tries, failures, requests, entries, revisions),
+        "more_events": any(
+            (more_tries, more_failures, more_requests, more_entries, more_revisions)
+        ),
         "revisions": [_revision(entry, row) for entry in revisions],
         "links": _links(row),
         "batch_url": _batch_url(requests, user),
@@ -129,6 +141,12 @@ def lack_of(lack: SettlementDiscrepancy | Discrepancy, known: Names) -> Lack:
 def _first(queryset: QuerySet[Any]) -> tuple[list[Any], bool]:
     rows = list(queryset.order_by("pk")[: MAX_RECORDS + 1])
     return rows[:MAX_RECORDS], len(rows) > MAX_RECORDS
+
+
+def _failures(row: CombatHistory) -> tuple[list[SettlementFailure], bool]:
+    if row.failed_at is None:
+        return [], False
+    return _first(SettlementFailure.objects.filter(session_id=row.pk))
 
 
 def _audit(
@@ -186,15 +204,56 @@ def _summary(row: CombatHistory, document: object) -> dict[str, Any]:
 
 
 def _failure(row: CombatHistory) -> dict[str, Any] | None:
-    """Also of a combat that waits again after a failure, or was given up."""
-    if not row.failure_code:
+    """Why it failed, or had failed when it was given up: then nothing is advised."""
+    status = row.settlement_status
+    if not row.failure_code or status not in (Status.FAILED, Status.VOIDED):
         return None
+    words = explain.failure(row.failure_code)
     return {
         "code": visible(row.failure_code),
-        "words": explain.failure(row.failure_code),
+        "words": words,
+        "remedy": words.remedy if status == Status.FAILED else "",
         "detail": cut(visible(row.failure_detail or "")),
         "traceback": cut(visible(row.failure_traceback or "")),
     }
+
+
+def _earlier(
+    row: CombatHistory, failures: list[SettlementFailure]
+) -> timeline.Event | None:
+    """The cause that is older than what the page tells now, if the combat has one."""
+    if row.settlement_status == Status.FAILED:
+        causes = [f for f in failures if f.code != FailureCode.STATE_MOVED]
+        is_refused = row.failure_code == FailureCode.STATE_MOVED
+        return timeline.of_failure(causes[-1]) if is_refused and causes else None
+    is_open = row.settlement_status == Status.PENDING
+    return timeline.of_failure(failures[-1]) if is_open and failures else None
+
+
+def _waits(row: CombatHistory, requests: list[ReplayRequest]) -> dict[str, Any] | None:
+    """That it is in the queue, and who has put it back there."""
+    if row.settlement_status != Status.PENDING:
+        return None
+    queued = [r for r in requests if r.state == ReplayRequest.State.QUEUED]
+    return {
+        "request": queued[-1] if queued else None,
+        "url": reverse("admin:combat_history_combathistory_status", args=[row.pk]),
+        "seconds": RENEW_SECONDS,
+    }
+
+
+def _preview_again_url(
+    row: CombatHistory, requests: list[ReplayRequest], user: User | AnonymousUser
+) -> str | None:
+    """Of a refused replay: the preview on the terms that were asked for."""
+    is_failed = row.settlement_status == Status.FAILED
+    if not is_failed or row.failure_code != FailureCode.STATE_MOVED:
+        return None
+    if not user.has_perm(REPLAY_PERMISSION):
+        return None
+    url = reverse("admin:combat_history_combathistory_preview", args=[row.pk])
+    policies = [r.shortages for r in requests if r.shortages]
+    return f"{url}?shortages={policies[-1]}" if policies else url
 
 
 def _revision(entry: CombatRevision, row: CombatHistory) -> Revision:
@@ -231,6 +290,7 @@ def _links(row: CombatHistory) -> dict[str, str]:
         "ledger": "ledgerline",
         "discrepancies": "settlementdiscrepancy",
         "attempts": "settlementattempt",
+        "failures": "settlementfailure",
         "rejected": "rejectedpayload",
     }
     found = {

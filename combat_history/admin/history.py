@@ -18,7 +18,12 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
 from combat_history.admin import dossier
-from combat_history.admin.base import BoundedChangeList, ReadOnlyAdmin, column
+from combat_history.admin.base import (
+    BoundedChangeList,
+    ReadOnlyAdmin,
+    column,
+    snapshot,
+)
 from combat_history.admin.compensate_views import CompensateViews
 from combat_history.admin.dashboard import DashboardViews
 from combat_history.admin.filters import (
@@ -230,14 +235,15 @@ class CombatHistoryAdmin(
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        row = self.get_object(request, object_id)
-        context = {**(extra_context or {})}
-        if row is not None and self.has_view_permission(request, row):
-            context |= dossier.of(row, request.user)
-            context["decisions"] = self.decisions(request, row)
-            context["replay_url"] = self._replay_url(request, row)
-            context["compensate_url"] = self.compensate_url(request, row)
-        return super().change_view(request, object_id, form_url, context)
+        with snapshot():
+            row = self.get_object(request, object_id)
+            context = {**(extra_context or {})}
+            if row is not None and self.has_view_permission(request, row):
+                context |= dossier.of(row, request.user)
+                context["decisions"] = self.decisions(request, row)
+                context["replay_url"] = self._replay_url(request, row)
+                context["compensate_url"] = self.compensate_url(request, row)
+            return super().change_view(request, object_id, form_url, context)
 
     def _replay_url(self, request: HttpRequest, row: CombatHistory) -> str | None:
         if row.settlement_status != Status.FAILED:

@@ -21,6 +21,7 @@ from combat_history.admin.naming import player, session_search, with_player
 from combat_history.admin.rendering import (
     EMPTY,
     bytes_as_text,
+    cut,
     failure_label,
     preformatted,
     pretty,
@@ -35,6 +36,7 @@ from combat_history.models import (
     RejectedPayload,
     SettlementAttempt,
     SettlementDiscrepancy,
+    SettlementFailure,
     Triage,
 )
 from persistence.errors import DiscrepancyCode, FailureCode
@@ -136,12 +138,16 @@ def _outcome(row: SettlementAttempt) -> object:
     return explain.OUTCOMES.get(row.outcome, row.outcome)
 
 
-def _code(row: SettlementAttempt) -> str:
+def _code(row: SettlementAttempt | SettlementFailure) -> str:
     return failure_label(row.code)
 
 
-def _attempt_detail(row: SettlementAttempt) -> SafeString | None:
-    return preformatted(visible(row.detail)) if row.detail else None
+def _detail(row: SettlementAttempt | SettlementFailure) -> SafeString | None:
+    return preformatted(cut(visible(row.detail))) if row.detail else None
+
+
+def _traceback(row: SettlementFailure) -> SafeString | None:
+    return preformatted(cut(visible(row.traceback))) if row.traceback else None
 
 
 class SettlementAttemptAdmin(ReadOnlyAdmin):
@@ -154,7 +160,7 @@ class SettlementAttemptAdmin(ReadOnlyAdmin):
         column(_("worker"), "worker"),
     )
     list_display = ("id", *columns)
-    details = (*columns, column(_("detail"), _attempt_detail, name="detail"))
+    details = (*columns, column(_("detail"), _detail, name="detail"))
     ordering = ("-id",)
     search_fields = ("session_id",)
     search_help_text = SEARCH_BY_SESSION
@@ -162,6 +168,28 @@ class SettlementAttemptAdmin(ReadOnlyAdmin):
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.defer("detail")
+
+
+class SettlementFailureAdmin(ReadOnlyAdmin):
+    columns = (
+        combat,
+        column(_("when"), "failed_at"),
+        column(_("failure"), _code, name="failure"),
+        REVISION,
+    )
+    list_display = ("id", *columns)
+    details = (
+        *columns,
+        column(_("detail"), _detail, name="detail"),
+        column(_("Traceback"), _traceback, name="traceback"),
+    )
+    ordering = ("-id",)
+    search_fields = ("session_id",)
+    search_help_text = SEARCH_BY_SESSION
+    character_field = ""
+
+    def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.defer("detail", "traceback")
 
 
 @admin.display(description=_("rejection"))

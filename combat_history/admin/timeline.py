@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from combat_history.models import (
     CombatRevision,
     ReplayRequest,
     SettlementAttempt,
+    SettlementFailure,
     Status,
 )
 
@@ -35,7 +36,7 @@ POLICIES = {
 
 
 MAX_TEXT = 300
-"""Characters of a failure's detail; the whole of it is above."""
+"""Characters of a failure's detail; the whole of it is folded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,9 @@ class Event:
 
 def of(
     row: CombatHistory,
-    attempts: Sequence[SettlementAttempt],
-    requests: Sequence[ReplayRequest],
+    attempts: Iterable[SettlementAttempt],
+    failures: Iterable[SettlementFailure],
+    requests: Iterable[ReplayRequest],
     entries: Iterable[AuditEntry],
     revisions: Iterable[CombatRevision],
 ) -> list[Event]:
@@ -62,10 +64,10 @@ def of(
     events = [
         *_of_row(row),
         *map(_of_attempt, attempts),
+        *(_of_failure(failure, row) for failure in failures),
         *map(_of_request, requests),
         *map(_of_entry, entries),
         *map(_of_revision, revisions),
-        *_of_failure(row, attempts, requests),
     ]
     return sorted(events, key=lambda event: event.at)
 
@@ -80,24 +82,25 @@ def _of_row(row: CombatHistory) -> Iterator[Event]:
         yield Event(row.compensated_at, UNDONE)
 
 
-def _of_failure(
-    row: CombatHistory,
-    attempts: Sequence[SettlementAttempt],
-    requests: Sequence[ReplayRequest],
-) -> Iterator[Event]:
-    """The row keeps no time of it: it failed in the try that ended last, and where no
-    try was recorded, in the pass that received it."""
-    if row.settlement_status != Status.FAILED or not row.failure_code:
-        return
-    ends = [row.received_at]
-    ends += [ended for attempt in attempts if (ended := attempt.ended_at)]
-    ends += [ended for request in requests if (ended := request.finished_at)]
-    yield Event(
-        max(ends),
+def _of_failure(failure: SettlementFailure, row: CombatHistory) -> Event:
+    """What the page tells in full above is not told twice."""
+    event = of_failure(failure)
+    is_told = row.settlement_status in (Status.FAILED, Status.VOIDED)
+    if is_told and failure.failed_at == row.failed_at:
+        return replace(event, detail="")
+    return event
+
+
+def of_failure(failure: SettlementFailure) -> Event:
+    label = explain.failure(failure.code).label
+    detail, traceback = visible(failure.detail), visible(failure.traceback)
+    folded = [detail] if len(detail) > MAX_TEXT else []
+    return Event(
+        failure.failed_at,
         _("failed"),
-        outcome=explain.failure(row.failure_code).label,
-        who=visible(attempts[-1].worker) if attempts else "",
-        text=visible(row.failure_detail or "")[:MAX_TEXT],
+        outcome=f"{label} ({visible(failure.code)})",
+        text=detail[:MAX_TEXT],
+        detail=cut("\n".join([*folded, *filter(None, [traceback])])),
     )
 
 

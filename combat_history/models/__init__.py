@@ -8,6 +8,7 @@ from combat_history.models.history import (
     CombatParticipant,
     CombatReplay,
     SettlementAttempt,
+    SettlementFailure,
     Status,
 )
 from combat_history.models.ledger import (
@@ -51,6 +52,7 @@ __all__ = [
     "SettlementAttempt",
     "SettlementControl",
     "SettlementDiscrepancy",
+    "SettlementFailure",
     "Status",
     "Triage",
     "settled_gold",

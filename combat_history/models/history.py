@@ -59,6 +59,9 @@ class CombatHistory(models.Model):
     attempts = models.SmallIntegerField(
         db_default=Value(0), help_text=_("Tries that began and never ended.")
     )
+    failed_at = models.DateTimeField(
+        null=True, help_text=_("When it failed last, whatever came after; a trigger.")
+    )
     failure_code = models.CharField(max_length=40, null=True)  # noqa: DJ001 -- NULL: has not failed
     failure_detail = models.TextField(null=True)  # noqa: DJ001 -- NULL: has not failed
     failure_traceback = models.TextField(null=True)  # noqa: DJ001 -- NULL: a domain failure
@@ -199,3 +202,29 @@ class SettlementAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.session_id} {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+
+class SettlementFailure(models.Model):
+    """One failure of a combat, kept whatever becomes of the combat. Append-only.
+
+    A trigger writes it where a combat becomes `failed`, in the same transaction.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    session_id = models.UUIDField()
+    revision = models.SmallIntegerField()
+    failed_at = models.DateTimeField()
+    code = models.CharField(max_length=40)
+    detail = models.TextField()
+    traceback = models.TextField()
+
+    class Meta:
+        db_table = "settlement_failures"
+        verbose_name = _("failure of a combat")
+        verbose_name_plural = _("failures of combats")
+        indexes = [
+            models.Index(F("session_id"), F("id"), name="settlement_failures_session"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.session_id} {self.code}"

@@ -24,6 +24,7 @@ BY_USE = (
     "InventoryItem",
     "AuditEntry",
     "SettlementControl",
+    "SettlementFailure",
     "SettlementAttempt",
     "AppliedOperation",
 )

@@ -88,16 +88,12 @@ ON CONFLICT (session_id) DO NOTHING
 RETURNING session_id
 """
 
-# A replay that was refused changes nothing: why the combat failed stays known.
 FINISH_PENDING = """
 UPDATE combat_history h
 SET settlement_status = n.status,
     settled_at = CASE n.status WHEN 'processed' THEN clock_timestamp() END,
     payload_sha256 = COALESCE(h.payload_sha256, n.sha256),
-    failure_code = CASE n.failure_code WHEN 'state_moved'
-        THEN COALESCE(h.failure_code, n.failure_code) ELSE n.failure_code END,
-    failure_detail = CASE n.failure_code WHEN 'state_moved'
-        THEN COALESCE(h.failure_detail, n.failure_detail) ELSE n.failure_detail END,
+    failure_code = n.failure_code, failure_detail = n.failure_detail,
     failure_traceback = NULL
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %b::text[])
      AS n (session_id, status, sha256, failure_code, failure_detail)

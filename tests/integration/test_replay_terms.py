@@ -119,7 +119,7 @@ def test_a_replay_refuses_a_state_that_moved(
     settle_inbox()
 
     combat = CombatHistory.objects.get(pk=session_id)
-    assert (combat.settlement_status, combat.failure_code) == ("failed", "unknown_item")
+    assert (combat.settlement_status, combat.failure_code) == ("failed", "state_moved")
     request = request_of(session_id)
     assert request.state == "refused"
     assert request.detail.startswith("state_moved: ")

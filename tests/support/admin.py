@@ -27,6 +27,7 @@ from combat_history.models import (
     ReplayBatch,
     SettlementAttempt,
     SettlementDiscrepancy,
+    SettlementFailure,
     Status,
 )
 from persistence import inbox, redis_keys
@@ -51,6 +52,7 @@ RECORDS = (
     LedgerLine,
     SettlementDiscrepancy,
     SettlementAttempt,
+    SettlementFailure,
     RejectedPayload,
     AppliedOperation,
     ParkedOperation,
@@ -174,8 +176,10 @@ def one_of_each() -> list[Any]:
         outcome="done",
         reason=REASON,
     )
+    failure = SettlementFailure.objects.get(session_id=combat.pk)
     records = [line, lack, attempt, rejected, operation]
-    return [combat, *records, character, item, template, parked, batch, entry]
+    others = [character, item, template, parked, batch, entry, failure]
+    return [combat, *records, *others]
 
 
 def change_url(row: Any) -> str:

@@ -14,7 +14,13 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 
 KEPT = frozenset({"django_content_type", "auth_permission"})
 
-GUARDED = ("audit_log", "combat_history", "combat_revisions", "settlement_ledger")
+GUARDED = (
+    "audit_log",
+    "combat_history",
+    "combat_revisions",
+    "settlement_failures",
+    "settlement_ledger",
+)
 """Their triggers forbid a DELETE to everybody but the next test."""
 
 EMPTY = """

@@ -111,6 +111,7 @@ EXPORTS = ("combat_history_combathistory_export", "combat_history_auditentry_exp
 LOOKING: dict[str, Asked] = {
     f"{HISTORY}_dashboard": lambda w: ([], {}),
     f"{HISTORY}_replay_log": lambda w: ([w.failed], {}),
+    f"{HISTORY}_status": lambda w: ([w.failed], {}),
     f"{HISTORY}_failures": lambda w: ([], {}),
     f"{HISTORY}_failure_group": lambda w: ([], {"code": "unknown_item"}),
     f"{BATCH}_progress": lambda w: ([w.batch], {}),

@@ -25,6 +25,7 @@ from combat_history.models import (
     ReplayBatch,
     SettlementAttempt,
     SettlementDiscrepancy,
+    SettlementFailure,
     Status,
 )
 from persistence.errors import DiscrepancyCode, FailureCode
@@ -296,8 +297,9 @@ def test_data_is_escaped_on_every_page(client: Client) -> None:
         reason=SCRIPT,
         detail=SCRIPT,
     )
-    records = [line, lack, attempt, rejected, operation, parked, batch, entry]
-    rows = [character, template, item, combat, *records]
+    failure = SettlementFailure.objects.get()
+    records = [line, lack, attempt, failure, rejected, operation]
+    rows = [character, template, item, combat, *records, parked, batch, entry]
     assert {type(row) for row in rows} == {*RECORDS, ItemTemplate}
     pages = [body(client, change_url(row)) for row in rows]
     pages.append(body(client, f"{LIST_URL}replay/", {"session_id": str(combat.pk)}))
