@@ -66,8 +66,9 @@ class SyncDispatcher:
     """Hands over and asks for saves, asynchronously or from synchronous code.
 
     `timeout` bounds every call, connecting and one reconnect included. Usable from
-    several threads and event loops. `replicas`: a result is accepted only once that
-    many replicas of Redis have it.
+    several threads and event loops. `replicas`: a call is answered only once that
+    many replicas of Redis have what it asked for; heartbeats, soon followed by the next
+    one, do not wait.
     """
 
     def __init__(
@@ -112,9 +113,7 @@ class SyncDispatcher:
         """
         handoff = checked(payload, self._max_document_bytes)
         try:
-            reply = await self._redis.arun(
-                "handoff", handoff.keys, handoff.args, replicated=True
-            )
+            reply = await self._redis.arun("handoff", handoff.keys, handoff.args)
         except NotAnswered as error:
             raise HandoffFailed(str(handoff.session_id), str(error)) from error
         return self._receipt(handoff, reply)
@@ -123,9 +122,7 @@ class SyncDispatcher:
         """The synchronous twin of `submit_combat`."""
         handoff = checked(payload, self._max_document_bytes)
         try:
-            reply = self._redis.run(
-                "handoff", handoff.keys, handoff.args, replicated=True
-            )
+            reply = self._redis.run("handoff", handoff.keys, handoff.args)
         except NotAnswered as error:
             raise HandoffFailed(str(handoff.session_id), str(error)) from error
         return self._receipt(handoff, reply)
@@ -241,13 +238,17 @@ class SyncDispatcher:
 
     def _call(self, call: Call) -> Any:
         try:
-            return self._redis.run(call.script, call.keys, call.args)
+            return self._redis.run(
+                call.script, call.keys, call.args, replicated=call.promises
+            )
         except NotAnswered as error:
             raise DispatchFailed(call.name, call.subject, str(error)) from error
 
     async def _acall(self, call: Call) -> Any:
         try:
-            return await self._redis.arun(call.script, call.keys, call.args)
+            return await self._redis.arun(
+                call.script, call.keys, call.args, replicated=call.promises
+            )
         except NotAnswered as error:
             raise DispatchFailed(call.name, call.subject, str(error)) from error
 

@@ -23,13 +23,17 @@ SessionId = UUID | str
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One script with its arguments, and how to name it when it fails."""
+    """One script with its arguments, and how to name it when it fails.
+
+    `promises`: once it is answered, what it asked for must not be lost.
+    """
 
     name: str
     subject: str
     script: str
     keys: list[str]
     args: list[Any]
+    promises: bool = True
 
 
 def start(
@@ -75,13 +79,15 @@ def read_actors(session_id: UUID, char_ids: list[int]) -> Call:
             redis_keys.intent(redis_keys.BELTS, session_id),
             *map(redis_keys.actor_field, char_ids),
         ],
+        promises=False,
     )
 
 
 def heartbeat(session_id: SessionId) -> Call:
     sid = parse_session_id(session_id)
     keys = [redis_keys.session(sid), redis_keys.ACTIVE]
-    return Call("heartbeat", f"combat {sid}", "heartbeat", keys, [str(sid)])
+    subject = f"combat {sid}"
+    return Call("heartbeat", subject, "heartbeat", keys, [str(sid)], promises=False)
 
 
 def intend(scope: SyncScope, char_id: int) -> Call:

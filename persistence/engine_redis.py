@@ -27,7 +27,8 @@ class NotAnswered(Exception):
 class EngineRedis:
     """Runs the Lua scripts by name; `timeout` includes connecting and one reconnect.
 
-    `replicas`: how many of them must have what a `replicated` script wrote.
+    `replicas`: how many of them must have what a script wrote before it counts as
+    answered, unless it is one that promises nothing.
     """
 
     def __init__(self, url: str, timeout: float, replicas: int = 0) -> None:
@@ -47,33 +48,35 @@ class EngineRedis:
         ] = WeakKeyDictionary()
 
     def run(
-        self, name: str, keys: list[str], args: list[Any], *, replicated: bool = False
+        self, name: str, keys: list[str], args: list[Any], *, replicated: bool = True
     ) -> Any:
         """The script's reply. Raises NotAnswered."""
         started = time.monotonic()
+        wanted = self._replicas if replicated else 0
         try:
             try:
-                return self._once(name, keys, args, replicated=replicated)
+                return self._once(name, keys, args, wanted)
             except redis.ConnectionError:
                 # A pooled connection that the server closed long ago fails at once.
                 if time.monotonic() - started > self._timeout / 4:
                     raise
-                return self._once(name, keys, args, replicated=replicated)
+                return self._once(name, keys, args, wanted)
         except redis.TimeoutError:
             raise self._too_late() from None
         except (redis.RedisError, OSError) as error:
             raise NotAnswered(_describe(error)) from error
 
     async def arun(
-        self, name: str, keys: list[str], args: list[Any], *, replicated: bool = False
+        self, name: str, keys: list[str], args: list[Any], *, replicated: bool = True
     ) -> Any:
         """The asynchronous twin of `run`."""
+        wanted = self._replicas if replicated else 0
         try:
             async with asyncio.timeout(self._timeout):
                 try:
-                    return await self._aonce(name, keys, args, replicated=replicated)
+                    return await self._aonce(name, keys, args, wanted)
                 except redis.ConnectionError:
-                    return await self._aonce(name, keys, args, replicated=replicated)
+                    return await self._aonce(name, keys, args, wanted)
         except (TimeoutError, redis.TimeoutError):
             raise self._too_late() from None
         except (redis.RedisError, OSError) as error:
@@ -104,41 +107,40 @@ class EngineRedis:
     def close(self) -> None:
         self._client.close()
 
-    def _once(
-        self, name: str, keys: list[str], args: list[Any], *, replicated: bool
-    ) -> Any:
-        call = [len(keys), *keys, *args]
-        if not (replicated and self._replicas):
-            try:
-                return self._client.evalsha(script(name).sha1, *call)
-            except NoScriptError:
-                return self._client.eval(script(name).source, *call)
-        with self._client.pipeline(transaction=False) as pipe:
-            pipe.eval(script(name).source, *call)
-            pipe.wait(self._replicas, self._wait_ms())
-            reply, reached = pipe.execute()
-        return self._if_reached(reply, reached)
+    def _once(self, name: str, keys: list[str], args: list[Any], wanted: int) -> Any:
+        call = (len(keys), *keys, *args)
+        try:
+            return self._ask("evalsha", script(name).sha1, call, wanted)
+        except NoScriptError:
+            return self._ask("eval", script(name).source, call, wanted)
 
     async def _aonce(
-        self, name: str, keys: list[str], args: list[Any], *, replicated: bool
+        self, name: str, keys: list[str], args: list[Any], wanted: int
+    ) -> Any:
+        call = (len(keys), *keys, *args)
+        try:
+            return await self._aask("evalsha", script(name).sha1, call, wanted)
+        except NoScriptError:
+            return await self._aask("eval", script(name).source, call, wanted)
+
+    def _ask(self, command: str, text: str, call: tuple[Any, ...], wanted: int) -> Any:
+        if not wanted:
+            return getattr(self._client, command)(text, *call)
+        with self._client.pipeline(transaction=False) as pipe:
+            getattr(pipe, command)(text, *call)
+            pipe.wait(wanted, self._wait_ms())
+            return _if_reached(wanted, *pipe.execute())
+
+    async def _aask(
+        self, command: str, text: str, call: tuple[Any, ...], wanted: int
     ) -> Any:
         client = self._async_client()
-        call = [len(keys), *keys, *args]
-        if not (replicated and self._replicas):
-            try:
-                return await client.evalsha(script(name).sha1, *call)
-            except NoScriptError:
-                return await client.eval(script(name).source, *call)
+        if not wanted:
+            return await getattr(client, command)(text, *call)
         async with client.pipeline(transaction=False) as pipe:
-            pipe.eval(script(name).source, *call)
-            pipe.wait(self._replicas, self._wait_ms())
-            reply, reached = await pipe.execute()
-        return self._if_reached(reply, reached)
-
-    def _if_reached(self, reply: Any, reached: int) -> Any:
-        if reached < self._replicas:
-            raise NotAnswered(f"{reached} of {self._replicas} replicas have it")
-        return reply
+            getattr(pipe, command)(text, *call)
+            pipe.wait(wanted, self._wait_ms())
+            return _if_reached(wanted, *await pipe.execute())
 
     def _wait_ms(self) -> int:
         return round(self._timeout * 1000 / 4)
@@ -159,6 +161,14 @@ class EngineRedis:
 
     def _too_late(self) -> NotAnswered:
         return NotAnswered(f"Redis did not answer in time (bound {self._timeout} s)")
+
+
+def _if_reached(wanted: int, reply: Any, reached: int) -> Any:
+    """WAIT counts those that have all that was written before it, by anybody: also of a
+    script that found its work done already, by a call that no replica had heard of."""
+    if reached < wanted:
+        raise NotAnswered(f"{reached} of {wanted} replicas have it")
+    return reply
 
 
 def _describe(error: Exception) -> str:

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 MAX_MOMENT_DIGITS = 14
 """Of milliseconds: some thousand years."""
 
+REPLICATED_WITHIN_MS = 500
+"""A replica that follows answers within one."""
+
 MAX_CLAIM_BYTES = 8 * 1024 * 1024
 """Documents of one claim: a hundred of a megabyte each would outlive the time limit."""
 
@@ -73,9 +76,25 @@ def script(name: str) -> Script:
     return client().register_script(scripts.source(name))
 
 
-def record(handoff: Handoff) -> tuple[Receipt, bool]:
-    """Run the hand-off script; see `dispatcher` for the engine's bounded call."""
-    return answer(script("handoff")(keys=handoff.keys, args=handoff.args))
+class NotReplicated(redis.RedisError):
+    """Recorded, but a fail-over may lose it."""
+
+
+def record(handoff: Handoff, *, replicas: int = 0) -> tuple[Receipt, bool]:
+    """Run the hand-off script; see `dispatcher` for the engine's bounded call.
+
+    Raises NotReplicated where fewer than `replicas` of Redis have it: of a caller that
+    has nothing else to hand it over from again.
+    """
+    if not replicas:
+        return answer(script("handoff")(keys=handoff.keys, args=handoff.args))
+    with client().pipeline(transaction=False) as pipe:
+        script("handoff")(keys=handoff.keys, args=handoff.args, client=pipe)
+        pipe.wait(replicas, REPLICATED_WITHIN_MS)
+        reply, reached = pipe.execute()
+    if reached < replicas:
+        raise NotReplicated(f"{reached} of {replicas} replicas have it")
+    return answer(reply)
 
 
 def claim(limit: int, until_ms: int | None = None) -> tuple[list[Entry], bool]:

@@ -68,9 +68,10 @@ def settle_combat(
         _keep(partial(_reject, payload=given, error=error))
         return
     try:
-        _, rung = inbox.record(handoff)
+        # Acknowledged, the message is gone.
+        _, rung = inbox.record(handoff, replicas=settings.SETTLEMENT_SUBMIT_REPLICAS)
     except redis.RedisError:
-        logger.warning("inbox not reachable, receipt goes to PostgreSQL", exc_info=True)
+        logger.warning("not in the inbox, receipt goes to PostgreSQL", exc_info=True)
         delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
         # The sweep finds the pending row and puts it into the inbox.
         _keep(partial(CombatStateSaver.receive, delivery=delivery))

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
 
+from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import DispatchFailed, HandoffFailed
+from persistence.errors import DispatchFailed, HandoffFailed, PersistenceError
 from persistence.handoff import Receipt
 from persistence.protocols import GameMode, SyncScope
 from tests.chaos.load import tell_story, wait_settled
@@ -55,6 +61,16 @@ TWINS: dict[str, AsyncCall] = {
 }
 
 
+@dataclass(frozen=True)
+class Followed:
+    primary_url: str
+    primary: redis.Redis
+    link: Proxy
+    """From the replica to its primary."""
+    replica_url: str
+    replica: redis.Redis
+
+
 @pytest.fixture
 def hole(tmp_path: Path) -> Iterator[Proxy]:
     """A way to a Redis of this test's own, which can become a black hole."""
@@ -78,10 +94,10 @@ def bounded() -> Iterator[None]:
 
 
 @contextmanager
-def in_time() -> Iterator[None]:
+def in_time() -> Iterator[pytest.ExceptionInfo[PersistenceError]]:
     """Refused, and within the bound."""
-    with bounded(), pytest.raises((DispatchFailed, HandoffFailed)):
-        yield
+    with bounded(), pytest.raises((DispatchFailed, HandoffFailed)) as refused:
+        yield refused
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -164,35 +180,118 @@ def test_a_frozen_broker_is_not_waited_for(
     engine.close()
 
 
+@contextmanager
+def followed(folder: Path) -> Iterator[Followed]:
+    """A primary, and a replica that has caught up, over a link that can be cut."""
+    primary_port = free_port()
+    (folder / "primary").mkdir()
+    (folder / "replica").mkdir()
+    with (
+        running_redis(folder / "primary", port=primary_port) as primary_url,
+        proxy_to(HOST, primary_port) as link,
+        running_redis(folder / "replica") as replica_url,
+        redis.Redis.from_url(primary_url) as primary,
+        redis.Redis.from_url(replica_url) as replica,
+    ):
+        replica.replicaof(HOST, link.port)
+        wait_until(lambda: has_caught_up(primary), "the replica follows")
+        yield Followed(primary_url, primary, link, replica_url, replica)
+
+
+def has_caught_up(primary: redis.Redis) -> bool:
+    # WAIT asks for what was written before the last command of its connection.
+    return primary.ping() and primary.wait(1, 100) == 1
+
+
+REPLICATED = sorted(CALLS.keys() - {"heartbeat"})
+"""What is answered for good. A heartbeat that a fail-over lost is soon followed by the
+next one."""
+
+
+def test_no_call_is_answered_before_a_replica_has_what_it_asked_for(
+    tmp_path: Path,
+) -> None:
+    session_id = new_session_id()
+    calls: dict[str, Call] = {
+        **CALLS,
+        # Known, the second time: there is nothing more to write.
+        "start_combat": lambda d: d.start_combat_sync(session_id, [PLAYER]),
+    }
+
+    async def refused_too(name: str) -> None:
+        engine = SyncDispatcher(pair.primary_url, timeout=TIMEOUT, replicas=1)
+        with in_time() as refused:
+            await TWINS[name](engine)
+        assert "0 of 1 replicas" in str(refused.value)
+        await engine.aclose()
+
+    with followed(tmp_path) as pair:
+        for name in REPLICATED:
+            pair.link.pause()
+            # Over connections that have written nothing, too: no replica has it yet.
+            for _ in range(2):
+                engine = SyncDispatcher(pair.primary_url, timeout=TIMEOUT, replicas=1)
+                with in_time() as refused:
+                    calls[name](engine)
+                assert "0 of 1 replicas" in str(refused.value)
+                engine.close()
+            # Who fights enters nothing else.
+            pair.primary.flushall()
+            asyncio.run(refused_too(name))
+            pair.link.resume()
+            wait_until(lambda: has_caught_up(pair.primary), "the replica catches up")
+            engine = SyncDispatcher(pair.primary_url, timeout=TIMEOUT, replicas=1)
+            pair.primary.flushall()
+            calls[name](engine)
+            engine.close()
+            pair.primary.flushall()
+
+
+def test_a_promoted_replica_has_every_operation_that_was_acknowledged(
+    tmp_path: Path,
+) -> None:
+    def queue(engine: SyncDispatcher, number: int) -> None:
+        add = {**ADD, "op_id": str(number)}
+        with contextlib.suppress(DispatchFailed):
+            engine.change_inventory_sync(PLAYER, [add])
+            acknowledged.append(str(number))
+
+    acknowledged: list[str] = []
+    with followed(tmp_path) as pair:
+        engine = SyncDispatcher(pair.primary_url, timeout=TIMEOUT, replicas=1)
+        threading.Timer(0.3, pair.link.pause).start()
+        deadline = time.monotonic() + 0.3 + TIMEOUT
+        number = 0
+        while time.monotonic() < deadline:
+            queue(engine, number)
+            number += 1
+        engine.close()
+        pair.replica.replicaof("NO", "ONE")
+        pair.link.resume()
+        held: Any = pair.replica.lrange(redis_keys.inventory_delta(PLAYER), 0, -1)
+
+    assert len(acknowledged) > 10
+    assert set(acknowledged) <= {json.loads(raw)["op_id"] for raw in held}
+
+
 def test_a_result_that_no_replica_has_is_not_accepted(
     watch: Oracle, pair: ServerPair, tmp_path: Path
 ) -> None:
     """A replica is cut off, promoted, and then gets what the old primary lost."""
     journal, (kept, lost) = tell_story(watch, 2)
-    primary_port, replica_port = free_port(), free_port() + 1
-    (tmp_path / "primary").mkdir()
-    (tmp_path / "replica").mkdir()
-    with (
-        running_redis(tmp_path / "primary", port=primary_port) as primary_url,
-        proxy_to(HOST, primary_port) as link,
-        running_redis(tmp_path / "replica", port=replica_port) as replica_url,
-        redis.Redis.from_url(primary_url) as primary,
-        redis.Redis.from_url(replica_url) as replica,
-    ):
-        replica.replicaof(HOST, link.port)
-        wait_until(lambda: primary.wait(1, 100) == 1, "the replica follows")
-        engine = SyncDispatcher(primary_url, timeout=TIMEOUT, replicas=1)
+    with followed(tmp_path) as redises:
+        replica_url = redises.replica_url
+        engine = SyncDispatcher(redises.primary_url, timeout=TIMEOUT, replicas=1)
         assert engine.submit_combat_sync(kept.document) is Receipt.ACCEPTED
-        link.pause()
+        redises.link.pause()
         with pytest.raises(HandoffFailed, match="0 of 1 replicas"):
             engine.submit_combat_sync(lost.document)
-        assert primary.exists(f"combat:result:{lost.session_id}")
         engine.close()
 
-        replica.replicaof("NO", "ONE")
-        link.resume()
-        assert replica.exists(f"combat:result:{kept.session_id}")
-        assert not replica.exists(f"combat:result:{lost.session_id}")
+        redises.replica.replicaof("NO", "ONE")
+        redises.link.resume()
+        assert redises.replica.exists(f"combat:result:{kept.session_id}")
+        assert not redises.replica.exists(f"combat:result:{lost.session_id}")
         after = SyncDispatcher(replica_url, timeout=TIMEOUT)
         assert after.submit_combat_sync(lost.document) is Receipt.ACCEPTED
         after.close()

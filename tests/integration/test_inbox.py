@@ -18,6 +18,7 @@ from combat_history.models import (
     CombatHistory,
     RejectedPayload,
     SettlementAttempt,
+    Status,
 )
 from persistence import inbox, redis_keys
 from persistence.document import Document
@@ -398,3 +399,15 @@ def test_lost_payload_does_not_take_the_sessions_net_along(
 
     settled = CombatHistory.objects.filter(settlement_status="processed").exists()
     assert settled or redis_client.hget(key, "result") is not None
+
+
+def test_a_message_that_no_replica_has_heard_of_is_kept_by_postgres(
+    settings: Settings,
+) -> None:
+    settings.SETTLEMENT_SUBMIT_REPLICAS = 1
+    document = make_document()
+
+    settle_combat(document)
+
+    row = CombatHistory.objects.get(pk=document["session_id"])
+    assert row.settlement_status == Status.PENDING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +10,17 @@ from pathlib import Path
 
 import redis
 
-from settlement_project.embedded.ports import HOST, next_free
+from settlement_project.embedded.ports import HOST
 from settlement_project.embedded.redis import binary
 from tests.support.waiting import wait_until
 
-FIRST_PORT = 16399
-
 
 def free_port() -> int:
-    return next_free(FIRST_PORT)
+    """One of the kernel's choice: counting from a fixed one, two suites that run at
+    once would meet."""
+    with socket.create_server((HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @contextmanager
