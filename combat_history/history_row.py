@@ -8,8 +8,9 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
 
-from combat_history.models import CombatHistory, settled_gold, standing_document
+from combat_history.models import CombatHistory, Status, settled_gold, standing_document
 from persistence.document import Document
+from persistence.outcome import tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,16 @@ class HistoryRow:
     status: str
     participants: list[int]
     document: Document
+    revision: int
     is_compensated: bool
     gold: Mapping[str, int]
+
+    def tombstone(self) -> bytes | None:
+        """What Redis may tell of it; None of what is not processed."""
+        if self.status != Status.PROCESSED:
+            return None
+        is_undone = self.is_compensated
+        return tombstone(self.document, self.gold, self.revision, is_undone=is_undone)
 
 
 def read(session_id: UUID) -> HistoryRow | None:
@@ -42,6 +51,7 @@ def _select(session_id: UUID) -> HistoryRow | None:
             "settlement_status",
             "participant_ids",
             standing_document(),
+            "revision",
             "compensated_at",
             settled_gold(),
         )
@@ -49,10 +59,10 @@ def _select(session_id: UUID) -> HistoryRow | None:
     )
     if found is None:
         return None
-    status, participants, document, compensated_at, moved = found
+    status, participants, document, revision, compensated_at, moved = found
     is_compensated = compensated_at is not None
     return HistoryRow(
-        status, participants, document, is_compensated, gold_by_player(moved)
+        status, participants, document, revision, is_compensated, gold_by_player(moved)
     )
 
 

@@ -2,8 +2,9 @@
 
 Redis first, in one round trip: a tombstone or a live session answers at once. Then
 PostgreSQL by primary key, whose status is the truth; a processed fight gets its
-tombstone back, an unknown id is remembered for seconds. A document that is handed
-off and not yet in PostgreSQL is a finished fight whose rewards are on their way.
+tombstone back, what cannot be read there is overwritten, and an unknown id is
+remembered for seconds. A document that is handed off and not yet in PostgreSQL is a
+finished fight whose rewards are on their way.
 
 Only participants may see a fight: for anybody else it is as unknown as one that never
 existed. Without Redis everything is asked of PostgreSQL. Unknown is said only where
@@ -13,7 +14,7 @@ both were asked: what the one that answers does not know, the other may.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -28,14 +29,13 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 from combat_history import counts, history_row, redis_clients
 from combat_history.history_row import HistoryRow
 from combat_history.models import Status
+from combat_history.outcomes import Outcome, outcome_of, read_brief
 from persistence import redis_keys, scripts
 from persistence.document import Document, parse_document
 from persistence.errors import PayloadInvalid
 from persistence.ids import parse_session_id
-from persistence.outcome import NOTHING_MOVED, brief
 from persistence.payload import (
     player_ids,
-    validate,
 )
 from persistence.transience import transience
 
@@ -67,35 +67,12 @@ class Credit(StrEnum):
 FINISHED = b"finished"
 """Status of a live session whose fight is over; any other is a fight going on."""
 
-KEYS = 6
-"""That lookup.lua takes, before its arguments."""
-
 CREDITS: dict[str, Credit] = {
     Status.PENDING: Credit.PENDING,
     Status.PROCESSED: Credit.CREDITED,
     Status.FAILED: Credit.UNDER_REVIEW,
     Status.VOIDED: Credit.CANCELLED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Loot:
-    name: str
-    qty: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of a fight as it concerns one player."""
-
-    winner_team: str | None
-    finish_reason: str
-    end_timestamp: int
-    is_winner: bool
-    team: str | None
-    xp: int
-    gold: int
-    loot: tuple[Loot, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +99,10 @@ def find_result(session_id: UUID | str, char_id: int) -> Lookup:
     if question is None:
         return UNKNOWN
     try:
-        reply = _ask(question)
-        seen = question.read(reply)
+        reply = _run(question.call)
+        seen = question.told(reply)
+        if seen is None:
+            seen = question.seen(_run(question.beyond_the_tombstone()))
     except redis.RedisError:
         seen = _redis_is_away()
     if isinstance(seen, Lookup):
@@ -135,9 +114,7 @@ def find_result(session_id: UUID | str, char_id: int) -> Lookup:
     memory = question.memory(seen, row)
     if memory is not None:
         try:
-            redis_clients.client().set(
-                memory.key, memory.value, ex=memory.seconds, nx=True
-            )
+            _run(memory)
         except redis.RedisError as error:
             seen = _not_remembered(seen, error)
     return _counted(question.answer(seen, row))
@@ -158,8 +135,10 @@ async def afind_result(
     if question is None:
         return UNKNOWN
     try:
-        reply = await _aask(question)
-        seen = question.read(reply)
+        reply = await _arun(question.call)
+        seen = question.told(reply)
+        if seen is None:
+            seen = question.seen(await _arun(question.beyond_the_tombstone()))
     except redis.RedisError:
         seen = _redis_is_away()
     if isinstance(seen, Lookup):
@@ -173,9 +152,7 @@ async def afind_result(
     memory = question.memory(seen, row)
     if memory is not None:
         try:
-            await redis_clients.async_client().set(
-                memory.key, memory.value, ex=memory.seconds, nx=True
-            )
+            await _arun(memory)
         except redis.RedisError as error:
             seen = _not_remembered(seen, error)
     return _counted(question.answer(seen, row))
@@ -187,27 +164,6 @@ def _credit(row: HistoryRow) -> Credit:
 
 def credit_of(status: str, *, is_compensated: bool) -> Credit:
     return Credit.REVERSED if is_compensated else CREDITS[status]
-
-
-def outcome_of(
-    document: object,
-    char_id: int,
-    status: str,
-    gold: Mapping[str, int] = NOTHING_MOVED,
-) -> Outcome | None:
-    """A player's part of a document; None where the document breaks the contract.
-
-    `gold`: what the settlement moved, where there was one.
-    """
-    if not isinstance(document, dict):  # somebody wrote the row by hand
-        return None
-    # A processed one was sound when it was settled, whatever the contract says by now.
-    if status != Status.PROCESSED:
-        try:
-            validate(document)
-        except PayloadInvalid:
-            return None
-    return _outcome(brief(document, gold), char_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +178,7 @@ class _Traces:
     is_last_fight: bool = False
     is_known: bool = False
     was_unknown: bool = False
+    has_tombstone: bool = False
     redis_answered: bool = True
 
     @property
@@ -242,20 +199,22 @@ class _Traces:
         return str(char_id) in _listed(self.participants)
 
 
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """What is written to Redis for whoever asks next."""
+_Word = str | bytes | int
 
-    key: str
-    value: bytes
-    seconds: int
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A command to Redis; of a script, what follows its name."""
+
+    script: str | None
+    words: Sequence[_Word]
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
     session_id: UUID
     char_id: int
-    call: list[str]
+    call: _Call
 
     @classmethod
     def about(cls, session_id: UUID | str, char_id: int) -> _Question | None:
@@ -274,13 +233,24 @@ class _Question:
             redis_keys.UNKNOWN_PREFIX + text,
             redis_keys.INBOX,
         ]
-        return cls(id_, char_id, [*keys, text, str(char_id)])
+        words: list[_Word] = [len(keys), *keys, text, str(char_id), ""]
+        return cls(id_, char_id, _Call("lookup", words))
 
-    def read(self, reply: Any) -> Lookup | _Traces:
-        """The answer, where Redis alone can give a true one."""
-        if isinstance(reply, bytes):
-            outcome = _outcome(reply, self.char_id)
-            return _finished(Credit.CREDITED, outcome) if outcome else UNKNOWN
+    def beyond_the_tombstone(self) -> _Call:
+        """The same question where the tombstone turned out to be unreadable."""
+        return _Call("lookup", [*self.call.words[:-1], "1"])
+
+    def told(self, reply: Any) -> Lookup | _Traces | None:
+        """The answer, where Redis alone can give a true one; None: ask beyond."""
+        if not isinstance(reply, bytes):
+            return self.seen(reply)
+        fight = read_brief(reply)
+        if fight is None:
+            return None
+        outcome = fight.part_of(self.char_id)
+        return _finished(Credit.CREDITED, outcome) if outcome else UNKNOWN
+
+    def seen(self, reply: Any) -> Lookup | _Traces:
         status, participants, actor, raw, *flags = reply
         seen = _Traces(status, participants, bool(actor), raw, *map(bool, flags))
         if seen.is_active:
@@ -300,16 +270,20 @@ class _Question:
         outcome = outcome_of(row.document, self.char_id, row.status, row.gold)
         return _finished(_credit(row), outcome)
 
-    def memory(self, seen: _Traces, row: HistoryRow | None) -> _Memory | None:
+    def memory(self, seen: _Traces, row: HistoryRow | None) -> _Call | None:
+        """What Redis is to be told for whoever asks next."""
         if not seen.redis_answered:
             return None
-        if row is not None and _credit(row) is Credit.CREDITED:
+        if row is not None:
+            told = row.tombstone() or b""
             key = redis_keys.tombstone(self.session_id)
-            return _Memory(key, brief(row.document, row.gold), redis_keys.DAY_SECONDS)
-        if row is None and not seen.is_known:
-            key = redis_keys.unknown(self.session_id)
-            return _Memory(key, b"1", redis_keys.UNKNOWN_TTL_SECONDS)
-        return None
+            call = _Call("remember", [1, key, redis_keys.DAY_SECONDS, told])
+            return call if told or seen.has_tombstone else None
+        if seen.is_known:
+            return None
+        key = redis_keys.unknown(self.session_id)
+        seconds = redis_keys.UNKNOWN_TTL_SECONDS
+        return _Call(None, ["SET", key, "1", "EX", seconds, "NX"])
 
     def _without_row(self, seen: _Traces) -> Lookup:
         """Of a fight that is over, and so far only known to Redis."""
@@ -323,8 +297,7 @@ class _Question:
         if is_over and seen.names(self.char_id):
             return _finished(Credit.PENDING, None)
         # Accepted once, by what is left of it: PostgreSQL has forgotten it.
-        is_lost = seen.is_handed_off and document is None
-        return CANNOT_SAY if is_lost or not seen.redis_answered else UNKNOWN
+        return UNKNOWN if seen.redis_answered and not seen.is_handed_off else CANNOT_SAY
 
 
 def _counted(answer: Lookup, reply: object = None) -> Lookup:
@@ -341,24 +314,6 @@ def _counted(answer: Lookup, reply: object = None) -> Lookup:
 
 def _finished(credit: Credit, outcome: Outcome | None) -> Lookup:
     return Lookup(State.FINISHED, credit, outcome)
-
-
-def _outcome(told: bytes, char_id: int) -> Outcome | None:
-    """A player's part of a brief; None for who did not take part."""
-    fight = from_json(told)
-    mine = fight["participants"].get(str(char_id))
-    if mine is None:
-        return None
-    return Outcome(
-        fight["winner_team"],
-        fight["finish_reason"],
-        fight["end_timestamp"],
-        mine["is_winner"],
-        mine["team"],
-        mine["xp"],
-        mine["gold"],
-        tuple([Loot(entry["name"], entry["qty"]) for entry in mine["loot"]]),
-    )
 
 
 def _readable(raw: bytes | None) -> Document | None:
@@ -379,21 +334,27 @@ def _listed(participants: bytes | None) -> set[str]:
     return {str(id_) for id_ in ids} if isinstance(ids, list) else set()
 
 
-def _ask(question: _Question) -> Any:
+def _run(call: _Call) -> Any:
+    client: Any = redis_clients.client()
+    if call.script is None:
+        return client.execute_command(*call.words)
     # Not redis-py's Script: its bookkeeping costs a tenth of the round trip.
-    client = redis_clients.client()
+    script = scripts.script(call.script)
     try:
-        return client.evalsha(scripts.script("lookup").sha1, KEYS, *question.call)
+        return client.execute_command("EVALSHA", script.sha1, *call.words)
     except NoScriptError:
-        return client.eval(scripts.script("lookup").source, KEYS, *question.call)
+        return client.execute_command("EVAL", script.source, *call.words)
 
 
-async def _aask(question: _Question) -> Any:
-    client = redis_clients.async_client()
+async def _arun(call: _Call) -> Any:
+    client: Any = redis_clients.async_client()
+    if call.script is None:
+        return await client.execute_command(*call.words)
+    script = scripts.script(call.script)
     try:
-        return await client.evalsha(scripts.script("lookup").sha1, KEYS, *question.call)
+        return await client.execute_command("EVALSHA", script.sha1, *call.words)
     except NoScriptError:
-        return await client.eval(scripts.script("lookup").source, KEYS, *question.call)
+        return await client.execute_command("EVAL", script.source, *call.words)
 
 
 def _redis_is_away() -> _Traces:

@@ -15,7 +15,8 @@ from django.utils.translation import (
     override,
 )
 
-from combat_history.lookup import Credit, Lookup, Outcome, State
+from combat_history.lookup import Credit, Lookup, State
+from combat_history.outcomes import Outcome
 
 CALLBACK_LIMIT = 200
 """Of the answer to a callback query."""

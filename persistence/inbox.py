@@ -7,7 +7,7 @@ replay put in meanwhile survives, and so does the work of whoever holds it now.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -138,6 +138,20 @@ def finish(settled: Iterable[tuple[Entry, Verdict]]) -> int:
         args += [len(entry.conflicts), *map(_conflict_field, entry.conflicts)]
     removed: int = script("finish")(keys=[redis_keys.INBOX], args=args)
     return removed
+
+
+def remember(tombstones: Mapping[UUID, bytes]) -> int:
+    """Let Redis tell this of these combats, b"" nothing, where it holds nothing newer.
+
+    How many are told otherwise than before.
+    """
+    if not tombstones:
+        return 0
+    changed: int = script("remember")(
+        keys=[redis_keys.tombstone(session_id) for session_id in tombstones],
+        args=[redis_keys.DAY_SECONDS, *tombstones.values()],
+    )
+    return changed
 
 
 def release(entries: Iterable[Entry], delay_ms: int, *, uncount: bool) -> None:

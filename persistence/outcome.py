@@ -2,6 +2,9 @@
 
 Made from the document and, for a settled combat, the gold that its ledger lines moved:
 a purse that could not pay a penalty paid less. PostgreSQL has both, to make it again.
+
+It begins with what it is true of, which tombstone.lua reads without the rest: the
+revision, and whether that was undone.
 """
 
 from __future__ import annotations
@@ -19,7 +22,29 @@ from persistence.payload import (
 NOTHING_MOVED: Mapping[str, int] = {}
 
 
-def brief(document: Document, gold: Mapping[str, int] = NOTHING_MOVED) -> bytes:
+def undone(revision: int) -> bytes:
+    """What stands in the tombstone's place once that revision was undone.
+
+    It tells nothing but that PostgreSQL is to be asked, and yields to no older one.
+    """
+    return to_json({"revision": revision, "undone": True})
+
+
+def tombstone(
+    document: Any, gold: Mapping[str, int], revision: int, *, is_undone: bool
+) -> bytes | None:
+    """Of a processed row. None where somebody wrote a document by hand that is none."""
+    if is_undone:
+        return undone(revision)
+    try:
+        return brief(document, gold, revision)
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def brief(
+    document: Document, gold: Mapping[str, int] = NOTHING_MOVED, revision: int = 1
+) -> bytes:
     """Compact JSON: the winner, the reason, and the reward of every player.
 
     `gold`: what was moved, by character id as text; else what the document says.
@@ -27,6 +52,7 @@ def brief(document: Document, gold: Mapping[str, int] = NOTHING_MOVED) -> bytes:
     meta = document["meta"]
     return to_json(
         {
+            "revision": revision,
             "winner_team": meta.get("winner_team"),
             "finish_reason": meta["finish_reason"],
             "end_timestamp": meta["end_timestamp"],

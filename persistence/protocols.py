@@ -94,7 +94,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one delivery. `tombstone` only for a processed combat.
+    """What became of one delivery. `tombstone`: of a processed combat, also undone.
 
     `sha256`: of the document the row holds; None where no row could be.
     """

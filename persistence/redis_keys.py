@@ -127,7 +127,7 @@ def result(session_id: UUID) -> str:
 
 
 def tombstone(session_id: UUID) -> str:
-    """String: brief JSON of a processed combat; 24 h."""
+    """String: JSON of a processed combat, its brief or that it was undone; 24 h."""
     return f"{TOMBSTONE_PREFIX}{session_id}"
 
 

@@ -34,9 +34,10 @@ from combat_history.actions.compensation_plan import (
     plan_compensation,
 )
 from combat_history.audit import Act, Outcome
-from combat_history.models import Status
-from persistence import inbox, redis_keys
+from combat_history.models import CombatHistory, Status
+from persistence import inbox
 from persistence.errors import DomainFailure
+from persistence.outcome import undone
 from persistence.savers.combat_rows import Discrepancy, LedgerEntry, Template
 from persistence.savers.combat_sql import (
     LOAD_TEMPLATES,
@@ -134,6 +135,8 @@ def compensate(
     if not actor.has_perm(PERMISSION):
         audit.deny(actor, VERB, TARGET, [str(session_id)], reason)
     reason = audit.checked_reason(reason)
+    # Before it is so: who dies after the commit then leaves nothing untrue in Redis.
+    announced = _announce(session_id)
     try:
         done = _compensate(session_id, actor, reason, on_shortage)
     except (Error, psycopg.Error, CompensationRefused, DomainFailure) as error:
@@ -141,8 +144,9 @@ def compensate(
         raise
     if done.undo is None and done.skipped is not SkipReason.COMPENSATED:
         return done
-    # Also of one undone before: its first announcement may have failed.
-    return Compensation(done.undo, done.skipped, _announce(session_id))
+    # Also of one undone before: its first announcement may have failed. And again, as
+    # Redis may have forgotten the first.
+    return Compensation(done.undo, done.skipped, announced and _announce(session_id))
 
 
 def _compensate(
@@ -222,12 +226,18 @@ def _reserved_ids(cursor: Cursor[Row], most: int) -> Iterator[int]:
 
 
 def _announce(session_id: UUID) -> bool:
-    """Let no tombstone tell the old result."""
+    """Let Redis tell no result, neither now nor by whoever read it a moment ago.
+
+    PostgreSQL is asked then, so it is true of any combat. False leaves it to the sweep.
+    """
+    found = CombatHistory.objects.filter(
+        pk=session_id, settlement_status=Status.PROCESSED
+    ).values_list("session_id", "revision")
     try:
-        inbox.client().delete(redis_keys.tombstone(session_id))
-    except redis.RedisError:
+        inbox.remember({pk: undone(revision) for pk, revision in found})
+    except (redis.RedisError, Error):
         logger.warning(
-            "the tombstone of a compensated combat stays until it expires",
+            "the tombstone of a compensated combat waits for the sweep",
             extra={"session_id": session_id},
             exc_info=True,
         )

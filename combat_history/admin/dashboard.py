@@ -58,6 +58,8 @@ SWEPT = {
     "intents_sent": _("overdue saves sent"),
     "belts_released": _("belts released"),
     "replays_asked": _("replays sent again"),
+    "undone_told": _("undone combats no longer told as credited"),
+    "tombstones_untrue": _("untrue tombstones removed"),
 }
 """By the cases of the sweep."""
 

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from combat_history.lookup import Credit, Outcome, State
+from combat_history.lookup import Credit, State
+from combat_history.outcomes import Outcome
 from persistence.payload import MAX_BIGINT, MAX_PARTICIPANTS
 
 

@@ -131,6 +131,12 @@ class CombatHistory(models.Model):
                 condition=Q(compensated_at__isnull=False),
                 name="combat_history_compensated",
             ),
+            # The sweep: what was undone while Redis may still tell of it.
+            models.Index(
+                fields=["compensated_at"],
+                condition=Q(compensated_at__isnull=False),
+                name="combat_history_undone",
+            ),
             # Figures of the last hour, day, week; rows are written in that order.
             BrinIndex(
                 fields=["settled_at"],

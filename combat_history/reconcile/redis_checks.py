@@ -6,6 +6,7 @@ then in the tables, then in Redis again. Only what stood still is a finding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -26,6 +27,9 @@ PAGE = 500
 
 NO_EXPIRY = -1
 """TTL's answer for a key that lives for ever."""
+
+UNDONE = re.compile(rb'{"revision":\d+,"undone":true')
+"""As `persistence.outcome.undone` begins."""
 
 Key = TypeVar("Key")
 Command = tuple[str | bytes, ...]
@@ -201,6 +205,19 @@ def _keys_of(prefix: str) -> Read:
     return read
 
 
+def _tombstones(
+    client: redis.Redis, names: Sequence[bytes], _: int
+) -> Iterator[Suspect]:
+    """Those that tell a result; of what was undone they only tell to ask elsewhere."""
+    commands = {
+        session_id: [("GETRANGE", key, "0", "40"), _in_inbox(session_id)]
+        for session_id, key in _sessions(names, redis_keys.TOMBSTONE_PREFIX).items()
+    }
+    for session_id, (beginning, score) in _ask(client, commands):
+        if beginning and score is None and not UNDONE.match(beginning):
+            yield session_id, ""
+
+
 def _accounts_in_combat(
     client: redis.Redis, names: Sequence[bytes], _: int
 ) -> Iterator[Suspect]:
@@ -306,7 +323,7 @@ REDIS_CHECKS = (
         "tombstone_of_unprocessed",
         "only processed combats have a tombstone",
         _keys(redis_keys.TOMBSTONE_PREFIX, "string"),
-        _keys_of(redis_keys.TOMBSTONE_PREFIX),
+        _tombstones,
         NOT_PROCESSED,
         "a tombstone, but no processed combat, or an undone one",
     ),

@@ -27,7 +27,9 @@ local function finish(sid, lease, tombstone, sha, fields)
         redis.call('HSET', key, 'sha256', sha)
     end
     if tombstone ~= '' then
-        redis.call('SET', ARGV[2] .. sid, tombstone, 'EX', day)
+        tombstone_set(ARGV[2] .. sid, tombstone, day)
+    else
+        tombstone_forget(ARGV[2] .. sid)
     end
     redis.call('HDEL', key, 'claims', unpack(fields))
     if retention == 0 then redis.call('HDEL', key, 'raw') end

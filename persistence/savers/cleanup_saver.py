@@ -13,7 +13,7 @@ from combat_history.belt_orphans import release_orphaned
 from combat_history.parked import ask_unanswered
 from persistence import inbox, redis_keys
 from persistence.protocols import Saved
-from persistence.sweeping import accounts, intents, rows, sessions
+from persistence.sweeping import accounts, intents, rows, sessions, tombstones
 from persistence.transience import transience
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ CASES: Mapping[str, Callable[[], int]] = {
     "intents_sent": intents.send_overdue,
     "belts_released": release_orphaned,
     "replays_asked": ask_unanswered,
+    "undone_told": tombstones.raise_undone,
+    "tombstones_untrue": tombstones.forget_untrue,
 }
 """Kind of loss -> what puts it back, and how often it did. The README's table."""
 

@@ -18,15 +18,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from pydantic_core import from_json
+
 from persistence import unsent
-from persistence.document import canonical_json, digest, parse_document
+from persistence.document import canonical_json, digest
 from persistence.errors import (
     FailureCode,
     PayloadInvalid,
     ReceiptRaced,
 )
 from persistence.handoff import Receipt
-from persistence.outcome import brief
+from persistence.outcome import brief, tombstone
 from persistence.protocols import Delivery, Outcome, Saved, Verdict
 from persistence.savers import combat_load as load
 from persistence.savers import combat_sql as sql
@@ -263,17 +265,21 @@ class _Intake:
 
 
 def _terminal(row: Sequence[Any], sha256: str, *, conflicting: bool) -> Verdict:
-    session_id, status, text, is_undone = row[0], row[1], row[5], row[7] is not None
+    session_id, status = row[0], row[1]
     return Verdict(
         session_id,
         Outcome.CONFLICT if conflicting else Outcome.DUPLICATE,
         code=str(FailureCode.PAYLOAD_CONFLICT) if conflicting else "",
         detail=f"already {status}",
-        tombstone=brief(parse_document(text.encode()), row[8] or {})
-        if status == PROCESSED and not is_undone
-        else None,
+        tombstone=_tombstone(row) if status == PROCESSED else None,
         sha256=sha256,
     )
+
+
+def _tombstone(row: Sequence[Any]) -> bytes | None:
+    revision, text, undone_at, gold = row[4], row[5], row[7], row[8]
+    document = from_json(text)
+    return tombstone(document, gold or {}, revision, is_undone=undone_at is not None)
 
 
 def _differs(delivery: Delivery, sha256: str) -> bool:
@@ -324,6 +330,6 @@ def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
             yield Verdict(
                 case.session_id,
                 Outcome.PROCESSED,
-                tombstone=brief(case.document, gold[case.session_id]),
+                tombstone=brief(case.document, gold[case.session_id], case.revision),
                 sha256=case.sha256,
             )

@@ -24,6 +24,7 @@ from combat_history.models import (
     LedgerLine,
 )
 from persistence import inbox, redis_keys
+from persistence.outcome import undone
 from persistence.tasks import settle_combat
 from tests.conftest import Settle
 from tests.support.compensations import (
@@ -142,7 +143,8 @@ def test_killed_at_any_point_it_is_done_or_not_and_can_be_asked_for_again(
             assert everything() == settled
         undo(id_of(document), admin)
         assert world_now() == before
-        assert not inbox.client().exists(redis_keys.tombstone(id_of(document)))
+        told = inbox.client().get(redis_keys.tombstone(id_of(document)))
+        assert told == undone(1)
         if not crashed.is_killed:
             break
     assert at.operation > 8

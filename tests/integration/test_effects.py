@@ -57,6 +57,7 @@ def test_tombstone_is_the_brief_outcome_for_every_player(
     settle_combat(document)
 
     assert json.loads(redis_client.get(tombstone_key(document)) or b"") == {
+        "revision": 1,
         "winner_team": "blue",
         "finish_reason": "victory",
         "end_timestamp": document["meta"]["end_timestamp"],

@@ -11,8 +11,9 @@ import redis
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from combat_history.lookup import ACTIVE, UNKNOWN, Credit, Loot, Outcome
+from combat_history.lookup import ACTIVE, UNKNOWN, Credit
 from combat_history.models import CombatHistory, Status
+from combat_history.outcomes import Loot, Outcome
 from persistence import drain, inbox, redis_keys
 from persistence.document import Document
 from persistence.handoff import checked, unchecked

@@ -10,21 +10,18 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 import redis
-from asgiref.sync import async_to_sync
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from combat_history import redis_clients
 from combat_history.lookup import (
     ACTIVE,
     CANNOT_SAY,
     UNKNOWN,
     Credit,
     Lookup,
-    afind_result,
     find_result,
 )
-from persistence import redis_keys
+from persistence import scripts
 from persistence.document import Document
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
@@ -83,36 +80,15 @@ def test_miss_costs_one_query_by_primary_key_and_brings_the_tombstone_back(
 ) -> None:
     settle_here(document)
     redis_client.flushdb()
+    redis_client.script_load(scripts.source("remember"))
 
     with django_assert_num_queries(2) as queries:
         lookup, commands = ask(id_of(document), redis_client)
 
     assert lookup == finished(Credit.CREDITED)
-    assert commands == ["EVALSHA", "SET"]
+    assert commands == ["EVALSHA", "EVALSHA"]
     query = queries.captured_queries[-1]["sql"]
     assert f'WHERE "combat_history"."session_id" = \'{id_of(document).hex}\'' in query
-
-
-def test_tombstone_that_another_wrote_meanwhile_is_left_alone(
-    settle_here: Settle, redis_client: redis.Redis, document: Document
-) -> None:
-    settle_here(document)
-    tombstone = redis_keys.tombstone(id_of(document))
-    redis_client.delete(tombstone)
-
-    async def another_writes(redis_answered: bool) -> None:
-        redis_client.set(tombstone, "theirs")
-
-    async def ask() -> Lookup:
-        try:
-            return await afind_result(
-                id_of(document), HERO, before_database=another_writes
-            )
-        finally:
-            await redis_clients.aclose()
-
-    assert async_to_sync(ask)() == finished(Credit.CREDITED)
-    assert redis_client.get(tombstone) == b"theirs"
 
 
 def test_without_redis_postgresql_answers(

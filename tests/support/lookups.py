@@ -13,15 +13,8 @@ from django.conf import settings
 from redis.client import Monitor
 
 from combat_history import redis_clients
-from combat_history.lookup import (
-    Credit,
-    Lookup,
-    Loot,
-    Outcome,
-    State,
-    afind_result,
-    find_result,
-)
+from combat_history.lookup import Credit, Lookup, State, afind_result, find_result
+from combat_history.outcomes import Loot, Outcome
 from persistence import inbox, redis_keys
 from persistence.document import Document
 from persistence.handoff import Handoff, checked

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+from pytest_django import Settings
 
+from persistence import inbox
 from settlement_project.embedded.ports import HOST
 from settlement_project.embedded.redis import binary
 from tests.support.waiting import wait_until
@@ -50,6 +52,22 @@ def running_redis(
     finally:
         server.terminate()
         server.wait()
+
+
+@contextmanager
+def redis_away(settings: Settings) -> Iterator[None]:
+    """Nobody listens where workers and the admin look for Redis."""
+    known = settings.REDIS_URL
+    settings.REDIS_URL = f"redis://{HOST}:{free_port()}/0"
+    _forget_clients()
+    yield
+    settings.REDIS_URL = known
+    _forget_clients()
+
+
+def _forget_clients() -> None:
+    inbox.client.cache_clear()
+    inbox.script.cache_clear()
 
 
 def _answers(client: redis.Redis) -> bool:

@@ -18,6 +18,7 @@ def read(document: Document) -> Any:
 
 def test_the_brief_of_the_sample() -> None:
     assert read(sample()) == {
+        "revision": 1,
         "winner_team": "blue",
         "finish_reason": "victory",
         "end_timestamp": 1735460000,
@@ -65,6 +66,7 @@ def test_a_draw_has_no_winner() -> None:
     document["participants"]["101"] = {"is_winner": False, "changes": {}}
 
     assert read(document) == {
+        "revision": 1,
         "winner_team": None,
         "finish_reason": "draw",
         "end_timestamp": 1735460000,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combat_history.lookup import ACTIVE, UNKNOWN, Credit, Lookup, Loot, Outcome, State
+from combat_history.lookup import ACTIVE, UNKNOWN, Credit, Lookup, State
+from combat_history.outcomes import Loot, Outcome
 from combat_history.player_text import callback_text, message_text
 
 SAMPLE = Outcome(

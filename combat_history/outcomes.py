@@ -1,0 +1,102 @@
+"""A player's part of a fight, from its document or from what Redis tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from combat_history.models import Status
+from persistence.errors import PayloadInvalid
+from persistence.outcome import NOTHING_MOVED, tombstone
+from persistence.payload import validate
+
+
+@dataclass(frozen=True, slots=True)
+class Loot:
+    name: str
+    qty: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of a fight as it concerns one player."""
+
+    winner_team: str | None
+    finish_reason: str
+    end_timestamp: int
+    is_winner: bool
+    team: str | None
+    xp: int
+    gold: int
+    loot: tuple[Loot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    is_winner: bool
+    team: str | None
+    xp: int
+    gold: int
+    loot: tuple[Loot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What `persistence.outcome.brief` writes; its revision is for Redis."""
+
+    winner_team: str | None
+    finish_reason: str
+    end_timestamp: int
+    participants: dict[str, Part]
+
+    def part_of(self, char_id: int) -> Outcome | None:
+        """None for who did not take part."""
+        mine = self.participants.get(str(char_id))
+        if mine is None:
+            return None
+        return Outcome(
+            self.winner_team,
+            self.finish_reason,
+            self.end_timestamp,
+            mine.is_winner,
+            mine.team,
+            mine.xp,
+            mine.gold,
+            mine.loot,
+        )
+
+
+_BRIEF = TypeAdapter(Brief)
+
+
+def read_brief(text: bytes) -> Brief | None:
+    """None for whatever is no brief: anybody may have written there."""
+    try:
+        return _BRIEF.validate_json(text, strict=True)
+    except ValidationError:
+        return None
+
+
+def outcome_of(
+    document: object,
+    char_id: int,
+    status: str,
+    gold: Mapping[str, int] = NOTHING_MOVED,
+) -> Outcome | None:
+    """A player's part of a document; None where the document breaks the contract.
+
+    `gold`: what the settlement moved, where there was one.
+    """
+    if not isinstance(document, dict):  # somebody wrote the row by hand
+        return None
+    # A processed one was sound when it was settled, whatever the contract says by now.
+    if status != Status.PROCESSED:
+        try:
+            validate(document)
+        except PayloadInvalid:
+            return None
+    told = tombstone(document, gold, 1, is_undone=False)
+    fight = None if told is None else read_brief(told)
+    return None if fight is None else fight.part_of(char_id)

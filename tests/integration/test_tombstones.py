@@ -1,0 +1,406 @@
+"""What Redis tells of a settled fight is true, or it tells nothing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+import redis
+from django.contrib.auth.models import User
+from django.db import connection, connections
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from combat_history.lookup import UNKNOWN, Credit, find_result
+from combat_history.models import CombatHistory
+from persistence import drain, inbox, redis_keys
+from persistence.document import Document
+from persistence.outcome import brief, undone
+from persistence.protocols import Delivery
+from persistence.sweeping import tombstones
+from persistence.tasks import sweep
+from tests.conftest import Settle
+from tests.support.api import get, result_of, result_path
+from tests.support.compensations import fight, permitted, undo
+from tests.support.crash import Crash, Tell, When, run
+from tests.support.factories import HERO, sample_document
+from tests.support.lookups import Find, finished, hand_off, id_of, unknown_loot
+from tests.support.redis_server import redis_away
+
+STRANGER = 102
+
+pytestmark = pytest.mark.usefixtures("world")
+
+
+@pytest.fixture
+def admin(world: None) -> User:
+    return permitted()
+
+
+@pytest.fixture
+def document() -> Document:
+    return sample_document()
+
+
+@pytest.fixture
+def settled(settle_here: Settle, document: Document) -> UUID:
+    settle_here(document)
+    return id_of(document)
+
+
+def elsewhere(act: Callable[[], object]) -> None:
+    """On a connection of its own, as another process does it."""
+
+    def work() -> None:
+        try:
+            act()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+
+
+def tombstone(client: redis.Redis, session_id: UUID) -> bytes | None:
+    held: bytes | None = client.get(redis_keys.tombstone(session_id))  # type: ignore[assignment]
+    return held
+
+
+def test_late_effects_of_a_duplicate_tell_nothing_of_what_was_undone_since(
+    find: Find, document: Document, settled: UUID, admin: User
+) -> None:
+    hand_off(document)
+    (entry,), _ = inbox.claim(1)
+    with drain.open_saver() as (saver, _):
+        (verdict,) = saver.settle([Delivery(settled, entry.raw, entry.sha256)])
+
+    undo(settled, admin)
+    assert inbox.finish([(entry, verdict)]) == 1
+
+    assert find(settled, HERO).credit is Credit.REVERSED
+
+
+def test_first_effects_that_come_after_an_undo_tell_nothing_of_it(
+    find: Find, document: Document, admin: User
+) -> None:
+    hand_off(document)
+    (entry,), _ = inbox.claim(1)
+    with drain.open_saver() as (saver, _):
+        (verdict,) = saver.settle([Delivery(id_of(document), entry.raw, entry.sha256)])
+
+    undo(id_of(document), admin)
+    inbox.finish([(entry, verdict)])
+
+    assert find(id_of(document), HERO).credit is Credit.REVERSED
+
+
+@contextmanager
+def after_the_row_is_read(act: Callable[[], object]) -> Iterator[None]:
+    todo = [act]
+
+    def wrapper(execute: Any, sql: str, *call: Any) -> Any:
+        result = execute(sql, *call)
+        if todo and '"combat_history"."participant_ids"' in sql:
+            elsewhere(todo.pop())
+        return result
+
+    with connection.execute_wrapper(wrapper):
+        yield
+    assert not todo
+
+
+def test_a_look_up_that_read_the_row_before_an_undo_brings_nothing_back(
+    find: Find, settled: UUID, admin: User, redis_client: redis.Redis
+) -> None:
+    redis_client.delete(redis_keys.tombstone(settled))
+
+    with after_the_row_is_read(lambda: undo(settled, admin)):
+        assert find(settled, HERO).credit is Credit.CREDITED
+
+    assert find(settled, HERO).credit is Credit.REVERSED
+
+
+def test_an_undo_that_is_killed_anywhere_leaves_nothing_untrue(
+    settle_here: Settle, admin: User
+) -> None:
+    for operation in itertools.count(1):
+        document = fight(gold_gained=1)
+        settle_here(document)
+        session_id = id_of(document)
+
+        def work(tell: Tell, session_id: UUID = session_id) -> None:
+            undo(session_id, admin)
+
+        connections.close_all()
+        inbox.client().connection_pool.disconnect()
+        ended = run(work, Crash(operation, When.AFTER))
+
+        is_undone = CombatHistory.objects.get(pk=session_id).compensated_at is not None
+        expected = Credit.REVERSED if is_undone else Credit.CREDITED
+        assert find_result(session_id, HERO).credit is expected, operation
+        if not ended.is_killed:
+            break
+    assert operation > 5
+
+
+def test_an_undo_while_redis_was_away_is_told_after_one_sweep(
+    find: Find, settled: UUID, admin: User, settings: Settings
+) -> None:
+    with redis_away(settings):
+        assert not undo(settled, admin).announced
+
+    sweep()
+
+    assert find(settled, HERO).credit is Credit.REVERSED
+    assert tombstones.raise_undone() == 0
+
+
+def test_a_worker_of_an_older_release_is_put_right_by_the_sweep(
+    find: Find,
+    document: Document,
+    settled: UUID,
+    admin: User,
+    redis_client: redis.Redis,
+) -> None:
+    """It writes over anything, and what it writes has no revision."""
+    undo(settled, admin)
+    redis_client.set(redis_keys.tombstone(settled), old_form(document))
+    assert find(settled, HERO).credit is Credit.CREDITED
+
+    sweep()
+
+    assert find(settled, HERO).credit is Credit.REVERSED
+
+
+def old_form(document: Document) -> bytes:
+    told = json.loads(brief(document))
+    del told["revision"]
+    return json.dumps(told).encode()
+
+
+def test_a_tombstone_of_an_older_release_is_read_and_yields_to_any_newer(
+    find: Find,
+    document: Document,
+    settled: UUID,
+    admin: User,
+    redis_client: redis.Redis,
+) -> None:
+    redis_client.set(redis_keys.tombstone(settled), old_form(document))
+    assert find(settled, HERO) == finished(Credit.CREDITED)
+
+    undo(settled, admin)
+
+    assert find(settled, HERO).credit is Credit.REVERSED
+
+
+def test_an_older_one_replaces_no_newer_whatever_the_order(
+    document: Document, redis_client: redis.Redis
+) -> None:
+    session_id = id_of(document)
+    in_order = [
+        b"",
+        old_form(document),
+        brief(document, revision=1),
+        undone(1),
+        brief(document, revision=2),
+        brief(document, revision=10),
+        undone(10),
+    ]
+    for first, second in itertools.permutations(in_order[1:], 2):
+        redis_client.flushdb()
+        inbox.remember({session_id: first})
+        inbox.remember({session_id: second})
+        newest = max(first, second, key=in_order.index)
+        assert tombstone(redis_client, session_id) == newest
+        assert 0 < redis_client.ttl(redis_keys.tombstone(session_id)) <= 86_400
+
+
+def test_a_restored_postgresql_is_believed_before_redis(
+    find: Find, settle_here: Settle, settled: UUID, redis_client: redis.Redis
+) -> None:
+    """Restored from before the fight: its row is gone, its tombstone is not."""
+    later = fight(gold_gained=1)
+    settle_here(later)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE combat_history DISABLE TRIGGER USER")
+        cursor.execute("DELETE FROM combat_history WHERE session_id = %s", [settled])
+        cursor.execute("ALTER TABLE combat_history ENABLE TRIGGER USER")
+
+    sweep()
+
+    assert tombstone(redis_client, settled) is None
+    assert find(settled, HERO).credit is not Credit.CREDITED
+    assert tombstone(redis_client, id_of(later)) is not None
+
+
+def test_the_sweep_looks_through_all_tombstones_in_turn(
+    redis_client: redis.Redis, settle_here: Settle, document: Document
+) -> None:
+    failed = unknown_loot()
+    settle_here(document, failed)
+    redis_client.set(redis_keys.tombstone(id_of(failed)), brief(failed))
+    with redis_client.pipeline() as pipeline:
+        for number in range(3 * tombstones.PAGE_KEYS):
+            pipeline.set(f"another:{number}", "")
+        pipeline.set(tombstones.CURSOR, "no cursor")
+        pipeline.execute()
+
+    found = sum(tombstones.forget_untrue() for _ in range(2))
+
+    assert found == 1
+    assert tombstone(redis_client, id_of(failed)) is None
+    assert tombstone(redis_client, id_of(document)) == brief(document)
+
+
+WHOLE = {
+    "revision": 1,
+    "winner_team": "blue",
+    "finish_reason": "victory",
+    "end_timestamp": 1,
+    "participants": {
+        "101": {"is_winner": True, "team": None, "xp": 1, "gold": 2, "loot": []}
+    },
+}
+
+
+def part(**over: object) -> dict[str, object]:
+    mine = {**WHOLE["participants"]["101"], **over}  # type: ignore[index]
+    return {**WHOLE, "participants": {"101": mine}}
+
+
+UNREADABLE: list[object] = [
+    b"",
+    b"\xff\xfe\x00",
+    b"{",
+    b"null",
+    b"5",
+    b'"text"',
+    b"[" * 100_000,
+    b'{"revision":1,"winner_team":',
+    b'{"revision":1,"undone":false}',
+    b'{"revision":99999999999999999999,"undone":true',
+    b"1" * 10_000,
+    {},
+    [],
+    {**WHOLE, "participants": []},
+    {**WHOLE, "participants": {"101": None}},
+    {**WHOLE, "participants": {"101": []}},
+    {**WHOLE, "end_timestamp": "1"},
+    {**WHOLE, "winner_team": 5},
+    {k: v for k, v in WHOLE.items() if k != "finish_reason"},
+    part(gold="2"),
+    part(gold=2.5),
+    part(is_winner="yes"),
+    part(loot={}),
+    part(loot=[{"name": None, "qty": 1}]),
+    part(loot=[{"name": "x"}]),
+    part(loot=["x"]),
+    b" " * (5 * 1024 * 1024),
+]
+
+
+@pytest.mark.parametrize("held", UNREADABLE, ids=lambda held: repr(held)[:40])
+def test_an_unreadable_tombstone_is_asked_of_postgresql_and_overwritten(
+    find: Find,
+    settled: UUID,
+    document: Document,
+    redis_client: redis.Redis,
+    held: object,
+) -> None:
+    text = held if isinstance(held, bytes) else json.dumps(held)
+    redis_client.set(redis_keys.tombstone(settled), text)
+
+    assert find(settled, HERO) == finished(Credit.CREDITED)
+    assert tombstone(redis_client, settled) == brief(document)
+    redis_client.set(redis_keys.tombstone(settled), text)
+    assert find(settled, STRANGER) == UNKNOWN
+
+
+def test_a_foreign_type_in_its_place_is_overwritten_too(
+    find: Find, settled: UUID, document: Document, redis_client: redis.Redis
+) -> None:
+    redis_client.delete(redis_keys.tombstone(settled))
+    redis_client.rpush(redis_keys.tombstone(settled), "foreign")
+
+    assert find(settled, HERO) == finished(Credit.CREDITED)
+    assert tombstone(redis_client, settled) == brief(document)
+
+
+def test_an_unreadable_tombstone_of_what_was_never_settled_goes(
+    find: Find, settle_here: Settle, redis_client: redis.Redis
+) -> None:
+    document = unknown_loot()
+    settle_here(document)
+    redis_client.set(redis_keys.tombstone(id_of(document)), "[]")
+
+    assert find(id_of(document), HERO).credit is Credit.UNDER_REVIEW
+    assert tombstone(redis_client, id_of(document)) is None
+
+
+def test_beyond_an_unreadable_tombstone_redis_still_tells_what_it_knows(
+    find: Find, document: Document, redis_client: redis.Redis
+) -> None:
+    hand_off(document)
+    redis_client.set(redis_keys.tombstone(id_of(document)), "{")
+
+    assert find(id_of(document), HERO) == finished(Credit.PENDING)
+
+
+@given(
+    held=st.binary(max_size=200)
+    | st.from_regex(r'\A\{"revision":\d+,.{,40}\Z').map(str.encode)
+)
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_no_bytes_at_all_break_a_look_up(
+    settled: UUID, redis_client: redis.Redis, held: bytes
+) -> None:
+    redis_client.set(redis_keys.tombstone(settled), held)
+
+    assert find_result(settled, HERO).credit is Credit.CREDITED
+
+
+def test_over_http_an_unreadable_tombstone_is_no_error(
+    api: None, settled: UUID, redis_client: redis.Redis
+) -> None:
+    redis_client.set(redis_keys.tombstone(settled), '{"participants": []}')
+
+    assert result_of(get(result_path(settled))).credit == "credited"
+
+
+HAND_WRITTEN: list[Any] = [
+    {},
+    {"meta": 5, "participants": {}},
+    {"meta": {"finish_reason": "victory", "end_timestamp": 1}, "participants": []},
+    {"meta": {"finish_reason": 1, "end_timestamp": "x"}, "participants": {"101": {}}},
+]
+
+
+@pytest.mark.parametrize("document", HAND_WRITTEN)
+def test_a_processed_row_that_holds_no_document_is_told_without_amounts(
+    find: Find, redis_client: redis.Redis, document: Any
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO combat_history (session_id, participant_ids, result_payload,"
+            " settlement_status, settled_at)"
+            " VALUES (gen_random_uuid(), '{101}', %s, 'processed', now())"
+            " RETURNING session_id",
+            [json.dumps(document)],
+        )
+        session_id = cursor.fetchone()[0]
+
+    assert find(session_id, HERO) == finished(Credit.CREDITED, None)
+    inbox.put([session_id])
+    sweep()
+    assert find(session_id, HERO) == finished(Credit.CREDITED, None)
