@@ -18,7 +18,8 @@ from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-from combat_history import figures
+from combat_history import control, figures
+from combat_history.control import Actor, Mode
 from combat_history.models import (
     ParkedOperation,
     RejectedPayload,
@@ -123,10 +124,39 @@ def test_latency_is_of_the_last_five_minutes() -> None:
     assert told["settlement_latency_seconds", "99"] == pytest.approx(99.01)
 
 
-def settle_at(settled: datetime, received: datetime) -> None:
+def settle_at(settled: datetime, received: datetime, **over: object) -> None:
     add_combat(
-        settlement_status=Status.PROCESSED, settled_at=settled, received_at=received
+        settlement_status=Status.PROCESSED,
+        settled_at=settled,
+        received_at=received,
+        **over,
     )
+
+
+def test_latency_leaves_out_what_was_replayed() -> None:
+    now = datetime.now(UTC)
+    settle_at(now, now - timedelta(seconds=2))
+    failed = now - timedelta(hours=3)
+    settle_at(now, now - timedelta(hours=4), failed_at=failed)
+
+    told = scrape()
+    assert told["settlement_settled_last_minute", ""] == 2
+    assert told["settlement_latency_seconds", "99"] == pytest.approx(2)
+
+
+@pytest.mark.parametrize("let_go", [Mode.RUNNING, Mode.DRAINING])
+def test_latency_leaves_out_what_a_pause_held_back(let_go: Mode) -> None:
+    actor, reason = Actor("anna"), "an update of the game"
+    control.set_mode(Mode.PAUSED, actor=actor, reason=reason)
+    accepted = datetime.now(UTC)
+    control.set_mode(let_go, actor=actor, reason=reason)
+    after = datetime.now(UTC)
+
+    settle_at(after + timedelta(seconds=40), accepted - timedelta(seconds=1))
+    settle_at(after - timedelta(seconds=1), after - timedelta(seconds=4))
+    settle_at(after + timedelta(seconds=3), after)
+
+    assert scrape()["settlement_latency_seconds", "99"] == pytest.approx(3)
 
 
 def test_open_is_what_nobody_has_acknowledged() -> None:

@@ -20,7 +20,7 @@ from pytest_django import Settings
 from combat_history import dashboard
 from combat_history.admin import dashboard as dashboard_pages
 from combat_history.dashboard import Span, read
-from combat_history.models import MinuteCount, Status
+from combat_history.models import AuditEntry, MinuteCount, Status
 from combat_history.templatetags.combat_dashboard import BY_USE
 from persistence import redis_keys
 from persistence.savers.cleanup_saver import CASES
@@ -34,12 +34,15 @@ FIGURES = "/admin/combat_history/combathistory/dashboard/"
 SCRIPT = "<script>alert('x')</script>"
 
 
-def add_settled(ago: timedelta, waited: timedelta = timedelta(milliseconds=5)) -> None:
+def add_settled(
+    ago: timedelta, waited: timedelta = timedelta(milliseconds=5), **over: Any
+) -> None:
     settled_at = datetime.now(UTC) - ago
     add_combat(
         settlement_status=Status.PROCESSED,
         settled_at=settled_at,
         received_at=settled_at - waited,
+        **over,
     )
 
 
@@ -96,6 +99,29 @@ def test_latency_of_a_busy_interval_is_sampled(
     latency = read(Span.HOUR).latency_of_all
     assert latency is not None
     assert latency.p99 < 1
+
+
+def test_latency_leaves_out_replays_and_what_a_pause_held_back(
+    transactional_db: None,
+) -> None:
+    ago = timedelta(minutes=3)
+    add_settled(ago, timedelta(seconds=2))
+    add_settled(ago, timedelta(hours=3), failed_at=timezone.now() - timedelta(hours=2))
+    AuditEntry.objects.create(
+        at=timezone.now() - timedelta(minutes=5),
+        verb="resume",
+        target_type="settlement",
+        target_id="settlement",
+        outcome="done",
+    )
+    add_settled(ago, timedelta(minutes=30))
+
+    seen = read(Span.HOUR)
+
+    assert seen.latency_of_all is not None
+    assert seen.latency_of_all.p99 == pytest.approx(2)
+    assert seen.settled is not None
+    assert sum(seen.settled) == 3
 
 
 def test_latency_goes_by_the_index_of_its_time(db: None) -> None:
