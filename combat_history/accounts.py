@@ -19,6 +19,7 @@ from combat_history.models import (
     Status,
 )
 from persistence import redis_keys
+from persistence.moments import FIRST_MS
 from persistence.scripts import script
 
 
@@ -102,4 +103,6 @@ def _known(char_id: int) -> _Known:
 
 
 def _milliseconds(moment: datetime | None) -> int | str:
-    return "" if moment is None else round(moment.timestamp() * 1000)
+    """Nothing of a moment that was stored in another unit, and is refused since."""
+    milliseconds = round(moment.timestamp() * 1000) if moment else 0
+    return milliseconds if milliseconds >= FIRST_MS else ""

@@ -41,7 +41,8 @@ class Character(models.Model):
     """A player's character. Its row lock guards all of its inventory rows.
 
     hp, energy and location belong to whoever wrote the newest `vitals_at`; ties are
-    broken by session id. A database trigger writes the opening ledger line.
+    broken by `vitals_session_id`, the fight that ended at that moment, if one did. A
+    database trigger writes the opening ledger line.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -21,21 +21,13 @@ local function conflicts_held()
     return held
 end
 
--- Engines of either unit may have written the field: 10^11 s is the year 5138.
-local function seconds(value)
-    local number = tonumber(value or '') or 0
-    if number > 1e11 then number = number / 1000 end
-    return number
-end
-
 local function newer(last_finished, last_sid)
-    local last = seconds(last_finished)
-    if finished_at ~= last then return finished_at > last end
+    local last = any_unit_ms(last_finished, tonumber(now))
+    if finished_ms ~= last then return finished_ms > last end
     return sid > (last_sid or '')
 end
 
 -- One that cannot be, or lies in the future, would refuse every later snapshot.
-local MAX_AHEAD_MS = 5 * 60 * 1000
 local function milliseconds(value)
     local moment = tonumber(string.match(value or '', '^%d+$')) or 0
     return moment <= tonumber(now) + MAX_AHEAD_MS and moment or 0
@@ -78,7 +70,7 @@ local known = redis.call('HGET', KEYS[1], 'sha256')
 local function is_abandoned()
     if known or redis.call('TYPE', KEYS[3]).ok ~= 'hash' then return false end
     local live = redis.call('HMGET', KEYS[3], 'status', 'heartbeat')
-    return live[1] == 'active' and (tonumber(live[2] or '') or 0) < tonumber(ARGV[8])
+    return live[1] == 'active' and any_unit_ms(live[2], tonumber(now)) < tonumber(ARGV[8])
 end
 
 if ARGV[8] ~= '' and not is_abandoned() then return {'refused', 0} end

@@ -20,9 +20,11 @@ local hp, energy, vitals_at, location, state, combat, ended_at, scenario,
 -- Neither a hand-off nor a switch writes these: whoever did has a say in the rest too.
 local is_live = location or state
 
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function is_older(held, arg)
-    local here, there = tonumber(held or ''), tonumber(ARGV[arg])
-    return not is_live and here ~= nil and there ~= nil and here < there
+    if is_live or not held or ARGV[arg] == '' then return false end
+    return any_unit_ms(held, now) < any_unit_ms(ARGV[arg], now)
 end
 
 local missing = {}

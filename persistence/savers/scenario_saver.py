@@ -8,6 +8,7 @@ closed and saved.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +52,7 @@ SET version = GREATEST(s.version, EXCLUDED.version),
                      THEN COALESCE(s.closed_at, EXCLUDED.closed_at)
                      WHEN EXCLUDED.version <= s.version THEN s.closed_at END
 WHERE s.character_id = EXCLUDED.character_id
-RETURNING session_id::text
+RETURNING session_id::text, version, progress
 """
 
 CLOSE = """
@@ -83,6 +84,20 @@ class _Snapshot:
     progress: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What the table holds of a session once it is saved."""
+
+    version: int
+    progress: Mapping[str, str]
+
+    def has_overtaken(self, snapshot: _Snapshot) -> bool:
+        """It went on under a version that does not say so, or there are two of it."""
+        return snapshot.version <= self.version and (
+            json.loads(snapshot.progress) != self.progress
+        )
+
+
 class ScenarioStateSaver:
     """Idempotent: the same version, or a lower one, changes no progress.
 
@@ -99,16 +114,22 @@ class ScenarioStateSaver:
             return Saved()
         gone = [s for s in sessions if s.fields == {} and _is_canonical(s.id)]
         snapshots, parked = _sorted_out(char_id, [s for s in sessions if s not in gone])
-        saved: set[str] = set()
+        stored: dict[str, _Stored] = {}
         refusal = ParkCode.UNKNOWN_CHARACTER, "no such character"
         if self._cursor.execute(LOCK_CHARACTER, [char_id]).fetchone() is not None:
-            saved = self._write(char_id, snapshots)
+            stored = self._write(char_id, snapshots)
             refusal = ParkCode.NOT_ALLOWED, "the session belongs to another character"
         parked += [
             _parked(char_id, s.session, *refusal)
             for s in snapshots
-            if s.session.id not in saved
+            if s.session.id not in stored
         ]
+        stuck = _stuck(snapshots, stored)
+        parked += [
+            _parked(char_id, s.session, ParkCode.INVALID, _overtaken(stored, s))
+            for s in stuck
+        ]
+        saved = stored.keys() - {s.session.id for s in stuck}
         run(self._cursor.connection, [park({p.op_id: p for p in parked}.values())])
         resolve(self._cursor, SyncScope.SCENARIO, char_id, list(saved))
         closed = self._close(char_id, gone)
@@ -149,10 +170,10 @@ class ScenarioStateSaver:
             )
         return sessions
 
-    def _write(self, char_id: int, snapshots: list[_Snapshot]) -> set[str]:
-        """The sessions that are the player's own."""
+    def _write(self, char_id: int, snapshots: list[_Snapshot]) -> dict[str, _Stored]:
+        """What the table now holds of the sessions that are the player's own."""
         if not snapshots:
-            return set()
+            return {}
         rows = [
             (s.session.id, s.version, s.progress, s.session.is_closing)
             for s in snapshots
@@ -160,7 +181,7 @@ class ScenarioStateSaver:
         found = fetch(
             self._cursor, SAVE, [char_id, *columns(rows, binary=frozenset({2}))]
         )
-        return {session_id for (session_id,) in found}
+        return {session_id: _Stored(*held) for session_id, *held in found}
 
     def _close(self, char_id: int, gone: list[_Session]) -> int:
         """Those that were saved before: a save was confirmed, and died after it."""
@@ -227,6 +248,33 @@ def _snapshot(session: _Session) -> _Snapshot:
         raise ValueError(f"version is no integer from 0 to {MAX_VERSION}")
     seen = session.fields[b"version"]
     return _Snapshot(session, seen, int(version), to_json(fields).decode())
+
+
+def _stuck(
+    snapshots: Iterable[_Snapshot], stored: Mapping[str, _Stored]
+) -> list[_Snapshot]:
+    """Those that are not saved, and will not be: Redis has no newer version of them.
+
+    Looked for again under the lock, because another save may have read after this one.
+    """
+    behind = {
+        s.session.id: s
+        for s in snapshots
+        if s.session.id in stored and stored[s.session.id].has_overtaken(s)
+    }
+    return [
+        behind[session_id]
+        for session_id, fields in (_read(behind) if behind else [])
+        if fields == behind[session_id].session.fields
+    ]
+
+
+def _overtaken(stored: Mapping[str, _Stored], snapshot: _Snapshot) -> str:
+    held = stored[snapshot.session.id].version
+    return (
+        f"version {snapshot.version} is not above {held}, under which other progress "
+        "is saved: it has to grow with each change"
+    )
 
 
 def _is_canonical(session_id: str) -> bool:

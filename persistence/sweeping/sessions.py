@@ -15,6 +15,7 @@ from persistence import inbox, redis_keys, rescue, unsent
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.handoff import Receipt, forced
 from persistence.ids import parse_session_id
+from persistence.moments import any_unit_ms
 from persistence.sweeping.abandoned import abandoned
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,9 @@ LIMIT = 500
 
 MISSING_AFTER_SECONDS = 30
 """An engine that marked its session finished hands the result over within that."""
+
+MAX_AHEAD_MS = 5 * 60 * 1000
+"""Of a heartbeat: one beyond would keep its combat alive for ever."""
 
 REPORTED = "reported"
 """Field of a session whose missing result has been made a row."""
@@ -150,10 +154,9 @@ def _session(session_id: UUID) -> dict[str, str]:
 
 
 def _heartbeat(session: Mapping[str, str]) -> int:
-    try:
-        return int(session.get("heartbeat", "0"))
-    except ValueError:
-        return 0
+    """0 where there is none, or it lies in the future."""
+    moment = int(any_unit_ms(session.get("heartbeat")))
+    return moment if moment <= _now_ms() + MAX_AHEAD_MS else 0
 
 
 def _now_ms() -> int:

@@ -228,6 +228,33 @@ def test_account_that_a_hand_off_made_is_completed(redis_client: redis.Redis) ->
     }
 
 
+@pytest.mark.parametrize("per_second", [1, 1000, 10**6, 10**9])
+def test_the_end_of_a_last_fight_is_compared_in_any_unit(
+    settle_here: Settle, redis_client: redis.Redis, per_second: int
+) -> None:
+    settle_here(last := fight(70, end=SAMPLE_END))
+    redis_client.flushdb()
+    older: dict[str, Any] = {
+        "last_combat_session_id": str(new_session_id()),
+        "last_combat_finished_at": (SAMPLE_END - 60) * per_second,
+    }
+    redis_client.hset(ACCOUNT, mapping=cast("dict[Any, Any]", older))
+
+    restore_account(HERO)
+
+    assert account(redis_client)["last_combat_session_id"] == last["session_id"]
+
+
+def test_a_moment_of_1970_that_was_stored_once_is_not_restored(
+    redis_client: redis.Redis,
+) -> None:
+    know(vitals_at=moment(1_763_700))
+
+    restore_account(HERO)
+
+    assert "vitals_at" not in account(redis_client)
+
+
 def test_hand_off_of_an_old_fight_does_not_hide_what_came_after_it(
     settle_here: Settle, redis_client: redis.Redis
 ) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import redis
 
-from combat_history.models import ScenarioSession
+from combat_history.models import ParkedOperation, ScenarioSession
 from persistence import accounts, redis_keys
 from tests.support import factories
 from tests.support.factories import HERO
@@ -85,9 +85,33 @@ def test_lower_or_equal_version_never_wins(
     before = ScenarioSession.objects.values().get()
     write(redis_client, sid, lower, node="elsewhere")
 
-    save()
+    assert save().counts == counts(parked=1)
 
     assert ScenarioSession.objects.values().get() == before
+    parked = ParkedOperation.objects.get()
+    assert parked.detail.startswith(f"version {lower} is not above 5")
+    assert parked.operation == {"version": str(lower), "node": "elsewhere"}
+    write(redis_client, sid, 6, node="elsewhere")
+    save()
+    parked.refresh_from_db()
+    assert parked.resolution == "applied"
+
+
+def test_progress_that_is_lower_and_closing_is_not_removed(
+    redis_client: redis.Redis,
+) -> None:
+    sid = new_id()
+    name_open(redis_client, sid)
+    write(redis_client, sid, 5)
+    save()
+    redis_client.hdel(redis_keys.account(HERO), "scenario_session_id")
+    name_closing(redis_client, sid)
+    write(redis_client, sid, 2, node="elsewhere")
+
+    save().confirm()
+
+    assert redis_client.exists(redis_keys.scenario(sid))
+    assert ParkedOperation.objects.get().op_id == sid
 
 
 def test_higher_version_replaces_the_progress(redis_client: redis.Redis) -> None:

@@ -114,11 +114,14 @@ def test_the_clock_of_a_worker_neither_ends_nor_spares_a_combat(
     assert abs(orphan[0][1] - redis_seconds(redis_client)) < 60
 
 
-def test_a_heartbeat_in_the_session_alone_counts(
-    engine: SyncDispatcher, redis_client: redis.Redis
+@pytest.mark.parametrize("per_ms", [0.001, 1, 1000])
+def test_a_heartbeat_in_the_session_alone_counts_in_any_unit(
+    engine: SyncDispatcher, redis_client: redis.Redis, per_ms: float
 ) -> None:
     session_id = new_session_id()
     engine.start_combat_sync(session_id, [HERO])
+    beat = round(redis_seconds(redis_client) * 1000 * per_ms)
+    redis_client.hset(redis_keys.session(session_id), "heartbeat", beat)
     redis_client.zadd(redis_keys.ACTIVE, {str(session_id): LONG_AGO_MS})
 
     sweep_and_settle()
@@ -126,6 +129,20 @@ def test_a_heartbeat_in_the_session_alone_counts(
     assert not CombatHistory.objects.exists()
     score: Any = redis_client.zscore(redis_keys.ACTIVE, str(session_id))
     assert score > LONG_AGO_MS
+
+
+def test_a_heartbeat_of_the_future_keeps_no_combat_alive(
+    engine: SyncDispatcher, redis_client: redis.Redis
+) -> None:
+    session_id = new_session_id()
+    engine.start_combat_sync(session_id, [HERO])
+    fall_silent(redis_client, session_id)
+    tomorrow = round(redis_seconds(redis_client) + 86_400) * 1000
+    redis_client.hset(redis_keys.session(session_id), "heartbeat", tomorrow)
+
+    sweep_and_settle()
+
+    assert CombatHistory.objects.get(pk=session_id).settlement_status == "processed"
 
 
 def test_the_real_result_of_an_abandoned_combat_is_a_conflict(

@@ -14,15 +14,20 @@ import pytest
 import redis
 
 from combat_history.models import Character, ParkedOperation
-from persistence import redis_keys
+from persistence import inbox, redis_keys
 from persistence.document import Document
+from persistence.handoff import checked
 from persistence.protocols import Saved
 from persistence.savers.vitals_saver import VitalsStateSaver
 from persistence.transactions import open_cursor
 from tests.conftest import Settle
 from tests.support import factories
 from tests.support.factories import HERO, SAMPLE_END
-from tests.support.parallel import in_threads, wait_until_blocked
+from tests.support.parallel import (
+    character_locked,
+    in_threads,
+    wait_until_blocked,
+)
 from tests.support.worker import database_url
 
 pytestmark = pytest.mark.usefixtures("world")
@@ -136,16 +141,51 @@ def test_fight_after_the_heal_stands_in_either_order(
     assert str(hero.vitals_session_id) == document["session_id"]
 
 
-def test_at_the_moment_of_a_fight_its_vitals_stand_beside_the_new_location(
+@pytest.mark.parametrize("fight_first", [True, False])
+def test_a_heal_after_a_fight_is_saved_though_the_moment_stayed(
+    settle_here: Settle, redis_client: redis.Redis, fight_first: bool
+) -> None:
+    document = fight(10)
+    if fight_first:
+        settle_here(document)
+    else:
+        # The hand-off has written it into the account; it is settled after the save.
+        inbox.record(checked(document))
+    put(redis_client, hp=77, energy=78, location="inn", state="rest")
+
+    assert save().counts == {"saved": 1, "stale": 0}
+    settle_here(document)
+
+    assert vitals() == (77, 78, "inn", "rest")
+    assert not ParkedOperation.objects.exists()
+
+
+def test_of_two_saves_of_one_moment_the_later_state_of_the_account_stands(
+    settle_here: Settle, redis_client: redis.Redis
+) -> None:
+    settle_here(fight(10))
+    put(redis_client, hp=50)
+    with ThreadPoolExecutor(1) as pool, character_locked(HERO):
+        late = pool.submit(in_threads, save)
+        wait_until_blocked(1)
+        put(redis_client, hp=77)
+    late.result()
+
+    assert vitals()[0] == 77
+
+
+def test_a_fight_that_the_account_has_not_seen_stands_and_the_rest_is_parked(
     settle_here: Settle, redis_client: redis.Redis
 ) -> None:
     document = fight(10)
     settle_here(document)
+    redis_client.hdel(redis_keys.account(HERO), "last_combat_session_id")
     put(redis_client, hp=77, energy=78, location="inn", state="rest", vitals_at=END_MS)
 
-    assert save().counts == {"saved": 1, "stale": 0}
+    assert save().counts == {"parked": 1}
 
     assert vitals() == (10, 20, "inn", "rest")
+    assert parked().detail.startswith("vitals_at: hp and energy of that moment are")
     hero = Character.objects.get(pk=HERO)
     assert str(hero.vitals_session_id) == document["session_id"]
 
@@ -231,6 +271,10 @@ GARBAGE: dict[str, tuple[dict[str, Any], str]] = {
     "fraction": ({"hp": "1.5"}, "hp"),
     "too large": ({"hp": 2**70}, "hp"),
     "moment is no number": ({"vitals_at": "now"}, "vitals_at"),
+    "moment in seconds": ({"vitals_at": SAMPLE_END}, "vitals_at"),
+    "moment in microseconds": ({"vitals_at": END_MS * 1000}, "vitals_at"),
+    "moment before 2001": ({"vitals_at": 978_307_199_999}, "vitals_at"),
+    "moment of 1970": ({"vitals_at": 0}, "vitals_at"),
     "moment of no calendar": ({"vitals_at": 10**17}, "vitals_at"),
     "long location": ({"location": "x" * 101}, "location"),
     "long state": ({"state": "x" * 41}, "state"),
@@ -272,6 +316,20 @@ def test_garbage_is_parked_until_the_next_good_snapshot(
 
     assert vitals() == (7, 8, "inn", "")
     assert parked().resolution == "applied"
+
+
+def test_vitals_without_a_moment_are_parked_unless_they_say_nothing_new(
+    redis_client: redis.Redis,
+) -> None:
+    hp, energy, *_ = vitals()
+    put(redis_client, hp=hp, energy=energy)
+    assert save().counts == {"absent": 1}
+
+    put(redis_client, hp=7)
+    assert save().counts == {"parked": 1}
+
+    assert parked().detail == "vitals_at: is missing"
+    assert vitals()[0] == hp
 
 
 def test_bytes_that_are_no_text_still_save_what_is(redis_client: redis.Redis) -> None:
