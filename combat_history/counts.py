@@ -28,7 +28,9 @@ LOOKUP = "lookup."
 COMBAT = "combat."
 EFFECTS = "effects."
 SWEEP = "sweep."
-"""Of `lookup.<source>`, `combat.<outcome>`, `effects.<how>`, `sweep.<kind>`."""
+MESSAGE = "message."
+"""Of `lookup.<source>`, `combat.<outcome>`, `effects.<how>`, `sweep.<kind>` and
+`message.unreadable`."""
 
 Key = tuple[datetime, str]
 

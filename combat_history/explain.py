@@ -119,6 +119,19 @@ FAILURES: dict[str, Explanation] = {
         ),
         _("Look at a new preview, then replay again."),
     ),
+    FailureCode.UNREADABLE_MESSAGE: Explanation(
+        _("unreadable message"),
+        _(
+            "A message to the workers could not be read, or asked for what no task "
+            "can do; the errors say why. It was taken out of its queue and is kept "
+            "here as it came; the workers went on."
+        ),
+        _(
+            "If it holds the document of a fight, correct it and resubmit it here: a "
+            "fight that was settled already is not settled twice. Show the errors to "
+            "whoever sends such messages."
+        ),
+    ),
 }
 
 DISCREPANCIES: dict[str, Explanation] = {

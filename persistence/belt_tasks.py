@@ -14,6 +14,7 @@ from persistence.ids import parse_session_id
 from persistence.redis_keys import BELTS
 from persistence.transactions import renew_connection
 from persistence.transience import Transience, transience
+from persistence.unreadable import refuse_call
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +30,13 @@ def assemble_belts(session_id: str) -> None:
     """Reserve the belts of a live combat and put them into its containers.
 
     What keeps it from doing so leaves the intent, which the sweep sends again. A combat
-    that is over needs no belts.
+    that is over needs no belts. A call that names no combat is kept as it came.
     """
-    combat = parse_session_id(session_id)
+    try:
+        combat = parse_session_id(session_id)
+    except ValueError as error:
+        refuse_call(assemble_belts, [session_id], "session_id", str(error))
+        return
     renew_connection()
     noted = intents.begin(BELTS, combat)
     char_ids = belt_containers.fighters(combat)

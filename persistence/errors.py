@@ -38,6 +38,7 @@ class FailureCode(StrEnum):
     PAYLOAD_LOST = "payload_lost"
     RESULT_MISSING = "result_missing"
     STATE_MOVED = "state_moved"
+    UNREADABLE_MESSAGE = "unreadable_message"
 
 
 class DiscrepancyCode(StrEnum):

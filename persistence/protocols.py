@@ -29,6 +29,11 @@ class SyncScope(StrEnum):
     SCENARIO = "scenario"
     CLEANUP = "cleanup"
 
+    @classmethod
+    def _missing_(cls, value: object) -> SyncScope | None:
+        """The alias `combat` is a name and no value; capitals make no difference."""
+        return cls.__members__.get(str(value).strip().upper())
+
 
 class GameMode(StrEnum):
     """What a player is doing: at most one of them, none where `IDLE`."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
 from celery import Task
 from celery.worker.request import Request
+from celery.worker.state import revoked as revoked_tasks
+
+logger = logging.getLogger(__name__)
 
 _SESSION_ID = re.compile(r'"session_id"\s*:\s*"([\w-]{22,36})"')
 _ID = re.compile(r"[\w-]{22,36}")
@@ -32,13 +36,26 @@ class LeanTask(Task[Any, Any]):
 
 
 class ReadableRequest(LeanRequest):
-    """Shows the session id in place of what the sender made of the arguments."""
+    """Shows the session id in place of what the sender made of the arguments.
+
+    A combat's result is settled whatever a sender or a person revokes: settling a
+    combat is prevented in the admin, where it is seen.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         payload = self.args[0] if self.args else self.kwargs.get("payload")
         self._argsrepr = f"({_shown(payload)},)"
         self._kwargsrepr = "{}"
+
+    def revoked(self) -> bool:
+        if self.id in revoked_tasks:
+            logger.warning("revocation ignored", extra={"task_id": self.id})
+        return False
+
+    def terminate(self, *_: Any, **__: Any) -> None:
+        """It ends by itself, within its time limits."""
+        logger.warning("termination ignored", extra={"task_id": self.id})
 
     @property
     def request_dict(self) -> dict[str, Any]:

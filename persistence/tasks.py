@@ -9,16 +9,14 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import psycopg
 import redis
 from celery import Task, shared_task
 from celery.signals import worker_ready
+from celery.utils.saferepr import saferepr
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from combat_history import counts
@@ -27,15 +25,14 @@ from persistence import sync as saving
 from persistence.document import Document
 from persistence.errors import PayloadInvalid
 from persistence.handoff import unchecked
+from persistence.keeping import keep
 from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.combat_saver import CombatStateSaver
-from persistence.transactions import renew_connection
+from persistence.sweeping.players import player_id
+from persistence.unreadable import refuse_call
 
 logger = logging.getLogger(__name__)
-
-KEEP_RETRY_SECONDS = 5
-"""Far below the visibility timeout, or the broker would deliver it twice."""
 
 
 class CombatTask(Task[Any, Any]):
@@ -65,7 +62,7 @@ def settle_combat(
     try:
         handoff = unchecked(given, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
     except PayloadInvalid as error:
-        _keep(partial(_reject, payload=given, error=error))
+        keep(settle_combat, partial(_reject, payload=given, error=error))
         return
     try:
         # Acknowledged, the message is gone.
@@ -74,7 +71,7 @@ def settle_combat(
         logger.warning("not in the inbox, receipt goes to PostgreSQL", exc_info=True)
         delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
         # The sweep finds the pending row and puts it into the inbox.
-        _keep(partial(CombatStateSaver.receive, delivery=delivery))
+        keep(settle_combat, partial(CombatStateSaver.receive, delivery=delivery))
         return
     drain.check_connection()
     if rung:
@@ -113,17 +110,31 @@ def task_sync_state(scope: str, char_id: int) -> None:
     """Save a player's state of that scope: `SAVER_REGISTRY[scope].save(char_id)`.
 
     What was asked for stays noted in Redis until it is saved; what cannot be saved is
-    parked. Any number of deliveries saves once.
+    parked, and a call that names no scope or no player is kept as it came. Any number
+    of deliveries saves once.
     """
     started = time.monotonic()
+    try:
+        subject = SyncScope(scope), _player(char_id)
+    except ValueError as error:
+        refuse_call(task_sync_state, [scope, char_id], "arguments", str(error))
+        return
     drain.check_connection()
-    saved = saving.save(SyncScope(scope), char_id)
+    saved = saving.save(*subject)
     if saved is None:
         return
     if saved.drain:
         drain_batch(started)
     if saved.again:
-        _save_again(scope, char_id)
+        _save_again(*subject)
+
+
+def _player(char_id: object) -> int:
+    """Of a number or its digits. Raises ValueError."""
+    found = player_id(str(char_id)) if type(char_id) in (int, str) else None
+    if found is None:
+        raise ValueError(f"{saferepr(char_id, 80)} is no id of a player")
+    return found
 
 
 @shared_task(name="sweep", acks_late=True, ignore_result=True, max_retries=0)
@@ -182,19 +193,6 @@ def look_for_leftovers(**_: object) -> None:
         sweep.apply_async()
     except BrokerError:
         logger.warning("first sweep not sent; beat sends the next", exc_info=True)
-
-
-def _keep(write: Callable[[CombatStateSaver], object]) -> None:
-    """Write what only PostgreSQL can keep; the message waits until it can."""
-    renew_connection()
-    try:
-        with drain.open_saver() as (saver, _):
-            write(saver)
-    except (DatabaseError, InterfaceError, psycopg.Error) as error:
-        connection.close()
-        raise settle_combat.retry(
-            exc=error, countdown=KEEP_RETRY_SECONDS, max_retries=None
-        ) from error
 
 
 def _reject(saver: CombatStateSaver, payload: object, error: PayloadInvalid) -> None:

@@ -7,17 +7,32 @@ import os
 
 from celery import Celery
 from celery.signals import worker_process_init
+from kombu.transport import TRANSPORT_ALIASES
 
 from settlement_project.liveness import WorkerHeartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settlement_project.settings")
 
-app = Celery("settlement_project", task_cls="persistence.requests:LeanTask")
+# By name: without celery[redis] a check says so, instead of this import.
+TRANSPORT_ALIASES.update(
+    redis="persistence.transports:RedisTransport",
+    rediss="persistence.transports:RedisTransport",
+    sentinel="persistence.transports:SentinelTransport",
+    amqp="persistence.transports:AmqpTransport",
+    pyamqp="persistence.transports:AmqpTransport",
+    amqps="persistence.transports:AmqpSslTransport",
+)
+
+app = Celery(
+    "settlement_project",
+    task_cls="persistence.requests:LeanTask",
+)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(WorkerHeartbeat)
 app.autodiscover_tasks()
 app.autodiscover_tasks(["persistence"], related_name="belt_tasks")
 app.autodiscover_tasks(["persistence"], related_name="batch_tasks")
+app.autodiscover_tasks(["persistence"], related_name="unreadable")
 
 
 @worker_process_init.connect

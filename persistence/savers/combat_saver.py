@@ -147,6 +147,10 @@ class CombatStateSaver:
         """Keep what names no session; the same bytes are one row."""
         self._reject([Rejected(None, digest(raw), error.code, error.errors, raw)])
 
+    def keep(self, rejected: Rejected) -> None:
+        """Keep what is no document of a combat; the same bytes are one row."""
+        self._reject([rejected])
+
     def _reject(self, rejected: Iterable[Rejected]) -> None:
         sql.run(self._cursor.connection, [write.rejected(rejected)])
 

@@ -11,7 +11,12 @@ from uuid import UUID
 import pytest
 import redis
 
-from combat_history.models import Character, CombatHistory, ParkedOperation
+from combat_history.models import (
+    Character,
+    CombatHistory,
+    ParkedOperation,
+    RejectedPayload,
+)
 from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import SyncScope
@@ -211,6 +216,9 @@ def test_the_cleanup_scope_sweeps(redis_client: redis.Redis) -> None:
     assert is_idle(redis_client)
 
 
-def test_a_scope_that_does_not_exist_is_an_error_of_the_sender() -> None:
-    with pytest.raises(ValueError, match="karma"):
-        task_sync_state("karma", HERO)
+def test_a_scope_that_does_not_exist_is_kept_where_people_look(world: None) -> None:
+    task_sync_state("karma", HERO)
+
+    kept = RejectedPayload.objects.get()
+    assert kept.code == "unreadable_message"
+    assert "karma" in kept.errors[0]["message"]

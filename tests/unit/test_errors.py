@@ -127,6 +127,7 @@ def test_failure_codes_are_stable() -> None:
         "payload_lost",
         "result_missing",
         "state_moved",
+        "unreadable_message",
     ]
 
 

@@ -1,0 +1,66 @@
+"""Celery's consumer, which no message ends: what it cannot run is set aside.
+
+Between the transport and Celery's own code; see `envelopes` for what is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery.worker.consumer import Consumer
+from kombu import Message
+
+from persistence.envelopes import KEEP, Unreadable, read, refused_chord, set_aside
+
+logger = logging.getLogger(__name__)
+
+Handle = Callable[[Message], Any]
+
+
+class ReadingConsumer(Consumer):
+    """Reads each message before Celery does; whatever Celery refuses is kept."""
+
+    connection_errors: tuple[type[Exception], ...]
+    channel_errors: tuple[type[Exception], ...]
+    _run: Handle
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Handle:
+        self._run = super().create_task_handler(*args, **options)
+        return self._read
+
+    def _read(self, message: Message) -> None:
+        try:
+            read(message, self.app)
+        except Exception as error:  # noqa: BLE001 -- kept, with its words
+            self._keep(message, error)
+            return
+        try:
+            refused = refused_chord(message)
+            if refused is not None:
+                self.app.send_task(KEEP, refused, connection=self.connection)
+            self._run(message)
+        except (*self.connection_errors, *self.channel_errors):
+            raise
+        except Exception as error:
+            logger.exception("message not handled")
+            self._keep(message, error)
+
+    def _keep(self, message: Message, error: BaseException) -> None:
+        if message.acknowledged:
+            return
+        set_aside(message, error)
+        self._run(message)
+
+    def on_decode_error(self, message: Message, exc: BaseException) -> None:
+        self._keep(message, exc)
+
+    def on_unknown_message(self, body: object, message: Message) -> None:
+        self._keep(message, Unreadable("", "is no call of a task"))
+
+    def on_unknown_task(self, body: object, message: Message, exc: Exception) -> None:
+        self._keep(message, exc)
+
+    def on_invalid_task(self, body: object, message: Message, exc: Exception) -> None:
+        self._keep(message, exc)
