@@ -26,6 +26,7 @@ TRANSPORT_ALIASES.update(
 app = Celery(
     "settlement_project",
     task_cls="persistence.requests:LeanTask",
+    amqp="persistence.routing:OpenAmqp",
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(WorkerHeartbeat)
