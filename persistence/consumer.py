@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery.worker.consumer import Consumer
+from celery.worker.control import control_command
 from kombu import Message
 
 from persistence.envelopes import KEEP, Unreadable, read, refused_chord, set_aside
@@ -64,3 +65,22 @@ class ReadingConsumer(Consumer):
 
     def on_invalid_task(self, body: object, message: Message, exc: Exception) -> None:
         self._keep(message, exc)
+
+    def reset_rate_limits(self) -> None:
+        """There are none: what waits for its turn would hold up all the others."""
+        limited = [name for name, task in self.app.tasks.items() if task.rate_limit]
+        if limited:
+            logger.warning("rate limits are ignored", extra={"tasks": limited})
+        super().reset_rate_limits()
+
+
+@control_command(
+    name="rate_limit",
+    args=[("task_name", str), ("rate_limit", str)],
+    signature="<task_name> <rate_limit (e.g., 5/s | 5/m | 5/h)>",
+)
+def refuse_rate_limit(state: Any, **_: object) -> dict[str, str]:
+    """In place of Celery's own."""
+    return {
+        "error": "no rate limits here: what waits for its turn holds up all the others"
+    }

@@ -16,6 +16,7 @@ class SettlementProjectConfig(AppConfig):
         from settlement_project import checks
 
         # Celery sets Django up before it sends this, and nothing is consumed yet.
+        worker_init.connect(checks.refuse_other_pools, weak=False)
         worker_init.connect(checks.refuse_unsafe_servers, weak=False)
         worker_process_init.connect(counts.flush_in_background, weak=False)
         worker_process_shutdown.connect(counts.flush_at_the_end, weak=False)

@@ -46,6 +46,16 @@ Rule = tuple[bool, str, str, str]
 """(holds, number, what is wrong otherwise, what to do then)."""
 
 
+def refuse_other_pools(sender: Any, **_: object) -> None:
+    """Let no worker start that cannot end a task which hangs. Raises SystemExit."""
+    pool = sender.pool_cls.__module__.rpartition(".")[2].replace("thread", "threads")
+    if pool != "prefork":
+        raise SystemExit(
+            f"Refusing to start: the pool is {pool}, and only prefork has the time "
+            "limits on which leases rest."
+        )
+
+
 def refuse_unsafe_servers(**_: object) -> None:
     """Let no worker start in production on settings or servers that lose combats.
 

@@ -7,6 +7,7 @@ import bz2
 import json
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -419,3 +420,19 @@ def test_a_misspelt_queue_of_a_task_of_ours_is_refused() -> None:
     with pytest.raises(QueueNotFound):
         app.send_task("settle_inbox", queue="celerry")
     assert "celerry" not in app.amqp.queues
+
+
+def test_a_rate_limit_is_refused_by_name(
+    queue: redis.Redis, worker: CeleryProcess
+) -> None:
+    answers: Any = app.control.rate_limit("settle_combat", "1/h", reply=True)
+    put(queue, *(envelope(call(make_document())) for _ in range(3)))
+
+    assert "no rate limits" in json.dumps(answers)
+
+
+def test_a_pool_without_time_limits_is_refused(world: None, tmp_path: Path) -> None:
+    refused = CeleryProcess(tmp_path, ["worker", "--pool", "threads"], {})
+
+    wait_until(lambda: not refused.is_alive, "the worker has ended")
+    assert "the pool is threads, and only prefork has" in refused.output()
