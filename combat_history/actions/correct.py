@@ -7,6 +7,7 @@ the difference, and is what the settlement reads from then on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PERMISSION = "combat_history.correct_combat"
 VERB, TARGET = "correct", "combat"
 MAX_REVISION = 1000
+ABSENT = object()
 
 
 class NotCorrectable(Exception):
@@ -44,6 +46,10 @@ class NotCorrectable(Exception):
         return f"combat {self.session_id} is {self.status or 'not in the history'}"
 
 
+class NothingToCorrect(ValueError):
+    """The document says what the one that stands says."""
+
+
 def standing_document(session_id: UUID) -> Document:
     """What would be settled now, without the replay log. Raises NotCorrectable."""
     combat = CombatHistory.objects.filter(pk=session_id).first()
@@ -53,13 +59,18 @@ def standing_document(session_id: UUID) -> Document:
 
 
 def check(session_id: UUID, document: Document) -> list[dict[str, Any]]:
-    """The difference to what stands. Raises PayloadInvalid with every fault.
+    """The difference to what stands.
 
+    Raises PayloadInvalid with every fault; NothingToCorrect where there is none.
     A correction keeps the session and the moment of the fight, which order all others,
     and leaves the replay log to the original.
     """
     standing = standing_document(session_id)
-    why = unstorable(canonical_json(document), document)
+    found = list(difference(standing, document))
+    canonical = canonical_json(document)
+    if not found or canonical == canonical_json(standing):
+        raise NothingToCorrect("nothing to correct")
+    why = unstorable(canonical, document)
     if why:
         raise PayloadInvalid.of(FailureCode.INVALID_PAYLOAD, "", why)
     validate(document)
@@ -75,7 +86,7 @@ def check(session_id: UUID, document: Document) -> list[dict[str, Any]]:
         faults.append({"path": "replay_log", "message": "is kept from the original"})
     if faults:
         raise PayloadInvalid(str(FailureCode.INVALID_PAYLOAD), faults)
-    return list(difference(standing, document))
+    return found
 
 
 def correct(
@@ -85,7 +96,7 @@ def correct(
 
     One transaction: locks the row, writes revision and audit entry, and moves the row
     to that revision. Raises PermissionDenied, audited; ValueError for a reason;
-    PayloadInvalid; NotCorrectable; the database's own error, audited.
+    PayloadInvalid; NothingToCorrect; NotCorrectable; the database's own error, audited.
     """
     if not actor.has_perm(PERMISSION):
         audit.deny(actor, VERB, TARGET, [str(session_id)], reason)
@@ -155,20 +166,24 @@ def _correct(
 def difference(
     before: object, after: object, path: str = ""
 ) -> Iterator[dict[str, Any]]:
-    """Leaf by leaf: {path, before, after}; what is not there is None."""
+    """Leaf by leaf: {path, before, after}, without the side on which nothing is.
+
+    Equal JSON values do not differ: 10 is 10.0, and true is not 1.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(k for k in after if k not in before)]:
             inner = f"{path}.{key}" if path else str(key)
-            yield from difference(before.get(key), after.get(key), inner)
-    elif isinstance(before, list) and isinstance(after, list):
-        for index in range(max(len(before), len(after))):
             yield from difference(
-                before[index] if index < len(before) else None,
-                after[index] if index < len(after) else None,
-                f"{path}[{index}]",
+                before.get(key, ABSENT), after.get(key, ABSENT), inner
             )
-    elif before != after or type(before) is not type(after):
-        yield {"path": path, "before": before, "after": after}
+    elif isinstance(before, list) and isinstance(after, list):
+        pairs = zip_longest(before, after, fillvalue=ABSENT)
+        for index, (old, new) in enumerate(pairs):
+            yield from difference(old, new, f"{path}[{index}]")
+    elif before != after or isinstance(before, bool) != isinstance(after, bool):
+        sides = {"before": before, "after": after}
+        told = {side: value for side, value in sides.items() if value is not ABSENT}
+        yield {"path": path, **told}
 
 
 def _standing(combat: CombatHistory) -> Document:

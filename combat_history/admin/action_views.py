@@ -257,10 +257,14 @@ class ActionViews(BoundedAdmin):
         text = form.data.get("document", "")
         try:
             document = parse_document(text.encode("utf-8", "surrogatepass"))
-            context["diff"] = correct.check(session_id, document)
+            found = correct.check(session_id, document)
         except PayloadInvalid as error:
             context["faults"] = error.errors
             return None
+        except correct.NothingToCorrect:
+            context["is_same"] = True
+            return None
+        context["diff"] = dossier.differences(found)
         seen = self._seen(dry_run_of, session_id, document, fail_on_shortage=False)
         context.update(_told(seen))
         context["missing"] = _missing(request, seen, document)

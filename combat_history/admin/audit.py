@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -16,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.admin.audit_words import target_of, verb_of
 from combat_history.admin.base import ReadOnlyAdmin, column
 from combat_history.admin.export_views import ExportViews
-from combat_history.admin.rendering import visible
+from combat_history.admin.rendering import EMPTY, preformatted, pretty, visible
 from combat_history.export import AUDIT
 from combat_history.models import AuditEntry
 from persistence.ids import parse_session_id, short_id
@@ -120,7 +119,4 @@ class AuditEntryAdmin(ExportViews, ReadOnlyAdmin):
 
 
 def _pretty(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html('<pre class="combat-raw">{}</pre>', text)
+    return EMPTY if value is None else preformatted(pretty(value))

@@ -5,6 +5,7 @@ A fixed number of queries, and a bounded number of rows of each kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from combat_history import explain
 from combat_history.admin import catalogue, movements, sides, timeline
@@ -262,16 +264,25 @@ def _revision(entry: CombatRevision, row: CombatHistory) -> Revision:
         author=visible(entry.author_name),
         reason=visible(entry.reason),
         is_applied=entry.revision == row.revision,
-        differences=[
-            Difference(
-                path=visible(str(change.get("path", ""))),
-                before=pretty(change.get("before")),
-                after=pretty(change.get("after")),
-            )
-            for change in entry.diff[:MAX_RECORDS]
-            if isinstance(change, dict)
-        ],
+        differences=differences(entry.diff),
     )
+
+
+def differences(found: Sequence[object]) -> list[Difference]:
+    """Each value as JSON: the quotes tell a text from a number."""
+    return [
+        Difference(
+            path=visible(str(change.get("path", ""))),
+            before=_side(change, "before"),
+            after=_side(change, "after"),
+        )
+        for change in found[:MAX_RECORDS]
+        if isinstance(change, dict)
+    ]
+
+
+def _side(change: dict[str, Any], side: str) -> str:
+    return pretty(change[side]) if side in change else gettext("not there")
 
 
 def _batch_url(requests: list[ReplayRequest], user: User | AnonymousUser) -> str | None:

@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.admin.rendering import EMPTY, visible
+from combat_history.admin.rendering import EMPTY, as_json, visible
 from combat_history.models import Character, ItemTemplate
 from persistence.ids import short_id
 
@@ -50,8 +50,9 @@ class Names(NamedTuple):
     def item(self, template_id: object) -> str:
         if template_id is None:
             return EMPTY
-        id_ = visible(str(template_id))
-        name = self.items.get(str(template_id))
+        if not isinstance(template_id, str):
+            return as_json(template_id)
+        id_, name = visible(template_id), self.items.get(template_id)
         return f"{visible(name)} ({id_})" if name else id_
 
 

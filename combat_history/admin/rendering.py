@@ -54,6 +54,11 @@ def pretty(document: object) -> str:
     return cut(visible(text))
 
 
+def as_json(value: object) -> str:
+    """A JSON value within a line, as it stands in its document."""
+    return visible(json.dumps(value, ensure_ascii=False))
+
+
 def bytes_as_text(raw: bytes) -> str:
     """Bytes of unknown making: what is no UTF-8 shows as \\xNN."""
     return cut(visible(raw.decode("utf-8", "backslashreplace")))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext
 
 from combat_history.admin.naming import Names, combats_url
-from combat_history.admin.rendering import visible
+from combat_history.admin.rendering import as_json, visible
 from persistence.payload import MAX_BIGINT, MAX_NAME, PLAYER_KEY
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ def promise(entry: object, names: Names) -> str:
     entry = _dict(entry)
     changes = _dict(entry.get("changes"))
     parts = []
-    if xp := _number(changes.get("xp_gained")):
-        parts.append(gettext("%(amount)+d XP") % {"amount": xp})
-    if gold := _number(changes.get("gold_gained")):
-        parts.append(gettext("%(amount)+d gold") % {"amount": gold})
+    if xp := changes.get("xp_gained"):
+        parts.append(gettext("%(amount)s XP") % {"amount": _amount(xp)})
+    if gold := changes.get("gold_gained"):
+        parts.append(gettext("%(amount)s gold") % {"amount": _amount(gold)})
     for sign, items in (("+", _gained(entry)), ("−", _consumed(entry))):
         parts += [f"{sign}{_piece(item, names)}" for item in items[:MAX_PROMISED]]
         if len(items) > MAX_PROMISED:
@@ -148,8 +148,14 @@ def _piece(item: dict[str, Any], names: Names) -> str:
     template_id = item.get("item_template_id")
     name = _text(item.get("name")) if template_id is None else names.item(template_id)
     row = item.get("inventory_id", item.get("inv_id"))
-    shown = name or f"#{visible(str(row)[:MAX_KEY])}"
-    return f"{shown[:MAX_NAME]} ×{visible(str(item.get('qty', 1))[:MAX_KEY])}"
+    shown = name or f"#{as_json(row)[:MAX_KEY]}"
+    return f"{shown[:MAX_NAME]} ×{as_json(item.get('qty', 1))[:MAX_KEY]}"
+
+
+def _amount(value: object) -> str:
+    """A number with its sign; anything else is wrong there, and shown as it is."""
+    number = _number(value)
+    return as_json(value)[:MAX_KEY] if number is None else f"{number:+d}"
 
 
 def _gained(entry: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -209,6 +211,100 @@ def test_a_correction_that_no_table_can_hold_is_refused(
 
     assert "The document breaks the contract" in response.content.decode()
     assert not CombatRevision.objects.exists()
+
+
+def as_text(document: Document) -> str:
+    return json.dumps(document)
+
+
+def as_floats(document: Document) -> str:
+    changes = document["participants"]["101"]["changes"]
+    changes["xp_gained"] = float(changes["xp_gained"])
+    return json.dumps(document)
+
+
+def in_another_order(document: Document) -> str:
+    return json.dumps(dict(reversed(document.items())), indent=3)
+
+
+@pytest.mark.parametrize("spelt", [as_text, as_floats, in_another_order])
+@pytest.mark.parametrize("button", ["try", "apply"])
+def test_a_correction_that_changes_nothing_is_refused(
+    client: Client, failed: UUID, spelt: Callable[[Document], str], button: str
+) -> None:
+    text = spelt(CombatHistory.objects.get(pk=failed).result_payload)
+    entries = AuditEntry.objects.count()
+    data = {"document": text, "reason": REASON, button: "1"}
+
+    page = client.post(url(failed, "correct"), data).content.decode()
+
+    assert "Nothing to correct" in page
+    assert 'name="apply"' not in page
+    assert not CombatRevision.objects.exists()
+    assert not ReplayRequest.objects.exists()
+    assert AuditEntry.objects.count() == entries
+    assert CombatHistory.objects.get(pk=failed).revision == 1
+
+
+CHANGES = [
+    ("5", 5, '"5"', "5"),
+    (None, True, "null", "true"),
+    (1, True, "1", "true"),
+    ({"a": [None]}, "x", '"a": [', '"x"'),
+    ("", 0, '""', "0"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "old", "new"), CHANGES)
+def test_a_difference_shows_json_as_json(
+    client: Client,
+    document: Document,
+    before: object,
+    after: object,
+    old: str,
+    new: str,
+) -> None:
+    settle_combat({**document, "note": before})
+    failed = UUID(document["session_id"])
+    text = json.dumps({**document, "note": after})
+    data = {"document": text, "reason": REASON}
+
+    tried = client.post(url(failed, "correct"), {**data, "try": "1"})
+    assert shown(tried.content.decode()) == [(old, new)]
+
+    client.post(url(failed, "correct"), {**data, "apply": "1"})
+    assert shown(body(client, url(failed, "change"))) == [(old, new)]
+    entry = AuditEntry.objects.get(verb="correct")
+    record = body(client, f"/admin/combat_history/auditentry/{entry.pk}/change/")
+    assert f'"after": {new}' in html.unescape(record)
+
+
+def test_what_is_not_there_is_told_from_null(
+    client: Client, document: Document
+) -> None:
+    settle_combat({**document, "gone": None})
+    failed = UUID(document["session_id"])
+    data = {"document": json.dumps({**document, "new": None}), "reason": REASON}
+
+    client.post(url(failed, "correct"), {**data, "apply": "1"})
+
+    page = body(client, url(failed, "change"))
+    assert shown(page) == [("null", "not there"), ("not there", "null")]
+
+
+def shown(page: str) -> list[tuple[str, str]]:
+    """The first line of each side of each difference."""
+    sides = [
+        [html.unescape(text) for text in re.findall(pattern, page, re.DOTALL)]
+        for pattern in (r"<del>(.*?)</del>", r"<ins>(.*?)</ins>")
+    ]
+    first = [[_first_line(text) for text in side] for side in sides]
+    return list(zip(*first, strict=True))
+
+
+def _first_line(text: str) -> str:
+    lines = re.sub(r"<[^>]*>", "", text).strip().splitlines()
+    return lines[1].strip() if lines[0] == "{" else lines[0]
 
 
 def test_a_correction_wants_a_reason(
