@@ -34,6 +34,7 @@ ITEM = (
     "max_durability",
     "origin_session_id",
     "opening_quantity",
+    "reserved_session_id",
 )
 
 
@@ -185,6 +186,7 @@ class Ledger:
             durability,
             session_id,
             0,
+            None,
         )
         item = dict(zip(ITEM, row, strict=True))
         self._add(item)

@@ -151,6 +151,13 @@ DISCREPANCIES: dict[str, Explanation] = {
         _("too few pieces"),
         _("Fewer pieces were left than were consumed; all of them were taken."),
     ),
+    DiscrepancyCode.ITEM_RESERVED: Explanation(
+        _("held by another fight"),
+        _(
+            "The item is on the belt of another fight, which may still use it; "
+            "nothing was taken or worn."
+        ),
+    ),
     DiscrepancyCode.GOLD_SHORTAGE: Explanation(
         _("penalty exceeds the purse"),
         _("The penalty is larger than the purse; the purse was emptied."),

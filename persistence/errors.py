@@ -48,6 +48,7 @@ class DiscrepancyCode(StrEnum):
     ITEM_NOT_OWNED = "item_not_owned"
     ITEM_MISMATCH = "item_mismatch"
     ITEM_SHORTAGE = "item_shortage"
+    ITEM_RESERVED = "item_reserved"
     GOLD_SHORTAGE = "gold_shortage"
     NOT_EQUIPPED = "not_equipped"
     NO_DURABILITY = "no_durability"

@@ -50,14 +50,14 @@ LOCK_CHARACTERS = READ_CHARACTERS + "FOR NO KEY UPDATE"
 # All of the players' rows, and those of others that were named.
 LOAD_ITEMS = """
 SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
-       max_durability, origin_session_id, opening_quantity, origin_operation,
-       reserved_session_id
+       max_durability, origin_session_id, opening_quantity, reserved_session_id,
+       origin_operation
 FROM inventory
 WHERE character_id = ANY (%s::bigint[])
 UNION ALL
 SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
-       max_durability, origin_session_id, opening_quantity, origin_operation,
-       reserved_session_id
+       max_durability, origin_session_id, opening_quantity, reserved_session_id,
+       origin_operation
 FROM inventory
 WHERE id = ANY (%s::bigint[]) AND character_id <> ALL (%s::bigint[])
 """

@@ -129,8 +129,9 @@ CROSS JOIN LATERAL (
         WHERE short.session_id = settled.session_id
           AND short.revision = settled.revision
           AND short.character_id = settled.character_id
+          AND short.inventory_id IS NOT NULL
           AND short.code IN ('item_gone', 'item_not_owned', 'item_mismatch',
-                             'item_shortage', 'no_durability')
+                             'item_shortage', 'item_reserved', 'no_durability')
     ) entry
     GROUP BY inventory_id
 ) differing
@@ -170,7 +171,8 @@ CROSS JOIN LATERAL (
         WHERE short.session_id = settled.session_id
           AND short.revision = settled.revision
           AND short.character_id = settled.character_id
-          AND short.code IN ('not_equipped', 'no_durability')
+          AND (short.code IN ('not_equipped', 'no_durability')
+               OR short.code = 'item_reserved' AND short.inventory_id IS NULL)
     ) entry
 ) wear
 WHERE wear.unexplained <> 0

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 from pydantic_core import to_json
 
 from persistence.payload import CombatResultPayload
-from persistence.savers.combat_rows import Catalogue, World
+from persistence.savers.combat_rows import Catalogue, ItemRow, World
 
 
 def fingerprint(
@@ -55,7 +56,18 @@ def _items(
             if template is not None:
                 named.update(world.owned.get((char_id, template.id), ()))
     rows = ((row_id, world.items.get(row_id)) for row_id in sorted(named))
-    return [row_id if row is None else asdict(row) for row_id, row in rows]
+    return [
+        row_id if row is None else _shown(row, payload.session_id)
+        for row_id, row in rows
+    ]
+
+
+def _shown(row: ItemRow, session_id: UUID) -> dict[str, Any]:
+    """Who holds it counts where that is another fight."""
+    shown = asdict(row)
+    if row.reserved_session_id in (None, session_id):
+        del shown["reserved_session_id"]
+    return shown
 
 
 def _templates(

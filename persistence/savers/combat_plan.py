@@ -133,6 +133,7 @@ class _Draft:
             # A row that came and went within the batch never meets the table.
             if plan.inserted.pop(row_id, None) is None:
                 plan.removed.add(row_id)
+        self.world.release(self.combat.session_id, self.characters)
         plan.ledger += self.ledger
         plan.discrepancies += self.discrepancies
 
@@ -210,6 +211,8 @@ class _Draft:
             code = DiscrepancyCode.ITEM_NOT_OWNED
         elif templates - {row.item_template_id}:
             code = DiscrepancyCode.ITEM_MISMATCH
+        elif self._is_held(row):
+            code = DiscrepancyCode.ITEM_RESERVED
         else:
             return row
         template_id = min(templates) if templates else None
@@ -272,14 +275,19 @@ class _Draft:
         yield movement
 
     def _equipped(self, char_id: int, template_id: str, wanted: int) -> ItemRow | None:
+        code = DiscrepancyCode.NOT_EQUIPPED
         for row_id in self.world.owned.get((char_id, template_id), ()):
             row = self._current(row_id)
             if row is not None and row.is_equipped:
-                return row
-        self._discrepancy(
-            char_id, DiscrepancyCode.NOT_EQUIPPED, wanted, 0, None, template_id
-        )
+                if not self._is_held(row):
+                    return row
+                code = DiscrepancyCode.ITEM_RESERVED
+        self._discrepancy(char_id, code, wanted, 0, None, template_id)
         return None
+
+    def _is_held(self, row: ItemRow) -> bool:
+        """A row on the belt of a fight yields to that one alone, pieces and wear."""
+        return row.reserved_session_id not in (None, self.combat.session_id)
 
     def _grant(
         self, char_id: int, result: ParticipantResult

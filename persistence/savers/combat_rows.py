@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -57,6 +57,8 @@ class ItemRow:
     max_durability: int | None
     origin_session_id: UUID | None
     opening_quantity: int
+    reserved_session_id: UUID | None = None
+    """The fight that holds it on its belt, while that one may still use it."""
 
     def copy(self) -> ItemRow:
         return ItemRow(
@@ -70,6 +72,7 @@ class ItemRow:
             self.max_durability,
             self.origin_session_id,
             self.opening_quantity,
+            self.reserved_session_id,
         )
 
     def movement(self, kind: str, delta: int) -> dict[str, Any]:
@@ -85,6 +88,8 @@ class ItemRow:
     def image(self) -> dict[str, Any]:
         """The full row before it is removed: what an undo would put back."""
         image = asdict(self)
+        # What comes back is no longer on that belt.
+        del image["reserved_session_id"]
         if self.origin_session_id is not None:
             image["origin_session_id"] = str(self.origin_session_id)
         return image
@@ -149,17 +154,29 @@ class World:
         self.characters = {row.id: row for row in characters}
         self.items: dict[int, ItemRow] = {}
         self.owned: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+        self.held: defaultdict[UUID, list[int]] = defaultdict(list)
+        """Rows by the fight that holds them."""
+
         for row in sorted(items, key=lambda item: item.id):
             self.add(row)
 
     def add(self, row: ItemRow) -> None:
         if row.id not in self.items:
             self.owned[row.character_id, row.item_template_id].append(row.id)
+            if row.reserved_session_id is not None:
+                self.held[row.reserved_session_id].append(row.id)
         self.items[row.id] = row
 
     def remove(self, row_id: int) -> None:
         row = self.items.pop(row_id)
         self.owned[row.character_id, row.item_template_id].remove(row_id)
+
+    def release(self, session_id: UUID, players: Container[int]) -> None:
+        """What a fight that is settled has held of its players is anybody's again."""
+        for row_id in self.held.pop(session_id, ()):
+            row = self.items.get(row_id)
+            if row is not None and row.character_id in players:
+                row.reserved_session_id = None
 
 
 @dataclass(slots=True)

@@ -53,14 +53,25 @@ ORDER BY id
 FOR NO KEY UPDATE
 """
 
+# A fight that is over holds nothing, whether or not its belt has been released yet.
 LOAD_ITEMS = """
-SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
-       max_durability, origin_session_id, opening_quantity
-FROM inventory
-WHERE id = ANY (%s::bigint[])
+SELECT i.id, i.character_id, i.item_template_id, i.quantity, i.is_equipped, i.slot,
+       i.durability, i.max_durability, i.origin_session_id, i.opening_quantity,
+       CASE WHEN i.reserved_session_id IS NOT NULL AND NOT EXISTS (
+           SELECT FROM combat_history holder
+           WHERE holder.session_id = i.reserved_session_id
+             AND holder.settlement_status IN ('processed', 'voided')
+       ) THEN i.reserved_session_id END
+FROM inventory i
+WHERE i.id = ANY (%s::bigint[])
 UNION ALL
 SELECT i.id, i.character_id, i.item_template_id, i.quantity, i.is_equipped, i.slot,
-       i.durability, i.max_durability, i.origin_session_id, i.opening_quantity
+       i.durability, i.max_durability, i.origin_session_id, i.opening_quantity,
+       CASE WHEN i.reserved_session_id IS NOT NULL AND NOT EXISTS (
+           SELECT FROM combat_history holder
+           WHERE holder.session_id = i.reserved_session_id
+             AND holder.settlement_status IN ('processed', 'voided')
+       ) THEN i.reserved_session_id END
 FROM inventory i
 JOIN unnest(%s::bigint[], %b::text[]) AS wanted (character_id, item_template_id)
   ON i.character_id = wanted.character_id

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from persistence.errors import ParkCode
 from persistence.operations import (
@@ -33,7 +32,6 @@ class Item(ItemRow):
     """`origin_operation`: the key of the operation that made the row."""
 
     origin_operation: str | None = None
-    reserved_session_id: UUID | None = None
 
 
 class Refused(Exception):

@@ -30,14 +30,14 @@ SELECT key, sha256, inventory_id FROM applied_operations WHERE key = ANY (%b::te
 # All of the player's rows, and those of others that were named.
 LOAD_ITEMS = """
 SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
-       max_durability, origin_session_id, opening_quantity, origin_operation,
-       reserved_session_id
+       max_durability, origin_session_id, opening_quantity, reserved_session_id,
+       origin_operation
 FROM inventory
 WHERE character_id = %s
 UNION ALL
 SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
-       max_durability, origin_session_id, opening_quantity, origin_operation,
-       reserved_session_id
+       max_durability, origin_session_id, opening_quantity, reserved_session_id,
+       origin_operation
 FROM inventory
 WHERE id = ANY (%s::bigint[]) AND character_id <> %s
 ORDER BY id

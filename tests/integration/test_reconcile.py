@@ -41,7 +41,7 @@ from tests.support.reconciling import (
 
 Settle = Callable[..., None]
 
-STACK, PLAIN = 70, 71
+STACK, PLAIN, HELD = 70, 71, 72
 
 
 @pytest.fixture
@@ -61,6 +61,7 @@ def every_discrepancy() -> Document:
             used(POTION, 1),  # the hero's
             used(AXE, 1, "bandage"),
             used(987654321, 2),
+            used(HELD, 1),
         ],
         durability_loss={
             "item:axe": 3,
@@ -69,6 +70,8 @@ def every_discrepancy() -> Document:
             f"inventory:{STACK}": 7,  # used up a moment ago
             f"inventory:{SWORD}": 2,  # the hero's
             f"inventory:{PLAIN}": 6,  # does not wear
+            f"inventory:{HELD}": 4,  # of another fight
+            "item:sword_epic": 2,
         },
     )
 
@@ -95,6 +98,10 @@ def let_an_hour_pass() -> None:
 def test_real_settlements_of_every_kind_are_clean(settled: Settle) -> None:
     factories.add_item(ALLY, "bandage", STACK, quantity=4)
     factories.add_item(ALLY, "bandage", PLAIN, slot="belt_2")
+    held_by = factories.new_session_id()
+    factories.add_item(
+        ALLY, "sword_epic", HELD, is_equipped=True, reserved_session_id=held_by
+    )
     new = factories.new_session_id
     sample = factories.sample_document(session_id=SAMPLE)
     settled(

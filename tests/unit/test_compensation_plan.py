@@ -37,7 +37,7 @@ def item(
 ) -> Item:
     row = builders.item(row_id, template, **over)
     values = {name: getattr(row, name) for name in ItemRow.__slots__}
-    return Item(**values, reserved_session_id=held_by)
+    return Item(**{**values, "reserved_session_id": held_by})
 
 
 def moved(

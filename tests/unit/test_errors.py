@@ -155,6 +155,7 @@ def test_discrepancy_codes_are_stable() -> None:
         "item_not_owned",
         "item_mismatch",
         "item_shortage",
+        "item_reserved",
         "gold_shortage",
         "not_equipped",
         "no_durability",
