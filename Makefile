@@ -11,9 +11,11 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 APT_INSTALL = $(SUDO) apt-get -q update && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -q -y install
 COMBATS ?= 500
 SEED ?=
+MINUTES ?= 10
+SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-browser test-json lint bench clean
+.PHONY: help demo run test test-browser test-json storm lint bench clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -36,6 +38,11 @@ test-json: $(VENV)/installed-json  ## Accounts as RedisJSON, on a server that ha
 	@redis-server --version 2>/dev/null | grep -Eq 'v=([7-9]|[1-9][0-9])\.' || { $(APT_INSTALL) redis-server; } \
 		|| { echo "Redis 7 or newer is missing. As root: apt-get install redis-server"; exit 1; }
 	$(BIN)/python -m pytest tests/integration/test_redis_json.py $(ARGS)
+
+storm: $(VENV)/installed  ## MINUTES=10 of everything under faults drawn from a SEED; SERVERS=embedded or debian
+	@$(BIN)/python -m tests.storm --minutes $(MINUTES) --servers $(SERVERS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(filter-out file,$(origin COMBATS)),--combats $(COMBATS)) \
+		$(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(FAULTS),--faults $(FAULTS)) $(ARGS)
 
 lint: $(VENV)/installed-dev $(BOT_VENV)/installed  ## ruff, mypy --strict, missing migrations
 	$(BIN)/ruff check .

@@ -70,6 +70,16 @@ class Postgres:
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT
     # Takes busy backends along, unlike kill -9 of the main process.
     orphan_signal: ClassVar[signal.Signals] = signal.SIGQUIT
+    # Builtin: Cyrillic is compared and folded alike whatever the machine has.
+    locale: ClassVar[tuple[str, ...]] = (
+        "--locale=C",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+    )
+
+    @property
+    def programs(self) -> Path:
+        return binaries()
 
     @property
     def cluster(self) -> Path:
@@ -86,7 +96,7 @@ class Postgres:
     def command(self, port: int) -> list[str]:
         settings = (*SETTINGS, f"unix_socket_directories={self.socket_dir}")
         options = [word for setting in settings for word in ("-c", setting)]
-        program = str(binaries() / "postgres")
+        program = str(self.programs / "postgres")
         return [program, "-D", str(self.cluster), "-p", str(port), *options]
 
     def answers(self, port: int, pid: int) -> bool:
@@ -107,9 +117,7 @@ class Postgres:
         unfinished.mkdir(mode=0o700)
         self.identity.give(unfinished)
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8"]
-        # Builtin: Cyrillic is compared and folded alike whatever the machine has.
-        locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        self._run(lock, "initdb", "-D", str(unfinished), *options, *locale)
+        self._run(lock, "initdb", "-D", str(unfinished), *options, *self.locale)
         (unfinished / "pg_hba.conf").write_text(ACCESS_RULES)
         single = ["--single", "-D", str(unfinished), "-c", "exit_on_error=on"]
         self._run(lock, "postgres", *single, "postgres", stdin=BOOTSTRAP_SQL)
@@ -118,7 +126,7 @@ class Postgres:
     def _run(
         self, lock: int, program: str, *arguments: str, stdin: bytes = b""
     ) -> None:
-        command = [str(binaries() / program), *arguments]
+        command = [str(self.programs / program), *arguments]
         result = subprocess.run(
             self.identity.guarded(command, signal.SIGKILL),
             input=stdin,

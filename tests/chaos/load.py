@@ -16,8 +16,9 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from persistence.dispatcher import SyncDispatcher
 from persistence.errors import HandoffFailed
-from tests.support.factories import new_session_id
-from tests.support.ledger_oracle import Fight, Journal, Oracle, Share
+from tests.support.ids import new_session_id
+from tests.support.journal import Fight, Journal, Share
+from tests.support.ledger_oracle import Oracle
 
 RESEND_SECONDS = 1.5
 PACE_SECONDS = 0.02

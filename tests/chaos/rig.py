@@ -125,7 +125,7 @@ class Staff:
 
     def pool(self) -> list[int]:
         """The worker's live processes; Celery buries a dead one only after seconds."""
-        return [pid for pid in self.worker.children() if not _is_zombie(pid)]
+        return [pid for pid in self.worker.children() if not is_zombie(pid)]
 
     def freeze(self) -> None:
         """SIGSTOP, as a machine does that swaps or is being moved."""
@@ -153,7 +153,7 @@ class Staff:
         return CeleryProcess(self._folder, ["beat", "--loglevel", "INFO"], self._env)
 
 
-def _is_zombie(pid: int) -> bool:
+def is_zombie(pid: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -25,7 +25,8 @@ from persistence.handoff import checked
 from tests.support import crash
 from tests.support.crash import Crash, Run, Tell, Work
 from tests.support.factories import new_session_id
-from tests.support.ledger_oracle import Fight, Journal, Oracle, Share
+from tests.support.journal import Fight, Journal, Share
+from tests.support.ledger_oracle import Oracle
 
 MAX_RECOVERIES = 6
 """A contended row or a document settled alone may need a second sweep, never more."""

@@ -18,7 +18,8 @@ from persistence.errors import HandoffFailed
 from persistence.handoff import Receipt
 from tests.chaos.load import tell_story, wait_settled
 from tests.chaos.rig import HOST, ServerPair, Staff
-from tests.support.ledger_oracle import Fight, Journal, Oracle
+from tests.support.journal import Fight, Journal
+from tests.support.ledger_oracle import Oracle
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.waiting import wait_until
 from tests.support.worker import running_worker

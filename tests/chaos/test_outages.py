@@ -16,7 +16,8 @@ from persistence.dispatcher import SyncDispatcher
 from tests.chaos.load import Senders, make_fights, make_journal, wait_settled
 from tests.chaos.rig import ServerPair, Staff, kill_server
 from tests.support.factories import HERO
-from tests.support.ledger_oracle import Journal, Oracle
+from tests.support.journal import Journal
+from tests.support.ledger_oracle import Oracle
 from tests.support.waiting import wait_until
 from tests.support.web import Web, running_web
 

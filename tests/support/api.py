@@ -15,9 +15,8 @@ from combat_history import redis_clients
 from combat_history.api.schemas import Accepted, CombatResult, ProblemDetails
 from persistence.document import Document
 from tests.support.factories import HERO
-
-TOKEN, OTHER_TOKEN = "an-engine's-own-token", "a-bot's-own-token"
-"""Both are good while the fixture `api` is in use."""
+from tests.support.ids import OTHER_TOKEN as OTHER_TOKEN
+from tests.support.ids import TOKEN as TOKEN
 
 NOBODYS = UUID("0197a000-0000-7000-8000-000000000000")
 """Of a fight that there never was; the same in every process that runs tests."""

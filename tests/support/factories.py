@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Any
 from uuid import UUID
 
 from combat_history.models import Character, InventoryItem, ItemTemplate
 from persistence.document import Document
+from tests.support.ids import new_session_id as new_session_id
 
 HERO = 101
 """The character of the seed's sample."""
@@ -17,14 +16,6 @@ POTION, SWORD, PELT = 55, 56, "wolf_pelt"
 
 SAMPLE_END = 1_735_460_000
 """`end_timestamp` of the seed's sample; later fights count up from it."""
-
-
-def new_session_id() -> UUID:
-    """A UUIDv7, as engines are advised to use."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = milliseconds << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 7 << 76
-    return UUID(int=value & ~(0x3 << 62) | 2 << 62)
 
 
 def make_participant(**changes: Any) -> Document:

@@ -1,10 +1,11 @@
-"""A TCP proxy on loopback that cuts, freezes, and loses replies on demand."""
+"""A TCP proxy on loopback that cuts, freezes, slows and loses replies on demand."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -36,6 +37,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
+        self._delay_seconds = 0.0
         self._threads: list[threading.Thread] = []
         self._start(self._accept)
 
@@ -48,6 +50,15 @@ class Proxy:
     def is_used(self) -> bool:
         """Whether anybody is connected."""
         return bool(self._links)
+
+    def point_to(self, port: int) -> None:
+        """Lead to another port from now on; who is connected has to come again."""
+        self._upstream = (self._upstream[0], port)
+        self.cut()
+
+    def slow_down(self, seconds: float) -> None:
+        """Hold up whatever passes for so long, until told zero."""
+        self._delay_seconds = seconds
 
     def cut(self) -> None:
         """Close every connection now; new ones are welcome."""
@@ -96,8 +107,9 @@ class Proxy:
 
     def _start(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
+        self._threads = [t for t in self._threads if t.is_alive()]
         thread.start()
+        self._threads.append(thread)
 
     def _accept(self) -> None:
         while True:
@@ -123,6 +135,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
                 self._flowing.wait()
+                if self._delay_seconds:
+                    time.sleep(self._delay_seconds)
                 if not request and link.mute:
                     link.mute.struck.set()
                     break

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import signal
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,33 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from persistence.document import Document
-from tests.support.api import TOKEN
+from tests.support.ids import TOKEN
 from tests.support.waiting import wait_until
-from tests.support.worker import PROJECT_ROOT, environment
+from tests.support.worker import Process, environment
 
 
-class Web:
+class Web(Process):
     """uvicorn on a port that was taken before it started."""
 
     def __init__(
         self, log: Path, env: Mapping[str, str], options: Sequence[str] = ()
     ) -> None:
-        self._log = log
-        with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as out:
-            self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+            self.address = f"http://127.0.0.1:{self.port}"
             fd = listener.fileno()
-            self._process = subprocess.Popen(
+            super().__init__(
+                log,
                 [
-                    *(sys.executable, "-m", "uvicorn", "--fd", str(fd), *options),
+                    *("-m", "uvicorn", "--fd", str(fd), *options),
                     "settlement_project.asgi:application",
                 ],
-                cwd=PROJECT_ROOT,
-                env=environment(SETTLEMENT_API_TOKENS=TOKEN, **env),
+                environment(SETTLEMENT_API_TOKENS=TOKEN, **env),
                 pass_fds=[fd],
-                stdout=out,
-                stderr=out,
-                # Dies with the test run, however that ends.
-                preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL),
             )
 
     def ask(self, path: str, document: Document | None = None) -> tuple[int, Any]:
@@ -60,7 +52,7 @@ class Web:
 
     def wait_ready(self) -> None:
         def is_ready() -> bool:
-            assert self._process.poll() is None, self._log.read_text()
+            assert self.is_alive, self.output()
             try:
                 return self.ask("/readyz")[0] == 200
             except OSError:

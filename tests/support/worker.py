@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -49,22 +49,33 @@ def environment(**over: str) -> dict[str, str]:
     }
 
 
-class CeleryProcess:
-    """One `celery` command, started by construction. `log`: all that it printed."""
+class Process:
+    """A Python program of its own, started by construction; it dies with its parent.
 
-    def __init__(self, folder: Path, arguments: list[str], env: Mapping[str, str]):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.log = folder / f"{arguments[0]}.log"
+    `log`: all that it printed.
+    """
+
+    def __init__(
+        self,
+        log: Path,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        cwd: Path = PROJECT_ROOT,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
         python = sys.executable
-        celery = [python, "-m", "celery", "-A", "settlement_project", *arguments]
-        with self.log.open("ab") as log:
+        with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [python, "-c", _DIE_WITH_PARENT, *celery],
-                cwd=PROJECT_ROOT,
-                env=environment(**env),
+                [python, "-c", _DIE_WITH_PARENT, python, *arguments],
+                cwd=cwd,
+                env=env,
+                pass_fds=pass_fds,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=out,
+                stderr=out,
             )
 
     @property
@@ -83,6 +94,40 @@ class CeleryProcess:
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
+    def kill9(self) -> None:
+        """kill -9 of the main process; the kernel takes its pool along."""
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM, the warm shutdown; returns the exit status."""
+        if self.is_alive:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise
+
+
+class CeleryProcess(Process):
+    """One `celery` command of the project, or of another copy of it in `cwd`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        arguments: list[str],
+        env: Mapping[str, str],
+        *,
+        cwd: Path = PROJECT_ROOT,
+    ) -> None:
+        super().__init__(
+            folder / f"{arguments[0]}.log",
+            ["-m", "celery", "-A", "settlement_project", *arguments],
+            environment(**env),
+            cwd=cwd,
+        )
+
     def wait_ready(self, word: str) -> None:
         def is_ready() -> bool:
             assert self.is_alive, f"ended at start:\n{self.output()}"
@@ -100,21 +145,6 @@ class CeleryProcess:
             return {id_ for id_, _ in told} >= set(task_ids)
 
         wait_until(all_succeeded, f"{len(task_ids)} tasks succeeded")
-
-    def kill9(self) -> None:
-        """kill -9 of the main process; the kernel takes its pool along."""
-        self._process.kill()
-        self._process.wait()
-
-    def terminate(self) -> int:
-        """SIGTERM, the warm shutdown; returns the exit status."""
-        if self.is_alive:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill9()
-            raise
 
 
 def start_worker(

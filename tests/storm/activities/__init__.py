@@ -1,0 +1,1 @@
+"""What the engine of the storm does, a thread for each."""
