@@ -80,7 +80,7 @@ def plan_compensation(
     `rows`: all of the players' inventory, and every row that the lines name. Copies are
     changed, never these. `templates`: of what was consumed. `new_ids` yields an
     inventory id for every row that cannot come back under its own. Raises DomainFailure
-    where a player is no more.
+    where a player is no more, or what he consumed is not in the catalogue any more.
     """
     draft = _Draft(rows, templates, new_ids)
     for line in lines:
@@ -210,9 +210,10 @@ class _Player:
             row.quantity += pieces
             self._note(row, "returned", pieces)
             return
+        template = self._template(movement["item_template_id"])
         image = movement.get("image")
         if image is None or movement["inventory_id"] in self.rows:
-            row = self._new_row(movement["item_template_id"], image, pieces)
+            row = self._new_row(template, image, pieces)
             self._note(row, "returned", pieces)
             return
         row = self._row_of(image, pieces)
@@ -277,14 +278,23 @@ class _Player:
             origin_operation=origin_of(self.line.session_id),
         )
 
+    def _template(self, template_id: str) -> Template:
+        if template_id not in self.draft.templates:
+            raise DomainFailure(
+                str(self.line.session_id),
+                str(FailureCode.UNKNOWN_ITEM),
+                f"no such item template: {template_id}",
+            )
+        return self.draft.templates[template_id]
+
     def _new_row(
-        self, template_id: str, image: Mapping[str, Any] | None, pieces: int
+        self, template: Template, image: Mapping[str, Any] | None, pieces: int
     ) -> Item:
-        limit = self.draft.templates[template_id].max_durability
+        limit = template.max_durability
         return Item(
             id=next(self.draft.new_ids),
             character_id=self.line.character_id,
-            item_template_id=template_id,
+            item_template_id=template.id,
             quantity=pieces,
             is_equipped=False,
             slot=None,

@@ -42,7 +42,8 @@ class Character(models.Model):
 
     hp, energy and location belong to whoever wrote the newest `vitals_at`; ties are
     broken by `vitals_session_id`, the fight that ended at that moment, if one did. A
-    database trigger writes the opening ledger line.
+    database trigger writes the opening ledger line; others keep a character that the
+    ledger names where it is, under its id.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -18,6 +18,7 @@ from combat_history.models import (
     Character,
     CombatHistory,
     InventoryItem,
+    ItemTemplate,
     LedgerLine,
     SettlementDiscrepancy,
 )
@@ -29,6 +30,7 @@ from tests.support.compensations import (
     entries,
     everything,
     fight,
+    lose_character,
     permitted,
     undo,
     world_now,
@@ -219,13 +221,29 @@ def test_a_player_who_is_no_more_is_a_failure_that_changes_nothing(
     add_character(102)
     document = make_document({"102": make_participant(gold_gained=5)})
     settle_here(document)
-    Character.objects.filter(pk=102).delete()
+    lose_character(102)
 
     with pytest.raises(DomainFailure, match="no such character: 102"):
         undo(id_of(document), admin)
 
     assert CombatHistory.objects.get().compensated_at is None
     assert entries(id_of(document))[0][0] == "failed"
+
+
+def test_an_item_that_left_the_catalogue_is_named_and_nothing_is_changed(
+    settle_here: Settle, admin: User
+) -> None:
+    document = fight(items_consumed=[{"inventory_id": POTION, "qty": 5}])
+    settle_here(document)
+    ItemTemplate.objects.filter(pk="hp_pot_small").delete()
+
+    with pytest.raises(DomainFailure, match="no such item template: hp_pot_small"):
+        undo(id_of(document), admin)
+
+    assert CombatHistory.objects.get().compensated_at is None
+    add_template("hp_pot_small")
+    undo(id_of(document), admin)
+    assert InventoryItem.objects.get(pk=POTION).quantity == 5
 
 
 def test_every_combat_of_a_batch_undone_leaves_the_opening_balances(

@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
 
+from combat_history.models import Character
 from tests.support.factories import (
     HERO,
+    add_character,
     add_small_world,
     new_session_id,
 )
@@ -282,6 +284,37 @@ def test_rows_with_a_character_cannot_lose_it() -> None:
 
     with pytest.raises(IntegrityError), transaction.atomic():
         execute("DELETE FROM characters WHERE id = 101")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM characters WHERE id = 102",
+        "DELETE FROM characters WHERE id IN (102, 103)",
+        "UPDATE characters SET id = 999 WHERE id = 102",
+    ],
+)
+def test_a_character_that_the_ledger_names_stays_under_its_id(statement: str) -> None:
+    """Its opening line is enough: without the character it could never add up."""
+    add_character(102)
+    add_character(103)
+
+    with refused_by("characters_named_by_ledger"):
+        execute(statement)
+
+    assert Character.objects.filter(pk=102).exists()
+
+
+def test_characters_that_no_line_names_can_be_deleted_and_all_be_truncated() -> None:
+    execute("ALTER TABLE characters DISABLE TRIGGER characters_open_ledger")
+    add_character(102)
+    execute("ALTER TABLE characters ENABLE TRIGGER characters_open_ledger")
+
+    execute("DELETE FROM characters WHERE id = 102")
+    execute("SET CONSTRAINTS ALL IMMEDIATE")
+    execute("TRUNCATE characters CASCADE")
+
+    assert not Character.objects.exists()
 
 
 def test_same_rejected_bytes_are_one_row_even_without_a_session() -> None:

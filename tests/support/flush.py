@@ -68,4 +68,6 @@ def _sql_flush(
 
 
 def _literals(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in sorted(names))
+    # Characters stay as long as the ledger names them.
+    last = sorted(names, key=lambda name: (name == "characters", name))
+    return ", ".join(f"'{name}'" for name in last)

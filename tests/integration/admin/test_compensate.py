@@ -29,6 +29,7 @@ from tests.support.admin import (
     logged_in,
     told,
 )
+from tests.support.compensations import lose_character
 from tests.support.factories import (
     HERO,
     PELT,
@@ -250,7 +251,7 @@ def test_a_player_who_is_no_more_is_named(settle_here: Settle, client: Client) -
     document = make_document({"102": make_participant(gold_gained=5)})
     settle_here(document)
     session_id = UUID(document["session_id"])
-    Character.objects.filter(pk=102).delete()
+    lose_character(102)
 
     page = body(client, url_of(session_id))
     assert "no such character: 102" in page
