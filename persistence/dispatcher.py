@@ -109,7 +109,7 @@ class SyncDispatcher:
 
         Returns ACCEPTED, or DUPLICATE for the same document again. Raises
         PayloadInvalid (nothing recorded), PayloadConflict (another document stands;
-        this one is kept for review) or HandoffFailed (not accepted: submit again).
+        this one is not applied) or HandoffFailed (not accepted: submit again).
         """
         handoff = checked(payload, self._max_document_bytes)
         try:

@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from combat_history import counts
-from persistence import inbox
+from persistence import inbox, refused
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.inbox import Entry
 from persistence.protocols import Delivery, Outcome, Verdict
@@ -214,6 +214,7 @@ def _finish(settled: Sequence[tuple[Entry, Verdict]], started: float) -> None:
     for outcome, number in Counter(verdict.outcome for _, verdict in settled).items():
         counts.count(f"{counts.COMBAT}{outcome}", number)
     try:
+        _disown_refused(settled)
         inbox.finish(settled)
         counts.count(f"{counts.EFFECTS}applied", len(settled))
     except redis.RedisError:
@@ -222,6 +223,14 @@ def _finish(settled: Sequence[tuple[Entry, Verdict]], started: float) -> None:
     duration_ms = round((time.monotonic() - started) * 1000, 1)
     for entry, verdict in settled:
         _log(entry, verdict, verdict.outcome, duration_ms)
+
+
+def _disown_refused(settled: Sequence[tuple[Entry, Verdict]]) -> None:
+    """Before the entries go: whoever is killed here does it again."""
+    for entry, verdict in settled:
+        stands = verdict.sha256
+        if entry.raw is not None and stands is not None and stands != entry.sha256:
+            refused.disown(entry.raw)
 
 
 def _after(kind: Transience) -> None:

@@ -116,7 +116,7 @@ class PayloadConflict(PersistenceError):
     def __str__(self) -> str:
         return (
             f"[{self.code}] combat {self.session_id}: another document was accepted "
-            "before; this one is kept for review and will not be applied"
+            "before; this one will not be applied (the first five are kept for review)"
         )
 
 

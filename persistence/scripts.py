@@ -15,6 +15,7 @@ _INCLUDES = {
     "belts_read": ("belt_session",),
     "account_scan": ("account",),
     "closed": ("account",),
+    "disown": ("account",),
     "finish": ("tombstone",),
     "free": ("account",),
     "handoff": ("account", "moments"),

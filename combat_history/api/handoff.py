@@ -1,13 +1,15 @@
 """POST /api/combats: the hand-off of engines that reach neither Redis nor the broker.
 
-Accepted once the receipt is committed in PostgreSQL. Redis is only told: while it is
-away the sweep finds the pending row.
+Accepted once the receipt is committed in PostgreSQL. A session that has a row is judged
+by that alone; of any other the hand-off script decides, as for every door, before the
+receipt is written. While Redis is away PostgreSQL decides, and the sweep finds the row.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 
@@ -40,20 +42,14 @@ async def accept(request: HttpRequest) -> HttpResponse:
         )
     except PayloadInvalid as error:
         raise _refusal(error) from None
-    holds_another = await _redis_holds_another(handoff)
-    if holds_another:
-        await _tell_redis(handoff)
+    known = await sync_to_async(_known)(handoff)
+    if known is Receipt.CONFLICT:
         raise _conflict(handoff)
-    receipt = await sync_to_async(_receive)(handoff)
-    if receipt is Receipt.CONFLICT:
-        raise _conflict(handoff)
-    # Frozen a moment ago, it would only be waited for once more.
-    told = None if holds_another is None else await _tell_redis(handoff)
+    told = await _tell_redis(handoff)
+    if known is None:
+        known = await _receive(handoff, told)
     return json_response(
-        Accepted(
-            session_id=handoff.session_id,
-            duplicate=Receipt.DUPLICATE in (receipt, told),
-        ),
+        Accepted(session_id=handoff.session_id, duplicate=known is Receipt.DUPLICATE),
         HTTPStatus.ACCEPTED,
     )
 
@@ -72,29 +68,47 @@ def _body(request: HttpRequest) -> bytes:
     return raw
 
 
-def _receive(handoff: Handoff) -> Receipt:
+def _known(handoff: Handoff) -> Receipt | None:
+    """PostgreSQL's word on a session it has; another document is kept."""
     renew_connection()
-    delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
     with drain.open_saver() as (saver, _):
-        return saver.receive(delivery)
+        return saver.judge(_delivery(handoff))
 
 
-async def _redis_holds_another(handoff: Handoff) -> bool | None:
-    """A document accepted by the inbox and not settled yet came first.
+async def _receive(handoff: Handoff, told: Receipt | None) -> Receipt:
+    """Write the receipt, or keep the conflict; `told`: what Redis said, if anything."""
+    if told is Receipt.CONFLICT:
+        await sync_to_async(_keep)(handoff)
+        await _forget_conflict(handoff)
+        raise _conflict(handoff)
+    receipt = await sync_to_async(_record)(handoff)
+    if receipt is Receipt.CONFLICT:
+        raise _conflict(handoff)
+    # A worker may have settled it by now: the row is then this document's own.
+    return told or receipt
 
-    None where Redis does not answer: then PostgreSQL alone judges.
-    """
-    key = redis_keys.result(handoff.session_id)
-    try:
-        known = await redis_clients.async_client().hget(key, "sha256")
-    except redis.RedisError:
-        logger.warning(
-            "a receipt waits for the sweep",
-            extra={"session_id": handoff.session_id},
-            exc_info=True,
+
+def _record(handoff: Handoff) -> Receipt:
+    with drain.open_saver() as (saver, _):
+        return saver.receive(_delivery(handoff))
+
+
+def _keep(handoff: Handoff) -> None:
+    with drain.open_saver() as (saver, _):
+        saver.keep_conflict(_delivery(handoff))
+
+
+def _delivery(handoff: Handoff) -> Delivery:
+    return Delivery(handoff.session_id, handoff.raw, handoff.sha256)
+
+
+async def _forget_conflict(handoff: Handoff) -> None:
+    """Kept in PostgreSQL now; a drain would count it a second time."""
+    field = redis_keys.CONFLICT_FIELD_PREFIX + handoff.sha256
+    with suppress(redis.RedisError):
+        await redis_clients.async_client().hdel(
+            redis_keys.result(handoff.session_id), field
         )
-        return None
-    return known is not None and known != handoff.sha256.encode()
 
 
 async def _tell_redis(handoff: Handoff) -> Receipt | None:

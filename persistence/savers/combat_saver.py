@@ -124,12 +124,27 @@ class CombatStateSaver:
         """
         if self.insert_pending([delivery]):
             return Receipt.ACCEPTED
+        known = self.judge(delivery)
+        assert known is not None  # or it would have been inserted
+        return known
+
+    def judge(self, delivery: Delivery) -> Receipt | None:
+        """What PostgreSQL says of a document; None where it has no such session.
+
+        Another document than the session's is recorded as a conflict.
+        """
         ids = sql.array([delivery.session_id])
-        (row,) = sql.fetch(self._cursor, sql.LOCK_HISTORY, [ids])
-        if not _differs(delivery, row[2] or _hash_of(row)):
+        rows = sql.fetch(self._cursor, sql.LOCK_HISTORY, [ids])
+        if not rows:
+            return None
+        if not _differs(delivery, rows[0][2] or _hash_of(rows[0])):
             return Receipt.DUPLICATE
-        self._reject([_as_conflict(delivery)])
+        self.keep_conflict(delivery)
         return Receipt.CONFLICT
+
+    def keep_conflict(self, delivery: Delivery) -> None:
+        """For review: another document of its session came first."""
+        self._reject([_as_conflict(delivery)])
 
     def reject(self, delivery: Delivery, error: PayloadInvalid) -> Verdict:
         """Keep the bytes of a document that no row can hold."""
