@@ -18,6 +18,7 @@ from amqp.method_framing import frame_handler
 from kombu.transport import pyamqp, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
+from redis.exceptions import ConnectionError  # noqa: A004 -- as kombu knows it
 
 from persistence.envelopes import open_item, unpack
 
@@ -92,6 +93,16 @@ class _RedisChannel(_Channel):
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
+
+    def _connparams(self, *args: Any, **options: Any) -> Any:
+        """kombu asks a closed connection for its address, and the worker ends.
+
+        Told that it is lost, the worker makes it anew.
+        """
+        if self.connection.client is None:
+            raise ConnectionError("the connection to the broker is closed")
+        address: Callable[..., Any] = super()._connparams  # type: ignore[misc]
+        return address(*args, **options)
 
     def _receive_one(self, client: Any) -> Any:
         receive: Callable[[Any], Any] = super()._receive_one  # type: ignore[misc]
