@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
-
-from pydantic import ValidationError
 
 from persistence import engine_calls as calls
 from persistence import redis_keys
 from persistence.document import MAX_DOCUMENT_BYTES, Document
 from persistence.doorbell import Doorbell
+from persistence.engine_answers import CombatStart, ContextSwitch, read_start
 from persistence.engine_calls import Call, SessionId
-from persistence.engine_redis import EngineRedis, NotAnswered
+from persistence.engine_redis import Asked, EngineRedis, NotAnswered
 from persistence.errors import (
     CombatFinished,
     CombatInProgress,
@@ -32,34 +31,19 @@ from persistence.errors import (
 )
 from persistence.handoff import Handoff, Receipt, answer, checked
 from persistence.operations import Operation
-from persistence.payload import (
-    CombatResultPayload,
-    CombatSessionContainerDTO,
-)
+from persistence.payload import CombatResultPayload
 from persistence.protocols import GameMode, SyncScope
+from persistence.remembered import Answer, Kept, Limits, Memory, Reminder
+
+MAX_TRIES = 3
+"""Of operations whose Redis loses its memory between two of them."""
 
 DEFAULT_TIMEOUT_SECONDS = 2.0
 MAX_TIMEOUT_SECONDS = 10.0
 
+_Read = TypeVar("_Read")
+
 Payload = CombatResultPayload | Document | str | bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CombatStart:
-    """A registered combat. Without `belts_loaded` the belts follow in `cs:`."""
-
-    session_id: UUID
-    actors: Mapping[int, CombatSessionContainerDTO]
-    belts_loaded: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ContextSwitch:
-    """What a switch left: the session that is open now, and those being saved."""
-
-    session_id: UUID | None
-    changed: bool
-    closed: Mapping[GameMode, str] = field(default_factory=dict)
 
 
 class SyncDispatcher:
@@ -68,7 +52,8 @@ class SyncDispatcher:
     `timeout` bounds every call, connecting and one reconnect included. Usable from
     several threads and event loops. `replicas`: a call is answered only once that
     many replicas of Redis have what it asked for; heartbeats, soon followed by the next
-    one, do not wait.
+    one, do not wait. `remembered` bounds what is handed over again where Redis loses
+    it.
     """
 
     def __init__(
@@ -79,6 +64,7 @@ class SyncDispatcher:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
         replicas: int = 0,
+        remembered: Limits | None = None,
     ) -> None:
         if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
             raise ValueError(
@@ -88,11 +74,13 @@ class SyncDispatcher:
         self._max_document_bytes = max_document_bytes
         self._doorbell = Doorbell(broker_url or redis_url)
         self._redis = EngineRedis(redis_url, timeout, replicas)
+        self._memory = Memory(remembered or Limits())
+        self._reminder = Reminder(self._memory, self._send)
 
     @classmethod
     def from_env(cls) -> SyncDispatcher:
-        """From REDIS_URL, CELERY_BROKER_URL, SETTLEMENT_SUBMIT_TIMEOUT_SECONDS and
-        SETTLEMENT_SUBMIT_REPLICAS."""
+        """From REDIS_URL, CELERY_BROKER_URL, SETTLEMENT_SUBMIT_TIMEOUT_SECONDS,
+        SETTLEMENT_SUBMIT_REPLICAS and SETTLEMENT_REMEMBER_SECONDS, _CALLS, _BYTES."""
         redis_url = os.environ.get("REDIS_URL")
         if not redis_url:
             raise ValueError("REDIS_URL is not set: it names the Redis of the combats")
@@ -102,6 +90,7 @@ class SyncDispatcher:
             os.environ.get("CELERY_BROKER_URL"),
             timeout=float(timeout) if timeout else DEFAULT_TIMEOUT_SECONDS,
             replicas=int(os.environ.get("SETTLEMENT_SUBMIT_REPLICAS") or 0),
+            remembered=Limits.from_env(),
         )
 
     async def submit_combat(self, payload: Payload) -> Receipt:
@@ -112,20 +101,22 @@ class SyncDispatcher:
         this one is not applied) or HandoffFailed (not accepted: submit again).
         """
         handoff = checked(payload, self._max_document_bytes)
+        call = calls.hand_over(handoff)
         try:
-            reply = await self._redis.arun("handoff", handoff.keys, handoff.args)
+            answered = await self._asend(call, self._memory.asked())
         except NotAnswered as error:
             raise HandoffFailed(str(handoff.session_id), str(error)) from error
-        return self._receipt(handoff, reply)
+        return self._accepted(call, answered, partial(self._receipt, handoff))
 
     def submit_combat_sync(self, payload: Payload) -> Receipt:
         """The synchronous twin of `submit_combat`."""
         handoff = checked(payload, self._max_document_bytes)
+        call = calls.hand_over(handoff)
         try:
-            reply = self._redis.run("handoff", handoff.keys, handoff.args)
+            answered = self._send(call, self._memory.asked())
         except NotAnswered as error:
             raise HandoffFailed(str(handoff.session_id), str(error)) from error
-        return self._receipt(handoff, reply)
+        return self._accepted(call, answered, partial(self._receipt, handoff))
 
     async def start_combat(
         self,
@@ -141,11 +132,15 @@ class SyncDispatcher:
         fights elsewhere (nobody has entered then), CombatFinished or DispatchFailed.
         """
         call, sid, ids = calls.start(session_id, char_ids, teams)
-        is_new = self._started(call, sid, await self._acall(call))
+        answered = await self._apromised(call)
+        is_new = self._started(sid, answered.reply)
         loaded = is_new and await self._redis.await_for(
             redis_keys.belts_ready(sid), self._timeout / 4
         )
-        return _actors(sid, loaded, ids, await self._acall(calls.read_actors(sid, ids)))
+        actors = await self._acall(calls.read_actors(sid, ids))
+        started = read_start(sid, loaded, ids, actors)
+        self._keep(call, answered.generation, partial(self._started, sid))
+        return started
 
     def start_combat_sync(
         self,
@@ -155,11 +150,15 @@ class SyncDispatcher:
     ) -> CombatStart:
         """The synchronous twin of `start_combat`."""
         call, sid, ids = calls.start(session_id, char_ids, teams)
-        is_new = self._started(call, sid, self._call(call))
+        answered = self._promised(call)
+        is_new = self._started(sid, answered.reply)
         loaded = is_new and self._redis.wait_for(
             redis_keys.belts_ready(sid), self._timeout / 4
         )
-        return _actors(sid, loaded, ids, self._call(calls.read_actors(sid, ids)))
+        actors = self._call(calls.read_actors(sid, ids))
+        started = read_start(sid, loaded, ids, actors)
+        self._keep(call, answered.generation, partial(self._started, sid))
+        return started
 
     async def heartbeat(self, session_id: SessionId) -> bool:
         """Say that a combat still runs; False where no such combat does.
@@ -180,13 +179,16 @@ class SyncDispatcher:
         no player).
         """
         scope = SyncScope(scope)
-        reply = await self._acall(calls.intend(scope, char_id))
-        self._noted(scope, char_id, reply)
+        call = calls.intend(scope, char_id)
+        answered = await self._apromised(call)
+        self._accepted(call, answered, partial(self._noted, scope, char_id))
 
     def dispatch_sync(self, scope: SyncScope | str, *, char_id: int) -> None:
         """The synchronous twin of `dispatch`."""
         scope = SyncScope(scope)
-        self._noted(scope, char_id, self._call(calls.intend(scope, char_id)))
+        call = calls.intend(scope, char_id)
+        answered = self._promised(call)
+        self._accepted(call, answered, partial(self._noted, scope, char_id))
 
     async def change_inventory(
         self, char_id: int, operations: Sequence[Operation | Document]
@@ -198,14 +200,24 @@ class SyncDispatcher:
         queued before is applied once.
         """
         call = calls.queue(char_id, operations)
-        self._queued(char_id, await self._acall(call))
+        for _ in range(MAX_TRIES):
+            owed = self._memory.owed_operations(call)
+            answered = await self._apromised(_behind(call, owed), strict=True)
+            if self._is_queued(char_id, call, owed, answered):
+                return
+        raise _forgetful(call)
 
     def change_inventory_sync(
         self, char_id: int, operations: Sequence[Operation | Document]
     ) -> None:
         """The synchronous twin of `change_inventory`."""
         call = calls.queue(char_id, operations)
-        self._queued(char_id, self._call(call))
+        for _ in range(MAX_TRIES):
+            owed = self._memory.owed_operations(call)
+            answered = self._promised(_behind(call, owed), strict=True)
+            if self._is_queued(char_id, call, owed, answered):
+                return
+        raise _forgetful(call)
 
     async def switch_context(
         self, *, char_id: int, to: GameMode | str, session_id: SessionId | None = None
@@ -218,39 +230,72 @@ class SyncDispatcher:
         which only `start_combat` enters.
         """
         call = calls.switch(char_id, GameMode(to), session_id)
-        return self._switched(char_id, await self._acall(call))
+        return self._switched(char_id, await self._apromised(call))
 
     def switch_context_sync(
         self, *, char_id: int, to: GameMode | str, session_id: SessionId | None = None
     ) -> ContextSwitch:
         """The synchronous twin of `switch_context`."""
         call = calls.switch(char_id, GameMode(to), session_id)
-        return self._switched(char_id, self._call(call))
+        return self._switched(char_id, self._promised(call))
 
     async def aclose(self) -> None:
-        """Close what this event loop used, and the ring."""
+        """Close what this event loop used, and do what `close` does."""
         await self._redis.aclose()
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
+        """Look a last time for what Redis has lost, and stop the ring.
+
+        Nothing is handed over again afterwards, unless another call is made.
+        """
+        self._reminder.close(self._timeout)
         self._doorbell.close(self._timeout)
         self._redis.close()
 
-    def _call(self, call: Call) -> Any:
+    def _call(self, call: Call, asked: Asked | None = None) -> Any:
         try:
-            return self._redis.run(
-                call.script, call.keys, call.args, replicated=call.promises
-            )
+            return self._redis.run(call, asked)
         except NotAnswered as error:
             raise DispatchFailed(call.name, call.subject, str(error)) from error
 
-    async def _acall(self, call: Call) -> Any:
+    async def _acall(self, call: Call, asked: Asked | None = None) -> Any:
         try:
-            return await self._redis.arun(
-                call.script, call.keys, call.args, replicated=call.promises
-            )
+            return await self._redis.arun(call, asked)
         except NotAnswered as error:
             raise DispatchFailed(call.name, call.subject, str(error)) from error
+
+    def _promised(self, call: Call, *, strict: bool = False) -> Answer:
+        asked = self._memory.asked(strict=strict)
+        return self._heard(asked, self._call(call, asked))
+
+    async def _apromised(self, call: Call, *, strict: bool = False) -> Answer:
+        asked = self._memory.asked(strict=strict)
+        return self._heard(asked, await self._acall(call, asked))
+
+    def _send(self, call: Call, asked: Asked) -> Answer:
+        return self._heard(asked, self._redis.run(call, asked))
+
+    async def _asend(self, call: Call, asked: Asked) -> Answer:
+        return self._heard(asked, await self._redis.arun(call, asked))
+
+    def _heard(self, asked: Asked, reply: Any) -> Answer:
+        answered = self._memory.hear(asked, reply)
+        if answered.generation > asked.generation:
+            self._reminder.wake()
+        return answered
+
+    def _accepted(
+        self, call: Call, answered: Answer, read: Callable[[Any], _Read]
+    ) -> _Read:
+        """What the answer says; raises where it says no."""
+        said = read(answered.reply)
+        self._keep(call, answered.generation, read)
+        return said
+
+    def _keep(self, call: Call, generation: int, read: Callable[[Any], object]) -> None:
+        if self._memory.keep(call, generation, read):
+            self._reminder.wake()
 
     def _receipt(self, handoff: Handoff, reply: Any) -> Receipt:
         receipt, to_ring = answer(reply)
@@ -260,7 +305,7 @@ class SyncDispatcher:
             raise PayloadConflict(str(handoff.session_id))
         return receipt
 
-    def _started(self, call: Call, session_id: UUID, reply: Any) -> bool:
+    def _started(self, session_id: UUID, reply: Any) -> bool:
         word, *rest = calls.texts(reply)
         if word == "busy":
             raise CombatInProgress(int(rest[0]), rest[1])
@@ -280,14 +325,24 @@ class SyncDispatcher:
         if rest == ["1"]:
             self._ring(SyncScope.INVENTORY, char_id)
 
+    def _is_queued(
+        self, char_id: int, call: Call, owed: Sequence[Kept], answered: Answer
+    ) -> bool:
+        """False where it has to queue behind what was lost."""
+        if answered.reply is None:
+            return False
+        self._accepted(call, answered, partial(self._queued, char_id))
+        self._memory.handed(owed, answered.generation)
+        return True
+
     def _noted(self, scope: SyncScope, char_id: int, reply: Any) -> None:
         """A message that is under way serves a newer note, too."""
         _, to_ring = reply
         if to_ring:
             self._ring(scope, char_id)
 
-    def _switched(self, char_id: int, reply: Any) -> ContextSwitch:
-        word, *rest = calls.texts(reply)
+    def _switched(self, char_id: int, answered: Answer) -> ContextSwitch:
+        word, *rest = calls.texts(answered.reply)
         if word == "busy":
             raise CombatInProgress(char_id, rest[0])
         if word == "foreign":
@@ -299,8 +354,13 @@ class SyncDispatcher:
         modes = list(map(GameMode, rest[1::3]))
         closed = dict(zip(modes, rest[2::3], strict=True))
         for mode, to_ring in zip(modes, rest[3::3], strict=True):
+            scope = SyncScope(mode)
             if to_ring == "1":
-                self._ring(SyncScope(mode), char_id)
+                self._ring(scope, char_id)
+            # Said again, the switch itself might close what was opened since.
+            save = calls.intend(scope, char_id)
+            read = partial(self._noted, scope, char_id)
+            self._keep(save, answered.generation, read)
         opened = UUID(rest[0]) if rest[0] else None
         return ContextSwitch(opened, word == "switched", closed)
 
@@ -308,15 +368,9 @@ class SyncDispatcher:
         self._doorbell.press("task_sync_state", str(scope), char_id)
 
 
-def _actors(
-    session_id: UUID, loaded: bool, char_ids: list[int], reply: Any
-) -> CombatStart:
-    are_awaited, *containers = reply
-    actors = {}
-    for char_id, container in zip(char_ids, containers, strict=True):
-        try:
-            actors[char_id] = CombatSessionContainerDTO.model_validate_json(container)
-        except (ValidationError, TypeError):
-            # The fight ended meanwhile, or the engine writes containers of its own.
-            actors[char_id] = CombatSessionContainerDTO()
-    return CombatStart(session_id, actors, loaded or not are_awaited)
+def _behind(call: Call, owed: Sequence[Kept]) -> Call:
+    return calls.behind(call, [kept.call for kept in owed])
+
+
+def _forgetful(call: Call) -> DispatchFailed:
+    return DispatchFailed(call.name, call.subject, "Redis loses what it is told")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
 from persistence import redis_keys
 from persistence.document import Document
+from persistence.handoff import Handoff
 from persistence.ids import parse_session_id
 from persistence.operations import Operation, parse_operation, reservable_rows
 from persistence.payload import MAX_BIGINT, MAX_PARTICIPANTS
@@ -25,7 +26,9 @@ SessionId = UUID | str
 class Call:
     """One script with its arguments, and how to name it when it fails.
 
-    `promises`: once it is answered, what it asked for must not be lost.
+    `promises`: once it is answered, what it asked for must not be lost. Of those that
+    are handed over again, one makes an earlier one of its `identity` needless, and
+    those that it `settles`.
     """
 
     name: str
@@ -34,6 +37,48 @@ class Call:
     keys: list[str]
     args: list[Any]
     promises: bool = True
+    identity: tuple[str, ...] = ()
+    settles: tuple[tuple[str, ...], ...] = ()
+
+
+NOTHING = Call("look", "Redis", "nothing", [], [])
+
+QUEUE = "queue"
+_CHAR_ID, _PREFIX, _OPERATIONS = 0, 1, 3
+"""Among the arguments of QUEUE."""
+
+
+def again(kept: Sequence[Call]) -> Call:
+    """What was answered before, once more; several are of one player's operations.
+
+    Those were accepted before the fight began that may hold their items by now.
+    """
+    if kept[0].script != QUEUE:
+        return kept[0]
+    first = kept[0].args
+    operations = [one for call in kept for one in call.args[_OPERATIONS:]]
+    return replace(kept[0], args=[first[_CHAR_ID], first[_PREFIX], "[]", *operations])
+
+
+def behind(call: Call, kept: Sequence[Call]) -> Call:
+    """Operations that queue behind those that may have been lost."""
+    earlier = again(kept).args[_OPERATIONS:] if kept else []
+    return replace(
+        call, args=[*call.args[:_OPERATIONS], *earlier, *call.args[_OPERATIONS:]]
+    )
+
+
+def hand_over(handoff: Handoff) -> Call:
+    sid = handoff.args[0]
+    return Call(
+        "submit_combat",
+        f"combat {sid}",
+        "handoff",
+        handoff.keys,
+        handoff.args,
+        identity=("handoff", sid),
+        settles=(("start", sid),),
+    )
 
 
 def start(
@@ -65,6 +110,7 @@ def start(
             redis_keys.intent(redis_keys.BELTS, sid),
             *(v for id_ in ids for v in (id_, json.dumps(team_of.get(id_)))),
         ],
+        identity=("start", str(sid)),
     )
     return call, sid, ids
 
@@ -98,6 +144,7 @@ def intend(scope: SyncScope, char_id: int) -> Call:
         "intend",
         [redis_keys.INTENTS, redis_keys.INTENTS_SENT],
         [member, "again"],
+        identity=("intend", member),
     )
 
 
@@ -108,7 +155,7 @@ def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
     return Call(
         "change_inventory",
         f"character {char_id}",
-        "queue",
+        QUEUE,
         [
             redis_keys.account(char_id),
             redis_keys.inventory_delta(char_id),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,11 +18,28 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from persistence.scripts import script
+from persistence import redis_keys, scripts
+from persistence.engine_calls import Call
+from persistence.scripts import Script
 
 
 class NotAnswered(Exception):
     """Redis did not answer OK within the bound; whether it ran is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `lua/epoch.lua` is told along with a call, and what was known by then.
+
+    `number` is the highest one that the counter has given. `generation` counts the
+    losses: what was executed in an older one may be lost.
+    """
+
+    counter: str
+    number: int
+    strict: bool
+    generation: int
+    at: float
 
 
 class EngineRedis:
@@ -47,36 +65,30 @@ class EngineRedis:
             asyncio.AbstractEventLoop, redis.asyncio.Redis
         ] = WeakKeyDictionary()
 
-    def run(
-        self, name: str, keys: list[str], args: list[Any], *, replicated: bool = True
-    ) -> Any:
+    def run(self, call: Call, asked: Asked | None = None) -> Any:
         """The script's reply. Raises NotAnswered."""
         started = time.monotonic()
-        wanted = self._replicas if replicated else 0
         try:
             try:
-                return self._once(name, keys, args, wanted)
+                return self._once(call, asked)
             except redis.ConnectionError:
                 # A pooled connection that the server closed long ago fails at once.
                 if time.monotonic() - started > self._timeout / 4:
                     raise
-                return self._once(name, keys, args, wanted)
+                return self._once(call, asked)
         except redis.TimeoutError:
             raise self._too_late() from None
         except (redis.RedisError, OSError) as error:
             raise NotAnswered(_describe(error)) from error
 
-    async def arun(
-        self, name: str, keys: list[str], args: list[Any], *, replicated: bool = True
-    ) -> Any:
+    async def arun(self, call: Call, asked: Asked | None = None) -> Any:
         """The asynchronous twin of `run`."""
-        wanted = self._replicas if replicated else 0
         try:
             async with asyncio.timeout(self._timeout):
                 try:
-                    return await self._aonce(name, keys, args, wanted)
+                    return await self._aonce(call, asked)
                 except redis.ConnectionError:
-                    return await self._aonce(name, keys, args, wanted)
+                    return await self._aonce(call, asked)
         except (TimeoutError, redis.TimeoutError):
             raise self._too_late() from None
         except (redis.RedisError, OSError) as error:
@@ -107,40 +119,45 @@ class EngineRedis:
     def close(self) -> None:
         self._client.close()
 
-    def _once(self, name: str, keys: list[str], args: list[Any], wanted: int) -> Any:
-        call = (len(keys), *keys, *args)
+    def _once(self, call: Call, asked: Asked | None) -> Any:
+        script, words = _words(call, asked)
         try:
-            return self._ask("evalsha", script(name).sha1, call, wanted)
+            return self._ask("evalsha", script.sha1, words, call)
         except NoScriptError:
-            return self._ask("eval", script(name).source, call, wanted)
+            return self._ask("eval", script.source, words, call)
 
-    async def _aonce(
-        self, name: str, keys: list[str], args: list[Any], wanted: int
-    ) -> Any:
-        call = (len(keys), *keys, *args)
+    async def _aonce(self, call: Call, asked: Asked | None) -> Any:
+        script, words = _words(call, asked)
         try:
-            return await self._aask("evalsha", script(name).sha1, call, wanted)
+            return await self._aask("evalsha", script.sha1, words, call)
         except NoScriptError:
-            return await self._aask("eval", script(name).source, call, wanted)
+            return await self._aask("eval", script.source, words, call)
 
-    def _ask(self, command: str, text: str, call: tuple[Any, ...], wanted: int) -> Any:
-        if not wanted:
-            return getattr(self._client, command)(text, *call)
+    def _ask(self, command: str, text: str, words: tuple[Any, ...], call: Call) -> Any:
+        if not (self._replicas and call.promises):
+            return getattr(self._client, command)(text, *words)
         with self._client.pipeline(transaction=False) as pipe:
-            getattr(pipe, command)(text, *call)
-            pipe.wait(wanted, self._wait_ms())
-            return _if_reached(wanted, *pipe.execute())
+            getattr(pipe, command)(text, *words)
+            pipe.wait(self._replicas, self._wait_ms())
+            return self._if_reached(*pipe.execute())
 
     async def _aask(
-        self, command: str, text: str, call: tuple[Any, ...], wanted: int
+        self, command: str, text: str, words: tuple[Any, ...], call: Call
     ) -> Any:
         client = self._async_client()
-        if not wanted:
-            return await getattr(client, command)(text, *call)
+        if not (self._replicas and call.promises):
+            return await getattr(client, command)(text, *words)
         async with client.pipeline(transaction=False) as pipe:
-            getattr(pipe, command)(text, *call)
-            pipe.wait(wanted, self._wait_ms())
-            return _if_reached(wanted, *await pipe.execute())
+            getattr(pipe, command)(text, *words)
+            pipe.wait(self._replicas, self._wait_ms())
+            return self._if_reached(*await pipe.execute())
+
+    def _if_reached(self, reply: Any, reached: int) -> Any:
+        """WAIT counts those that have all that was written before it, by anybody: also
+        of a script that found its work done, by a call that no replica had heard of."""
+        if reached < self._replicas:
+            raise NotAnswered(f"{reached} of {self._replicas} replicas have it")
+        return reply
 
     def _wait_ms(self) -> int:
         return round(self._timeout * 1000 / 4)
@@ -163,12 +180,12 @@ class EngineRedis:
         return NotAnswered(f"Redis did not answer in time (bound {self._timeout} s)")
 
 
-def _if_reached(wanted: int, reply: Any, reached: int) -> Any:
-    """WAIT counts those that have all that was written before it, by anybody: also of a
-    script that found its work done already, by a call that no replica had heard of."""
-    if reached < wanted:
-        raise NotAnswered(f"{reached} of {wanted} replicas have it")
-    return reply
+def _words(call: Call, asked: Asked | None) -> tuple[Script, tuple[Any, ...]]:
+    if asked is None:
+        return scripts.script(call.script), (len(call.keys), *call.keys, *call.args)
+    keys = (*call.keys, redis_keys.EPOCH, asked.counter)
+    told = (asked.number, redis_keys.ENGINE_TTL_SECONDS, int(asked.strict))
+    return scripts.counted(call.script), (len(keys), *keys, *call.args, *told)
 
 
 def _describe(error: Exception) -> str:

@@ -19,6 +19,9 @@ DOORBELL = "combat:doorbell"
 ACTIVE = "combat:active"
 """Sorted set: session id -> last heartbeat (ms). Removed at finish."""
 
+EPOCH = "combat:epoch"
+"""String, random, no TTL: another one than before means that Redis was emptied."""
+
 INTENTS = "dispatch:intents"
 """Sorted set: <scope>:<character id> -> when it was asked for (us). Removed once saved,
 unless it was asked for again meanwhile; the sweep sends what is left."""
@@ -72,6 +75,9 @@ UNKNOWN_WINDOW_SECONDS = 60
 BELTS_READY_TTL_SECONDS = 60
 """Whoever waits for the belts has given up long before."""
 
+ENGINE_TTL_SECONDS = 600
+"""Longer than a dispatcher remembers; counted anew, it hands over in vain."""
+
 MAX_CONFLICTS_HELD = 5
 """Conflicting documents kept per session until a drain has recorded them."""
 
@@ -114,6 +120,11 @@ def session(session_id: UUID) -> str:
 def belts_ready(session_id: UUID) -> str:
     """List: one element each time the belts were loaded; BELTS_READY_TTL_SECONDS."""
     return f"combat:belts_ready:{session_id}"
+
+
+def engine(name: str) -> str:
+    """String: how many calls a dispatcher has been answered; ENGINE_TTL_SECONDS."""
+    return f"combat:engine:{name}"
 
 
 def account(char_id: int) -> str:

@@ -23,7 +23,8 @@ from django.db import InterfaceError, OperationalError
 
 from combat_history import redis_clients
 from persistence import redis_keys
-from persistence.dispatcher import CombatStart, SyncDispatcher
+from persistence.dispatcher import SyncDispatcher
+from persistence.engine_answers import CombatStart
 from persistence.errors import (
     CombatInProgress,
     DispatchFailed,

@@ -52,3 +52,11 @@ def test_conflicting_documents() -> None:
 def test_lives() -> None:
     assert redis_keys.FINISHED_SESSION_TTL_SECONDS == 300
     assert redis_keys.DAY_SECONDS == 86_400
+
+
+def test_epoch() -> None:
+    assert redis_keys.EPOCH == "combat:epoch"
+
+
+def test_counter_of_a_dispatcher() -> None:
+    assert redis_keys.engine("name") == "combat:engine:name"

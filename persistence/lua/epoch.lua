@@ -1,0 +1,27 @@
+-- Ends every script of a call that promises something; what stands before it is the
+-- function `answer`.
+-- KEYS: ..., epoch, the caller's counter
+-- ARGV: ..., the highest number that the caller was given, life of the counter (s),
+--       1 = do nothing where Redis has lost some of what it told the caller
+-- Returns {epoch, the number of this call, the answer of the script}. A number that is not
+-- above the highest one given before says that what came after it is lost: Redis was
+-- emptied, or goes on from an older copy, which has the epoch of the newer one.
+local strict, life = table.remove(ARGV), table.remove(ARGV)
+local highest = tonumber(table.remove(ARGV))
+local counter, epoch_key = table.remove(KEYS), table.remove(KEYS)
+
+local function text_of(key)
+    local text = redis.pcall('GET', key)
+    return type(text) == 'string' and text
+end
+
+local number = (tonumber(text_of(counter) or '') or 0) + 1
+redis.call('SET', counter, string.format('%d', number), 'EX', life)
+local epoch = text_of(epoch_key)
+if not epoch then
+    local time = redis.call('TIME')
+    epoch = redis.sha1hex(time[1] .. ':' .. time[2] .. ':' .. counter)
+    redis.call('SET', epoch_key, epoch)
+end
+if strict == '1' and number <= highest then return {epoch, number} end
+return {epoch, number, answer()}

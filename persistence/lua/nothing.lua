@@ -1,0 +1,1 @@
+-- Asks for nothing but the epoch.

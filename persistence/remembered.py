@@ -1,0 +1,267 @@
+"""What Redis said yes to within the last minute, for a Redis that forgets it.
+
+Emptied, failed over to an older replica or restarted from an older file, Redis has lost
+what it acknowledged shortly before. Each call that promises something therefore gets a
+number, counted in Redis by a counter of the dispatcher's own: one that is not above all
+that were given before it was sent tells of a loss. A thread then hands over again what
+the caller was promised, in its order, which is harmless where nothing was lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from persistence import engine_calls as calls
+from persistence import redis_keys
+from persistence.engine_calls import Call
+from persistence.engine_redis import Asked, NotAnswered
+from persistence.errors import PersistenceError
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How soon a loss is noticed where no call is made: what is remembered has to be asked
+for before it is too old."""
+
+OVERHEAD_BYTES = 1000
+"""Of a call's own objects and keys, about."""
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is remembered at most; the oldest goes first. No seconds: nothing is."""
+
+    seconds: float = 60.0
+    calls: int = 10_000
+    size: int = 64 * 1024 * 1024
+
+    @classmethod
+    def from_env(cls) -> Limits:
+        """From SETTLEMENT_REMEMBER_SECONDS, _CALLS and _BYTES."""
+        usual = cls()
+        return cls(
+            float(os.environ.get("SETTLEMENT_REMEMBER_SECONDS") or usual.seconds),
+            int(os.environ.get("SETTLEMENT_REMEMBER_CALLS") or usual.calls),
+            int(os.environ.get("SETTLEMENT_REMEMBER_BYTES") or usual.size),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`reply` is None where a strict call was not executed, for something was lost."""
+
+    reply: Any
+    generation: int
+
+
+@dataclass(slots=True)
+class Kept:
+    call: Call
+    read: Callable[[Any], object]
+    generation: int
+    at: float
+    size: int
+
+
+class Memory:
+    """Thread-safe, bounded; it knows nothing of connections."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._counter = redis_keys.engine(uuid4().hex)
+        self._lock = threading.Lock()
+        self._kept: dict[Key, Kept] = {}
+        self._size = 0
+        self._made = 0
+        self._generation = 0
+        self._owes = False
+        self._number = 0
+        self._heard_at = float("-inf")
+        self._warned_at = float("-inf")
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
+    def asked(self, *, strict: bool = False) -> Asked:
+        """For a call that is about to be sent.
+
+        A strict one is not executed where something was lost.
+        """
+        with self._lock:
+            # Whoever remembers nothing has nothing to lose.
+            number = self._number if self._kept else 0
+            generation = self._generation
+        return Asked(self._counter, number, strict, generation, time.monotonic())
+
+    def hear(self, asked: Asked, reply: Sequence[Any]) -> Answer:
+        epoch, number, *answer = reply
+        with self._lock:
+            generation = asked.generation
+            if generation == self._generation:
+                if number <= asked.number:
+                    self._lost(epoch)
+                self._heard_at = max(self._heard_at, asked.at)
+                self._forget_old()
+                self._number = max(self._number, number)
+                generation = self._generation
+        return Answer(answer[0] if answer else None, generation)
+
+    def keep(self, call: Call, generation: int, read: Callable[[Any], object]) -> bool:
+        """Remember a call that was answered; `read` is for the answer to come.
+
+        Returns whether there is something to look after that was not before.
+        """
+        if not self._limits.seconds:
+            return False
+        texts = [len(arg) for arg in call.args if type(arg) in (bytes, str)]
+        size = OVERHEAD_BYTES + sum(texts)
+        with self._lock:
+            for key in call.settles:
+                self._drop(key)
+            is_first = not self._kept
+            self._made += 1
+            key = call.identity or (str(self._made),)
+            self._drop(key)
+            self._kept[key] = Kept(call, read, generation, time.monotonic(), size)
+            self._size += size
+            self._keep_bounds()
+            is_late = generation < self._generation
+            self._owes |= is_late
+        return is_first or is_late
+
+    def owed(self) -> list[Kept]:
+        """What may be lost, oldest first."""
+        with self._lock:
+            if not self._owes:
+                return []
+            found = [k for k in self._kept.values() if k.generation < self._generation]
+            self._owes = bool(found)
+            return found
+
+    def owed_operations(self, call: Call) -> list[Kept]:
+        """Of the player that `call` queues operations for."""
+        return [k for k in self.owed() if _is_like(k.call, call)]
+
+    def handed(self, kept: Sequence[Kept], generation: int) -> None:
+        with self._lock:
+            for one in kept:
+                one.generation, one.at = generation, time.monotonic()
+
+    def was_heard_lately(self) -> bool:
+        return time.monotonic() - self._heard_at < LOOK_SECONDS
+
+    def _lost(self, epoch: bytes) -> None:
+        self._generation += 1
+        self._owes = True
+        self._number = 0
+        logger.warning(
+            "Redis has lost what it told; it is handed over again",
+            extra={"calls": len(self._kept), "epoch": epoch.decode()},
+        )
+
+    def _forget_old(self) -> None:
+        """Its age is counted up to the last word of Redis, which may be away."""
+        until = self._heard_at - self._limits.seconds
+        while self._kept:
+            key, oldest = next(iter(self._kept.items()))
+            if oldest.at > until or oldest.generation < self._generation:
+                return
+            self._drop(key)
+            if not self._kept:
+                # Nothing to lose: a counter that expires from now on is no loss.
+                self._number = 0
+
+    def _keep_bounds(self) -> None:
+        while len(self._kept) > self._limits.calls or self._size > self._limits.size:
+            self._drop(next(iter(self._kept)))
+            if time.monotonic() - self._warned_at > self._limits.seconds:
+                self._warned_at = time.monotonic()
+                logger.warning("more is accepted than can be remembered for a minute")
+
+    def _drop(self, key: Key) -> None:
+        dropped = self._kept.pop(key, None)
+        if dropped is not None:
+            self._size -= dropped.size
+
+
+class Reminder:
+    """A daemon thread that looks for losses and hands over again; never raises."""
+
+    def __init__(self, memory: Memory, send: Callable[[Call, Asked], Answer]) -> None:
+        self._memory = memory
+        self._send = send
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def wake(self) -> None:
+        """There is something to look after, or something was lost."""
+        # Started on first use, so that a dispatcher made before a fork works after it.
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._closing = False
+                self._thread = threading.Thread(
+                    target=self._look_for_ever, name="reminder", daemon=True
+                )
+                self._thread.start()
+        self._wake.set()
+
+    def close(self, timeout: float) -> None:
+        """A last look, within `timeout` seconds. What is remembered stays so."""
+        self._closing = True
+        thread = self._thread
+        if thread is not None:
+            self._wake.set()
+            thread.join(timeout)
+
+    def _look_for_ever(self) -> None:
+        while True:
+            self._wake.wait(LOOK_SECONDS if self._memory else None)
+            self._wake.clear()
+            is_last = self._closing
+            self._look(is_last)
+            if is_last:
+                return
+
+    def _look(self, is_last: bool) -> None:
+        try:
+            if self._memory and (is_last or not self._memory.was_heard_lately()):
+                self._send(calls.NOTHING, self._memory.asked())
+            # Once more for what was lost meanwhile; the rest is left to the next look.
+            for _ in range(2):
+                self._hand_over_again()
+        except NotAnswered as error:
+            logger.warning("not handed over again yet: %s", error)
+
+    def _hand_over_again(self) -> None:
+        for kept in _by_player(self._memory.owed()):
+            call = calls.again([one.call for one in kept])
+            answer = self._send(call, self._memory.asked())
+            self._memory.handed(kept, answer.generation)
+            try:
+                kept[-1].read(answer.reply)
+            except PersistenceError as error:
+                logger.warning("handed over again, and refused: %s", error)
+
+
+def _by_player(owed: Sequence[Kept]) -> list[list[Kept]]:
+    """Operations of one player go together, in their order; all else alone."""
+    groups: dict[object, list[Kept]] = {}
+    for number, kept in enumerate(owed):
+        is_queued = kept.call.script == calls.QUEUE
+        groups.setdefault(kept.call.subject if is_queued else number, []).append(kept)
+    return list(groups.values())
+
+
+def _is_like(kept: Call, call: Call) -> bool:
+    return kept.script == call.script and kept.subject == call.subject
