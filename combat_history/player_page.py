@@ -20,6 +20,7 @@ from combat_history.models import (
     InventoryItem,
     LedgerLine,
     ParkedOperation,
+    RejectedPayload,
     SettlementDiscrepancy,
     Status,
 )
@@ -118,16 +119,32 @@ def parked(char_id: int) -> list[ParkedOperation]:
     return list(rows.order_by("pk")[:MAX_REFUSALS])
 
 
+def rejected(char_id: int) -> list[RejectedPayload]:
+    """What was refused at the door: payloads whose bytes name the player, and those of
+    the player's last REFUSAL_WINDOW fights; newest first."""
+    rows = RejectedPayload.objects.defer("raw", "errors").order_by("-pk")
+    # Two questions: of one with an OR PostgreSQL would read the whole table.
+    naming = rows.filter(participant_ids__contains=[char_id])[:MAX_REFUSALS]
+    window = _newest_keys(char_id).values("session_id")[:REFUSAL_WINDOW]
+    of_fights = rows.filter(session_id__in=window)[:MAX_REFUSALS]
+    found = {row.pk: row for row in (*naming, *of_fights)}
+    return [found[pk] for pk in sorted(found, reverse=True)][:MAX_REFUSALS]
+
+
 def without_effect(char_id: int) -> list[Any]:
     """Of the player's last REFUSAL_WINDOW fights those that gave nothing, or no more:
     pending, failed, voided and compensated ones, newest first."""
-    keys = CombatParticipant.objects.filter(character_id=char_id)
-    window = keys.order_by("-finished_at", "-session_id").values("session_id")
+    window = _newest_keys(char_id).values("session_id")
     rows = _told_to(char_id).filter(
         ~Q(settlement_status=Status.PROCESSED) | Q(compensated_at__isnull=False),
         pk__in=window[:REFUSAL_WINDOW],
     )
     return list(rows.order_by("-finished_at", "-session_id")[:MAX_REFUSALS])
+
+
+def _newest_keys(char_id: int) -> QuerySet[CombatParticipant]:
+    keys = CombatParticipant.objects.filter(character_id=char_id)
+    return keys.order_by("-finished_at", "-session_id")
 
 
 def _told_to(char_id: int) -> QuerySet[Any]:

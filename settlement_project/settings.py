@@ -47,6 +47,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "settlement_project.request_id.RequestIdMiddleware",
+    "settlement_project.readable_requests.ReadableRequestsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "settlement_project.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

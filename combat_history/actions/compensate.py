@@ -197,11 +197,10 @@ def _plan(
     players = {line.character_id for line in lines}
     balances = sql.balances(cursor, characters, players)
     consumed = _consumed(lines)
-    named = {move["inventory_id"] for line in lines for move in line.items}
     return plan_compensation(
         lines,
         balances,
-        sql.items(cursor, players, named),
+        sql.items(cursor, lines),
         _templates(cursor, {move["item_template_id"] for move in consumed}),
         new_ids(len(consumed)),
     )

@@ -8,6 +8,7 @@ undone as far as possible and named as a shortage.
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,10 +78,12 @@ def plan_compensation(
 ) -> Undo:
     """Plan the counter-entries of `lines`, all of one combat.
 
-    `rows`: all of the players' inventory, and every row that the lines name. Copies are
-    changed, never these. `templates`: of what was consumed. `new_ids` yields an
-    inventory id for every row that cannot come back under its own. Raises DomainFailure
-    where a player is no more, or what he consumed is not in the catalogue any more.
+    `rows`: every row that the lines name, and of the players' own what may stand in for
+    it: rows of a kind that was gained, and what is worn where something returns to.
+    Copies are changed, never these. `templates`: of what was consumed. `new_ids` yields
+    an inventory id for every row that cannot come back under its own. Raises
+    DomainFailure where a player is no more, or what he consumed is not in the catalogue
+    any more.
     """
     draft = _Draft(rows, templates, new_ids)
     for line in lines:
@@ -107,6 +110,14 @@ class _Draft:
         self.new_ids = new_ids
         self.undone = Undo()
         self.touched: dict[int, None] = {}
+        self.kinds: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+        for row in self.rows.values():
+            self.kinds[row.character_id, row.item_template_id].append(row.id)
+        self.worn = {
+            (row.character_id, row.slot)
+            for row in self.rows.values()
+            if row.is_equipped and row.slot is not None
+        }
 
     def undo(self, line: LedgerEntry, balance: Balance) -> None:
         player = _Player(self, line)
@@ -188,20 +199,23 @@ class _Player:
                 row.quantity -= pieces
                 left -= pieces
                 self._note(row, "taken_back", -pieces)
+            if not left:
+                return
         if left:
             self._shortage(DiscrepancyCode.UNDO_ITEM, wanted, wanted - left, movement)
 
-    def _givers(self, movement: Mapping[str, Any]) -> list[Item]:
+    def _givers(self, movement: Mapping[str, Any]) -> Iterator[Item]:
         """The row that was given, then what else of the kind lies in the bag."""
         template_id = movement["item_template_id"]
-        own = [
-            row
-            for row in self.rows.values()
-            if self._is_own(row, template_id) and row.reserved_session_id is None
-        ]
-        given = [row for row in own if row.id == movement["inventory_id"]]
-        others = (row for row in own if row not in given and not row.is_equipped)
-        return [*given, *sorted(others, key=_id)]
+        given = self._own_row(movement)
+        if given is not None and given.reserved_session_id is None:
+            yield given
+        # By id: rows are only put back once nothing is taken any more.
+        for row_id in self.draft.kinds[self.line.character_id, template_id]:
+            row = self.rows[row_id]
+            is_free = row.reserved_session_id is None and not row.is_equipped
+            if is_free and row is not given and row.quantity:
+                yield row
 
     def _give_back(self, movement: Mapping[str, Any]) -> None:
         pieces = -movement["delta"]
@@ -255,11 +269,7 @@ class _Player:
         return row.character_id == owner and row.item_template_id == template_id
 
     def _is_taken(self, slot: str | None) -> bool:
-        return slot is not None and any(
-            row.is_equipped and row.slot == slot
-            for row in self.rows.values()
-            if row.character_id == self.line.character_id
-        )
+        return (self.line.character_id, slot) in self.draft.worn
 
     def _row_of(self, image: Mapping[str, Any], pieces: int) -> Item:
         """The removed row as it was. With its movements its opening adds up again."""
@@ -307,6 +317,8 @@ class _Player:
 
     def _note(self, row: Item, kind: str, delta: int, **more: object) -> None:
         self.rows[row.id] = row
+        if row.is_equipped and row.slot is not None:
+            self.draft.worn.add((row.character_id, row.slot))
         self.draft.touched[row.id] = None
         self.movements.append({**row.movement(kind, delta), **more})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,6 +18,7 @@ from persistence.savers.combat_sql import (
     Row,
     Write,
     array,
+    columns,
     fetch,
 )
 from persistence.savers.inventory_bag import Item
@@ -47,20 +49,33 @@ ORDER BY id
 """
 LOCK_CHARACTERS = READ_CHARACTERS + "FOR NO KEY UPDATE"
 
-# All of the players' rows, and those of others that were named.
-LOAD_ITEMS = """
-SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
-       max_durability, origin_session_id, opening_quantity, reserved_session_id,
-       origin_operation
-FROM inventory
-WHERE character_id = ANY (%s::bigint[])
-UNION ALL
-SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
-       max_durability, origin_session_id, opening_quantity, reserved_session_id,
-       origin_operation
-FROM inventory
-WHERE id = ANY (%s::bigint[]) AND character_id <> ALL (%s::bigint[])
-"""
+ITEM = """i.id, i.character_id, i.item_template_id, i.quantity, i.is_equipped, i.slot,
+       i.durability, i.max_durability, i.origin_session_id, i.opening_quantity,
+       i.reserved_session_id, i.origin_operation"""
+
+# What was named, whoever has it now; as many other rows of a kind that is taken back as
+# there are pieces to take; what is worn in a slot that something returns to. However
+# much else lies in the bag is not read.
+LOAD_ITEMS = f"""
+SELECT {ITEM} FROM inventory i WHERE i.id = ANY (%s::bigint[])
+UNION
+SELECT {ITEM}
+FROM unnest(%s::bigint[], %b::text[], %s::bigint[])
+     AS gained (character_id, item_template_id, pieces)
+CROSS JOIN LATERAL (
+    SELECT * FROM inventory own
+    WHERE own.character_id = gained.character_id
+      AND own.item_template_id = gained.item_template_id
+      AND NOT own.is_equipped AND own.reserved_session_id IS NULL AND own.quantity > 0
+    ORDER BY own.id
+    LIMIT gained.pieces
+) AS i
+UNION
+SELECT {ITEM}
+FROM inventory i
+JOIN unnest(%s::bigint[], %b::text[]) AS worn (character_id, slot)
+  ON i.character_id = worn.character_id AND i.slot = worn.slot AND i.is_equipped
+"""  # noqa: S608 -- own text
 
 UPDATE_BALANCES = """
 UPDATE characters c
@@ -119,11 +134,25 @@ def balances(
     return {char_id: Balance(xp, gold) for char_id, xp, gold in rows}
 
 
-def items(
-    cursor: Cursor[Row], char_ids: Iterable[int], named: Iterable[int]
-) -> list[Item]:
-    players = array(sorted(char_ids))
-    parameters = [players, array(sorted(named)), players]
+def items(cursor: Cursor[Row], lines: Iterable[LedgerEntry]) -> list[Item]:
+    """The rows that undoing `lines` may look at: as many as the lines have movements,
+    or pieces, and not as the bags have rows."""
+    named: set[int] = set()
+    gained: Counter[tuple[int, str]] = Counter()
+    worn: set[tuple[int, str]] = set()
+    for line in lines:
+        for move in line.items:
+            named.add(move["inventory_id"])
+            if move["kind"] == "gained":
+                gained[line.character_id, move["item_template_id"]] += move["delta"]
+            elif slot := (move.get("image") or {}).get("slot"):
+                worn.add((line.character_id, slot))
+    kinds = [(*kind, pieces) for kind, pieces in gained.items()]
+    parameters = [
+        array(sorted(named)),
+        *(columns(kinds, frozenset({1})) or ["{}", [], "{}"]),
+        *(columns(sorted(worn), frozenset({1})) or ["{}", []]),
+    ]
     return [Item(*row) for row in fetch(cursor, LOAD_ITEMS, parameters)]
 
 

@@ -18,6 +18,7 @@ from combat_history.admin.records import (
     SettlementFailureAdmin,
 )
 from combat_history.admin.replay_batches import ReplayBatchAdmin
+from combat_history.admin.site_users import register as register_site_users
 from combat_history.admin.world import (
     CharacterAdmin,
     InventoryItemAdmin,
@@ -62,3 +63,4 @@ admin.site.register(SettlementControl, SettlementControlAdmin)
 admin.site.register(Character, CharacterAdmin)
 admin.site.register(InventoryItem, InventoryItemAdmin)
 admin.site.register(ItemTemplate, ItemTemplateAdmin)
+register_site_users()

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 NAME = "combat_history_combathistory"
 PAGE = f"admin:{NAME}"
 FOLDER = "admin/combat_history/combathistory"
+MAX_SHOWN = 100
+"""Inventory rows shown of one player; all of them are changed."""
+
 POLICIES = [
     ("record", _("settle with what is there; record each shortfall")),
     ("fail", _("fail the combat if anything falls short")),
@@ -353,7 +356,10 @@ def _player(line: LedgerEntry, known: Names) -> dict[str, Any]:
         "player": known.player(line.character_id),
         "xp": movements.change_of(line.xp_delta, line.xp_after),
         "gold": movements.change_of(line.gold_delta, line.gold_after),
-        "items": [movements.movement_of(item, known) for item in line.items],
+        "items": [
+            movements.movement_of(item, known) for item in line.items[:MAX_SHOWN]
+        ],
+        "more_items": max(0, len(line.items) - MAX_SHOWN),
     }
 
 

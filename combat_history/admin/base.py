@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.utils import display_for_value
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import display_for_value, get_fields_from_path
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db import connection, transaction
 from django.db.models import Model, Q, QuerySet
+from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -72,8 +74,52 @@ def _reader(field: str) -> Callable[[Any], object]:
     return read
 
 
+class StrictAdmin(ModelAdmin):
+    """Of an address only those look-ups are taken that `list_filter` declares.
+
+    Django takes any of the model's own columns: a text search over all documents. Keys
+    that no row can have are refused, where Django would fail.
+    """
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        return super().get_object(request, object_id, from_field or None)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        for selected in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            self.opts.pk.to_python(selected)
+        return super().changelist_view(request, extra_context)
+
+    def lookup_allowed(
+        self, lookup: str, value: str, request: HttpRequest | None = None
+    ) -> bool:
+        assert request is not None
+        return lookup in self._declared(request)
+
+    def _declared(self, request: HttpRequest) -> Iterator[str | None]:
+        for item in cast("Iterable[Any]", self.get_list_filter(request)):
+            if isinstance(item, type):
+                yield cast("type[admin.SimpleListFilter]", item).parameter_name
+                continue
+            is_named = isinstance(item, str)
+            path, make = (item, admin.FieldListFilter.create) if is_named else item
+            field = get_fields_from_path(self.model, path)[-1]
+            made = make(field, request, {}, self.model, self, field_path=path)
+            yield from made.expected_parameters()
+
+
 class BoundedChangeList(ChangeList):
-    """Reads of each row only what the list shows."""
+    """Reads of each row only what the list shows, in the list's own order."""
+
+    def get_ordering(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> list[str | Combinable]:
+        # Django reads it from the address also where no column may be sorted by.
+        self.params.pop(ORDER_VAR, None)
+        return super().get_ordering(request, queryset)
 
     def get_queryset(
         self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
@@ -83,7 +129,7 @@ class BoundedChangeList(ChangeList):
         return owner.narrow(rows) if isinstance(owner, BoundedAdmin) else rows
 
 
-class BoundedAdmin(ModelAdmin):
+class BoundedAdmin(StrictAdmin):
     """A list whose cost does not grow with its table.
 
     Search takes a session id in any form, a character id or the beginning of a

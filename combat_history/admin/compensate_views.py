@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from combat_history.actions.compensate import (
     preview_compensation,
 )
 from combat_history.actions.compensation_plan import Balance, ItemChange, Undo
-from combat_history.admin.action_views import ReasonForm
+from combat_history.admin.action_views import MAX_SHOWN, ReasonForm
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.movements import Change, change_of
 from combat_history.admin.naming import Names, names
@@ -172,6 +173,9 @@ def _told(undo: Undo) -> dict[str, Any]:
         for movement in line.items
         if "slot_taken" in movement
     }
+    changes: defaultdict[int, list[tuple[int, ItemChange]]] = defaultdict(list)
+    for row_id, change in undo.changes.items():
+        changes[change.character_id].append((row_id, change))
     return {
         "undo": undo,
         "players": [
@@ -180,9 +184,9 @@ def _told(undo: Undo) -> dict[str, Any]:
                 **_balances(undo.before[char_id], undo.after[char_id]),
                 "items": [
                     _item(row_id, change, named, slots.get(row_id))
-                    for row_id, change in undo.changes.items()
-                    if change.character_id == char_id
+                    for row_id, change in changes[char_id][:MAX_SHOWN]
                 ],
+                "more_items": max(0, len(changes[char_id]) - MAX_SHOWN),
             }
             for char_id in undo.before
         ],

@@ -141,8 +141,9 @@ def read_position(token: str) -> tuple[datetime, UUID]:
     try:
         finished_at = datetime.fromisoformat(time)
         session_id = parse_session_id(session)
-    except ValueError as error:
+        if finished_at.tzinfo is None:
+            raise ValueError("a position has a time zone")
+        # At either end of time some zones have no such moment.
+        return localtime(finished_at), session_id
+    except (ValueError, OverflowError) as error:
         raise IncorrectLookupParameters(str(error)) from error
-    if finished_at.tzinfo is None:
-        raise IncorrectLookupParameters("a position has a time zone")
-    return finished_at, session_id

