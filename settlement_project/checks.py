@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
+from celery.concurrency import prefork
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
@@ -48,8 +49,8 @@ Rule = tuple[bool, str, str, str]
 
 def refuse_other_pools(sender: Any, **_: object) -> None:
     """Let no worker start that cannot end a task which hangs. Raises SystemExit."""
-    pool = sender.pool_cls.__module__.rpartition(".")[2].replace("thread", "threads")
-    if pool != "prefork":
+    if not issubclass(sender.pool_cls, prefork.TaskPool):
+        pool = sender.pool_cls.__module__.rpartition(".")[2]
         raise SystemExit(
             f"Refusing to start: the pool is {pool}, and only prefork has the time "
             "limits on which leases rest."

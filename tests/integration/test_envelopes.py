@@ -24,45 +24,17 @@ from persistence import redis_keys
 from settlement_project.celery import app
 from tests.support.admin import body, logged_in, viewer
 from tests.support.factories import make_document
+from tests.support.fuzz import (
+    Envelope,
+    call,
+    envelope,
+    headers,
+    nested,
+    properties,
+    raw,
+)
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess, wait_idle
-
-Envelope = dict[str, Any]
-
-
-def envelope(content: object, /, **over: Any) -> Envelope:
-    """As Celery writes it for `settle_combat`; `over` replaces top-level keys."""
-    text = content if isinstance(content, str) else json.dumps(content)
-    return {
-        "body": base64.b64encode(text.encode()).decode(),
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": headers(),
-        "properties": properties(),
-        **over,
-    }
-
-
-def headers(**over: Any) -> dict[str, Any]:
-    return {"lang": "py", "task": "settle_combat", "id": str(uuid4()), **over}
-
-
-def properties(**over: Any) -> dict[str, Any]:
-    return {
-        "delivery_tag": str(uuid4()),
-        "delivery_info": {"exchange": "", "routing_key": "celery"},
-        "body_encoding": "base64",
-        "delivery_mode": 2,
-        "priority": 0,
-        **over,
-    }
-
-
-def call(*args: object, **embedded: object) -> list[object]:
-    return [list(args), {}, {**dict.fromkeys(EMBEDDED), **embedded}]
-
-
-EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 
 
 @pytest.fixture
@@ -81,21 +53,10 @@ def put(queue: redis.Redis, *items: object, ends: int | None = None) -> None:
     wait_idle()
 
 
-def raw(item: object) -> bytes:
-    return item if isinstance(item, bytes) else json.dumps(item).encode()
-
-
 def ended() -> int:
     settled = CombatHistory.objects.filter(settlement_status="processed").count()
     seen = RejectedPayload.objects.aggregate(seen=Sum("times_seen"))["seen"]
     return settled + (seen or 0)
-
-
-def nested(depth: int) -> Any:
-    found: Any = []
-    for _ in range(depth):
-        found = [found]
-    return found
 
 
 ODD_ITEMS = {
@@ -435,4 +396,4 @@ def test_a_pool_without_time_limits_is_refused(world: None, tmp_path: Path) -> N
     refused = CeleryProcess(tmp_path, ["worker", "--pool", "threads"], {})
 
     wait_until(lambda: not refused.is_alive, "the worker has ended")
-    assert "the pool is threads, and only prefork has" in refused.output()
+    assert "the pool is thread, and only prefork has" in refused.output()
