@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from combat_history.models import Status
 from persistence.errors import PayloadInvalid
 from persistence.outcome import NOTHING_MOVED, tombstone
-from persistence.payload import validate
+from persistence.payload import FinishReason, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,24 @@ class Brief:
 
 
 _BRIEF = TypeAdapter(Brief)
+
+DRAWN = frozenset({"draw", "tie", "ничья"})
+NOBODY = frozenset({"", "-", "none", "null", "nobody", "никто", "нет"}) | DRAWN
+"""What engines write in a winner's place where there is none."""
+
+
+def winner_of(team: object) -> str | None:
+    """The team that won; None where what stands there names none."""
+    if not isinstance(team, str) or team.strip().casefold() in NOBODY:
+        return None
+    return team
+
+
+def is_drawn(outcome: Outcome) -> bool:
+    """Whether nobody won: by the reason, or by what stands in the winner's place."""
+    word = (outcome.winner_team or "").strip().casefold()
+    is_said = outcome.finish_reason == FinishReason.DRAW
+    return is_said or (word in DRAWN and not outcome.is_winner)
 
 
 def read_brief(text: bytes) -> Brief | None:

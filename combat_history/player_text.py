@@ -6,6 +6,7 @@ Telegram counts UTF-16 units, so lengths here are in those.
 from __future__ import annotations
 
 from collections import Counter
+from enum import Enum, auto
 
 from django.conf import settings
 from django.utils.translation import (
@@ -16,7 +17,8 @@ from django.utils.translation import (
 )
 
 from combat_history.lookup import Credit, Lookup, State
-from combat_history.outcomes import Outcome
+from combat_history.outcomes import Outcome, is_drawn, winner_of
+from persistence.payload import FinishReason
 
 CALLBACK_LIMIT = 200
 """Of the answer to a callback query."""
@@ -64,7 +66,7 @@ def _finished(lookup: Lookup, limit: int, name_limit: int) -> str:
     loot: list[str] = []
     outcome = lookup.outcome
     if outcome is not None:
-        lines.append(_winner(outcome, name_limit))
+        lines += _ending(outcome, name_limit)
         # A reward that nobody will get, or keeps, is not named.
         if lookup.credit not in (Credit.CANCELLED, Credit.REVERSED):
             lines += _reward(outcome)
@@ -74,28 +76,46 @@ def _finished(lookup: Lookup, limit: int, name_limit: int) -> str:
     return "\n".join([*lines, *_loot_line(loot, room), *status])
 
 
-def _winner(outcome: Outcome, name_limit: int) -> str:
-    team = _plain(outcome.winner_team or "")
-    if not team:
+def _ending(outcome: Outcome, name_limit: int) -> list[str]:
+    """How it ended, and who won where anybody did."""
+    reasons: dict[str, str] = {
+        FinishReason.FLEE: gettext("The fight ended in an escape"),
+        FinishReason.ABANDONED: gettext("The fight was broken off"),
+    }
+    lines = [
+        text for reason, text in reasons.items() if outcome.finish_reason == reason
+    ]
+    team = _plain(winner_of(outcome.winner_team) or "")
+    if team and not is_drawn(outcome):
+        known = {"blue": gettext("Blue"), "red": gettext("Red")}
+        shown = known.get(team.lower()) or _cut(team, name_limit)
+        return [*lines, gettext("Winner: %(team)s") % {"team": shown}]
+    return lines or [_without_winner(outcome)]
+
+
+def _without_winner(outcome: Outcome) -> str:
+    """Where no team is named, the player's own part says who won."""
+    if is_drawn(outcome):
         return gettext("Draw")
-    known = {"blue": gettext("Blue"), "red": gettext("Red")}
-    shown = known.get(team.lower()) or _cut(team, name_limit)
-    return gettext("Winner: %(team)s") % {"team": shown}
+    return gettext("Victory!") if outcome.is_winner else gettext("Defeat")
 
 
 def _reward(outcome: Outcome) -> list[str]:
     gold, xp = outcome.gold, outcome.xp
+    lines = []
     if gold < 0:
         penalty = ngettext("Penalty: %(gold)d gold", "Penalty: %(gold)d gold", -gold)
-        lines = [penalty % {"gold": -gold}]
-    else:
+        lines.append(penalty % {"gold": -gold})
+    elif gold:
         reward = ngettext("Reward: %(gold)d gold", "Reward: %(gold)d gold", gold)
-        lines = [reward % {"gold": gold}]
+        lines.append(reward % {"gold": gold})
     if xp:
         experience = ngettext(
             "Experience: %(xp)d point", "Experience: %(xp)d points", xp
         )
         lines.append(experience % {"xp": xp})
+    if not lines and not outcome.loot:
+        lines.append(gettext("No reward"))
     return lines
 
 
@@ -118,22 +138,58 @@ def _loot_line(loot: list[str], room: int) -> list[str]:
     return []
 
 
+class _Moved(Enum):
+    """What the settlement of a fight does to one player."""
+
+    GIVES = auto()
+    TAKES = auto()
+    BOTH_OR_NEITHER = auto()
+
+
+def _moved(outcome: Outcome | None) -> _Moved:
+    if outcome is None:
+        return _Moved.GIVES  # nobody knows; it is what players wait for
+    gives = outcome.gold > 0 or outcome.xp > 0 or bool(outcome.loot)
+    takes = outcome.gold < 0
+    if gives == takes:
+        return _Moved.BOTH_OR_NEITHER
+    return _Moved.GIVES if gives else _Moved.TAKES
+
+
 def _status(lookup: Lookup) -> list[str]:
-    match lookup.credit:
-        case Credit.PENDING if lookup.outcome is None:
-            return [gettext("The result has not arrived yet")]
-        case Credit.PENDING:
-            return [gettext("Status: being credited")]
-        case Credit.CREDITED:
-            return [gettext("Status: credited")]
-        case Credit.UNDER_REVIEW:
-            return [gettext("Status: under review, nothing is credited yet")]
-        case Credit.CANCELLED:
-            return [gettext("Status: cancelled, nothing will be credited")]
-        case Credit.REVERSED:
-            return [gettext("The result of the fight was reversed")]
-        case _:
+    """What became of it; only what is given is called credited."""
+    credit, moved = lookup.credit, _moved(lookup.outcome)
+    match credit, moved:
+        case None, _:
             return []
+        case Credit.REVERSED, _:
+            return [gettext("The result of the fight was reversed")]
+        case Credit.PENDING, _ if lookup.outcome is None:
+            return [gettext("The result has not arrived yet")]
+        case Credit.PENDING, _Moved.GIVES:
+            return [gettext("Status: being credited")]
+        case Credit.PENDING, _Moved.TAKES:
+            return [gettext("Status: being deducted")]
+        case Credit.PENDING, _:
+            return [gettext("Status: being settled")]
+        case Credit.CREDITED, _Moved.GIVES:
+            return [gettext("Status: credited")]
+        case Credit.CREDITED, _Moved.TAKES:
+            return [gettext("Status: deducted")]
+        case Credit.CREDITED, _:
+            return [gettext("Status: settled")]
+        case Credit.UNDER_REVIEW, _Moved.GIVES:
+            return [gettext("Status: under review, nothing is credited yet")]
+        case Credit.UNDER_REVIEW, _Moved.TAKES:
+            return [gettext("Status: under review, nothing is deducted yet")]
+        case Credit.UNDER_REVIEW, _:
+            return [gettext("Status: under review")]
+        case Credit.CANCELLED, _Moved.GIVES:
+            return [gettext("Status: cancelled, nothing will be credited")]
+        case Credit.CANCELLED, _Moved.TAKES:
+            return [gettext("Status: cancelled, nothing will be deducted")]
+        case _:
+            return [gettext("Status: cancelled")]
 
 
 def _plain(name: str) -> str:

@@ -31,6 +31,7 @@ from combat_history.models import (
     SettlementFailure,
     Status,
 )
+from combat_history.outcomes import winner_of
 from combat_history.replay import PERMISSION as REPLAY_PERMISSION
 from persistence.errors import FailureCode
 from persistence.ids import short_id
@@ -190,7 +191,7 @@ def _names(
 def _summary(row: CombatHistory, document: object) -> dict[str, Any]:
     meta = document.get("meta") if isinstance(document, dict) else None
     meta = meta if isinstance(meta, dict) else {}
-    reason, winner = meta.get("finish_reason"), meta.get("winner_team")
+    reason, winner = meta.get("finish_reason"), winner_of(meta.get("winner_team"))
     settled_at = row.settled_at
     return {
         "badges": badges(row),
@@ -198,7 +199,7 @@ def _summary(row: CombatHistory, document: object) -> dict[str, Any]:
         "finish_reason": explain.FINISH_REASONS.get(reason)
         if isinstance(reason, str)
         else None,
-        "winner": visible(winner[:200]) if isinstance(winner, str) else None,
+        "winner": None if winner is None else visible(winner[:200]),
         "settled_after": timeline.shown_duration(settled_at - row.received_at)
         if settled_at is not None
         else "",

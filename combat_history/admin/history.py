@@ -39,6 +39,7 @@ from combat_history.admin.rendering import badges, failure_label, visible
 from combat_history.admin.replay_log import ReplayLogViews
 from combat_history.admin.replay_views import ReplayViews
 from combat_history.models import CombatHistory, Status
+from combat_history.outcomes import winner_of
 from combat_history.paginator import MAX_ROWS
 from persistence.ids import short_id
 from persistence.payload import FinishReason
@@ -75,8 +76,8 @@ def _finish_reason(row: CombatHistory) -> str | _StrPromise | None:
 
 
 def _winner(row: CombatHistory) -> str | None:
-    winner = _meta(row).get("winner_team")
-    return visible(winner[:200]) if isinstance(winner, str) else None
+    winner = winner_of(_meta(row).get("winner_team"))
+    return None if winner is None else visible(winner[:200])
 
 
 def _players(row: CombatHistory) -> int:

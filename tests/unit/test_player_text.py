@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from combat_history.lookup import ACTIVE, UNKNOWN, Credit, Lookup, State
 from combat_history.outcomes import Loot, Outcome
 from combat_history.player_text import callback_text, message_text
+from persistence.payload import FinishReason
 
 SAMPLE = Outcome(
     winner_team="blue",
@@ -71,8 +72,10 @@ def test_the_sample_in_english() -> None:
         ("RED", "Победитель: Красные"),
         ("Орда", "Победитель: Орда"),
         (" ночной\n\tдозор ", "Победитель: ночной дозор"),
-        (None, "Ничья"),
-        ("", "Ничья"),
+        ("draw", "Победа!"),
+        (None, "Победа!"),
+        ("", "Победа!"),
+        ("Nobody", "Победа!"),
     ],
 )
 def test_winner(team: str | None, line: str) -> None:
@@ -82,7 +85,6 @@ def test_winner(team: str | None, line: str) -> None:
 @pytest.mark.parametrize(
     ("gold", "russian", "english"),
     [
-        (0, "Награда: 0 золота", "Reward: 0 gold"),
         (1, "Награда: 1 золото", "Reward: 1 gold"),
         (2, "Награда: 2 золота", "Reward: 2 gold"),
         (100, "Награда: 100 золота", "Reward: 100 gold"),
@@ -110,6 +112,109 @@ def test_reward_and_penalty(gold: int, russian: str, english: str) -> None:
 def test_experience_has_the_right_plural(xp: int, russian: str, english: str) -> None:
     assert lines(credited(xp=xp))[3] == russian
     assert lines(credited(xp=xp), "en")[3] == english
+
+
+@pytest.mark.parametrize(
+    ("over", "russian", "english"),
+    [
+        ({"finish_reason": "draw"}, ["Ничья"], ["Draw"]),
+        ({"finish_reason": "draw", "winner_team": "blue"}, ["Ничья"], ["Draw"]),
+        ({"finish_reason": "draw", "winner_team": "draw"}, ["Ничья"], ["Draw"]),
+        ({"winner_team": " DRAW "}, ["Ничья"], ["Draw"]),
+        ({"winner_team": "Ничья"}, ["Ничья"], ["Draw"]),
+        ({"finish_reason": "victory"}, ["Поражение"], ["Defeat"]),
+        ({"finish_reason": "defeat"}, ["Поражение"], ["Defeat"]),
+        ({"finish_reason": "defeat", "is_winner": True}, ["Победа!"], ["Victory!"]),
+        ({"winner_team": "none"}, ["Поражение"], ["Defeat"]),
+        (
+            {"finish_reason": "flee"},
+            ["Бой закончился бегством"],
+            ["The fight ended in an escape"],
+        ),
+        (
+            {"finish_reason": "flee", "winner_team": "red"},
+            ["Бой закончился бегством", "Победитель: Красные"],
+            ["The fight ended in an escape", "Winner: Red"],
+        ),
+        (
+            {"finish_reason": "abandoned"},
+            ["Бой прерван"],
+            ["The fight was broken off"],
+        ),
+        ({"finish_reason": "of an older contract"}, ["Поражение"], ["Defeat"]),
+    ],
+)
+def test_each_way_to_end_has_its_own_words(
+    over: dict[str, object], russian: list[str], english: list[str]
+) -> None:
+    told = credited(**{"winner_team": None, "is_winner": False, **over})
+
+    assert lines(told)[1 : 1 + len(russian)] == russian
+    assert lines(told, "en")[1 : 1 + len(english)] == english
+    assert lines(told)[1 + len(russian)] == "Награда: 100 золота"
+
+
+NOTHING: dict[str, object] = {"gold": 0, "xp": 0, "loot": ()}
+PENALTY: dict[str, object] = {**NOTHING, "gold": -5}
+BOTH: dict[str, object] = {"gold": -5, "xp": 3, "loot": ()}
+
+
+@pytest.mark.parametrize(
+    ("over", "shown"),
+    [
+        (NOTHING, ["Без награды"]),
+        (PENALTY, ["Штраф: 5 золота"]),
+        (BOTH, ["Штраф: 5 золота", "Опыт: 3 очка"]),
+        ({**NOTHING, "xp": 3}, ["Опыт: 3 очка"]),
+        ({**NOTHING, "loot": (Loot("Клык", 1),)}, ["Добыча: Клык"]),
+    ],
+)
+def test_only_what_is_moved_is_named(over: dict[str, object], shown: list[str]) -> None:
+    assert lines(credited(**over))[2:-1] == shown
+
+
+@pytest.mark.parametrize(
+    ("credit", "penalty", "other", "english"),
+    [
+        (
+            Credit.PENDING,
+            "Статус: списывается",
+            "Статус: подводим итоги",
+            "Status: being deducted",
+        ),
+        (
+            Credit.CREDITED,
+            "Статус: списано",
+            "Статус: итоги подведены",
+            "Status: deducted",
+        ),
+        (
+            Credit.UNDER_REVIEW,
+            "Статус: на проверке, пока ничего не списано",
+            "Статус: на проверке",
+            "Status: under review, nothing is deducted yet",
+        ),
+        (
+            Credit.CANCELLED,
+            "Статус: отменено, списаний не будет",
+            "Статус: отменено",
+            "Status: cancelled, nothing will be deducted",
+        ),
+        (
+            Credit.REVERSED,
+            "Результат боя отменён",
+            "Результат боя отменён",
+            "The result of the fight was reversed",
+        ),
+    ],
+)
+def test_a_penalty_is_never_called_credited(
+    credit: Credit, penalty: str, other: str, english: str
+) -> None:
+    assert lines(finished(credit, **PENALTY))[-1] == penalty
+    assert lines(finished(credit, **PENALTY), "en")[-1] == english
+    assert lines(finished(credit, **NOTHING))[-1] == other
+    assert lines(finished(credit, **BOTH))[-1] == other
 
 
 def test_no_experience_and_no_loot_take_no_line() -> None:
@@ -241,7 +346,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 OUTCOMES = st.builds(
     Outcome,
     winner_team=st.none() | NAMES,
-    finish_reason=st.just("victory"),
+    finish_reason=st.sampled_from([*FinishReason]),
     end_timestamp=st.just(1),
     is_winner=st.booleans(),
     team=st.none() | NAMES,
@@ -265,4 +370,4 @@ def test_no_text_is_ever_too_long(
 
     assert units(callback_text(lookup, language)) <= 200
     assert units(message_text(lookup, language)) <= 4096
-    assert message_text(lookup, language).count("\n") <= 5
+    assert message_text(lookup, language).count("\n") <= 6
