@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import redis
 from django.conf import settings
-from django.db import Error, transaction
+from django.db import Error, connection, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.models import CombatHistory, RejectedPayload
 from persistence import inbox
+from persistence.document import canonical_json, digest, parse_document
 from persistence.handoff import Handoff, Receipt, checked
 from persistence.tasks import send_ring
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 PERMISSION = "combat_history.correct_combat"
 VERB, TARGET = "resubmit", "rejected"
+MARK = ("handed_over_at", "handed_over_by", "handed_over_as", "handed_over_sha256")
 
 
 class NotResubmittable(Exception):
@@ -40,6 +44,18 @@ class NotResubmittable(Exception):
         )
 
 
+class AlreadyHandedOver(Exception):
+    """The fight would be settled, and paid, a second time under another session."""
+
+    def __init__(self, before: list[RejectedPayload]) -> None:
+        super().__init__(before)
+        self.before = before
+
+    def __str__(self) -> str:
+        sessions = ", ".join(str(row.handed_over_as) for row in self.before)
+        return f"handed over as combat {sessions} before"
+
+
 def check(text: str) -> Handoff:
     """The document as it would be handed over. Reads only.
 
@@ -52,24 +68,36 @@ def check(text: str) -> Handoff:
     return handoff
 
 
-def resubmit(rejected_id: int, text: str, *, actor: User, reason: str) -> Receipt:
+def handed_over_before(rejected_id: int, handoff: Handoff) -> list[RejectedPayload]:
+    """This payload, and others of the same fight, handed over as another session."""
+    same = Q(pk=rejected_id) | Q(handed_over_sha256=_fight(handoff))
+    rows = RejectedPayload.objects.filter(same, handed_over_at__isnull=False)
+    others = rows.exclude(handed_over_as=handoff.session_id).order_by("handed_over_at")
+    return list(others.defer("raw", "errors"))
+
+
+def resubmit(
+    rejected_id: int, text: str, *, actor: User, reason: str, again: bool = False
+) -> Receipt:
     """Hand a corrected document over; the answer is the inbox's.
 
-    The audit entry and the hand-off stand or fall together, but for a commit that is
-    lost after it: the inbox then has a document of which no entry tells, and the same
-    call again is a duplicate, with an entry.
+    The row is marked first: whatever becomes of the hand-off, nobody hands the fight
+    over as another session without being asked; `again` says that somebody was. A mark
+    of what the inbox did not want is taken back, one of an answer that was lost stays.
 
     Raises PermissionDenied, audited; ValueError for a reason; PayloadInvalid;
-    NotResubmittable; RejectedPayload.DoesNotExist; the error of Redis or the database,
-    audited where it still can be.
+    NotResubmittable; AlreadyHandedOver; RejectedPayload.DoesNotExist; the error of
+    Redis or the database, audited where it still can be.
     """
     ids = [str(rejected_id)]
     if not actor.has_perm(PERMISSION):
         audit.deny(actor, VERB, TARGET, ids, reason)
     reason = audit.checked_reason(reason)
+    handoff = check(text)
     try:
-        with transaction.atomic(durable=True):
-            receipt, to_ring = _resubmit(rejected_id, text, actor, reason)
+        row, before = _mark(rejected_id, handoff, actor, again=again)
+        receipt, to_ring = inbox.record(handoff)
+        _write_down(row, before, handoff, receipt, actor, reason)
     except (Error, redis.RedisError) as error:
         audit.record_failure(actor, VERB, TARGET, ids, reason, error)
         raise
@@ -79,20 +107,59 @@ def resubmit(rejected_id: int, text: str, *, actor: User, reason: str) -> Receip
     return receipt
 
 
-def _resubmit(
-    rejected_id: int, text: str, actor: User, reason: str
-) -> tuple[Receipt, bool]:
-    # One at a time: a double click is answered as the duplicate that it is.
+@transaction.atomic(durable=True)
+def _mark(
+    rejected_id: int, handoff: Handoff, actor: User, *, again: bool
+) -> tuple[RejectedPayload, list[RejectedPayload]]:
+    """The row as it was, and what was handed over before."""
     row = RejectedPayload.objects.select_for_update().get(pk=rejected_id)
-    handoff = check(text)
-    receipt, to_ring = inbox.record(handoff)
+    fight = _fight(handoff)
+    with connection.cursor() as cursor:
+        # Rows of one fight are marked one at a time, too.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [fight])
+    before = handed_over_before(rejected_id, handoff)
+    if before and not again:
+        raise AlreadyHandedOver(before)
+    RejectedPayload.objects.filter(pk=rejected_id).update(
+        handed_over_at=Now(),
+        handed_over_by=actor.get_username(),
+        handed_over_as=handoff.session_id,
+        handed_over_sha256=fight,
+    )
+    return row, before
+
+
+@transaction.atomic(durable=True)
+def _write_down(
+    row: RejectedPayload,
+    before: list[RejectedPayload],
+    handoff: Handoff,
+    receipt: Receipt,
+    actor: User,
+    reason: str,
+) -> None:
     done = receipt in (Receipt.ACCEPTED, Receipt.DUPLICATE)
+    if not done:
+        marked = RejectedPayload.objects.filter(
+            pk=row.pk, handed_over_as=handoff.session_id
+        )
+        marked.update(**{name: getattr(row, name) for name in MARK})
+    again = "".join(
+        f"; again, handed over as combat {other.handed_over_as} before"
+        for other in before
+    )
     act = Act(
-        str(rejected_id),
+        str(row.pk),
         Outcome.DONE if done else Outcome.SKIPPED,
-        f"{receipt}: combat {handoff.session_id}",
+        f"{receipt}: combat {handoff.session_id}{again}",
         before={"sha256": row.payload_sha256},
         after={"sha256": handoff.sha256, "session_id": str(handoff.session_id)},
     )
     audit.record(actor, VERB, TARGET, [act], reason)
-    return receipt, to_ring
+
+
+def _fight(handoff: Handoff) -> str:
+    """The identity of a document whatever session id it is given."""
+    document = parse_document(handoff.raw)
+    del document["session_id"]
+    return digest(canonical_json(document))

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
+from django.utils.timezone import localtime
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain
@@ -220,6 +223,17 @@ def _session(row: RejectedPayload) -> str:
     return session_search(row.session_id) if row.session_id else EMPTY
 
 
+def _handed_over(row: RejectedPayload) -> str:
+    """As which session, by whom and when somebody put it right and handed it over."""
+    if row.handed_over_as is None or row.handed_over_at is None:
+        return EMPTY
+    told = gettext("by %(who)s, %(at)s") % {
+        "who": visible(row.handed_over_by),
+        "at": date_format(localtime(row.handed_over_at), "Y-m-d H:i"),
+    }
+    return format_html("{} {}", session_search(row.handed_over_as), told)
+
+
 def _raw(row: RejectedPayload) -> SafeString | None:
     return preformatted(bytes_as_text(bytes(row.raw))) if row.raw is not None else None
 
@@ -248,6 +262,7 @@ class RejectedPayloadAdmin(ResubmitViews, TriageViews, ReadOnlyAdmin):
         column(_("times seen"), "times_seen"),
         column(_("received"), "received_at"),
         column(_("last seen"), "last_seen_at"),
+        column(_("handed over"), _handed_over, name="handed_over"),
     )
     list_display = ("id", *columns, triage)
     details = (

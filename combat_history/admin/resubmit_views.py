@@ -23,8 +23,10 @@ from combat_history import explain
 from combat_history.actions.resubmit import (
     PERMISSION,
     TARGET,
+    AlreadyHandedOver,
     NotResubmittable,
     check,
+    handed_over_before,
     resubmit,
 )
 from combat_history.admin.action_views import DOCUMENT_ATTRS, ReasonForm
@@ -64,6 +66,9 @@ class ResubmitForm(ReasonForm):
         widget=forms.Textarea(attrs=DOCUMENT_ATTRS),
         help_text=_("The whole document as it should have been sent, as JSON."),
     )
+    again = forms.BooleanField(
+        label=_("I know; hand it over a second time."), required=False
+    )
 
 
 class ResubmitViews(BoundedAdmin):
@@ -99,8 +104,9 @@ class ResubmitViews(BoundedAdmin):
         context = self._resubmit_context(request, row)
         if request.method == "POST":
             form = ResubmitForm(request.POST)
-            sound = _check(form.data.get("document", ""), context)
-            if sound and "resubmit" in request.POST and form.is_valid():
+            sound = _check(pk, form.data.get("document", ""), context)
+            is_asked = sound and "resubmit" in request.POST and form.is_valid()
+            if is_asked and (form.cleaned_data["again"] or not context["before"]):
                 return self._resubmit(request, pk)
         else:
             form = ResubmitForm(initial={"document": _text(row)})
@@ -110,10 +116,17 @@ class ResubmitViews(BoundedAdmin):
         actor = cast("User", request.user)  # admin_view lets in nobody else
         text = request.POST.get("document", "")
         reason = request.POST.get("reason", "")
-        failures = (Error, redis.RedisError, PayloadInvalid, NotResubmittable)
+        again = "again" in request.POST
+        refusals = (PayloadInvalid, NotResubmittable, AlreadyHandedOver, ValueError)
         try:
-            receipt = resubmit(pk, text, actor=actor, reason=reason)
-        except (*failures, RejectedPayload.DoesNotExist, ValueError) as error:
+            receipt = resubmit(pk, text, actor=actor, reason=reason, again=again)
+        except redis.RedisError as error:
+            told = gettext(
+                "It is not known whether Redis took it: %s. Hand over the same "
+                "document once more."
+            )
+            self.message_user(request, told % error, messages.ERROR)
+        except (Error, *refusals, RejectedPayload.DoesNotExist) as error:
             told = gettext("Nothing was changed: %s") % error
             self.message_user(request, told, messages.ERROR)
         else:
@@ -141,7 +154,7 @@ class ResubmitViews(BoundedAdmin):
         }
 
 
-def _check(text: str, context: dict[str, Any]) -> bool:
+def _check(pk: int, text: str, context: dict[str, Any]) -> bool:
     """Whether it could be resubmitted; what keeps it from that goes onto the page."""
     try:
         handoff = check(text)
@@ -151,6 +164,11 @@ def _check(text: str, context: dict[str, Any]) -> bool:
         context["faults"] = [{"path": "session_id", "message": str(error)}]
     else:
         context["sound"] = short_id(handoff.session_id)
+        context["before"] = [
+            {"row": row, "short_id": short_id(row.handed_over_as)}
+            for row in handed_over_before(pk, handoff)
+            if row.handed_over_as is not None
+        ]
         return True
     return False
 

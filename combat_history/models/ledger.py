@@ -205,6 +205,8 @@ class RejectedPayload(models.Model):
     """What could not become a history row, conflicts, and lost payloads.
 
     The same bytes for the same session are one row; `times_seen` counts them.
+    `handed_over_*`: that a person put it right and handed it over, as which session,
+    and the hash of that document, its session id aside.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -221,6 +223,10 @@ class RejectedPayload(models.Model):
         db_default=Value([], output_field=ArrayField(models.BigIntegerField())),
         help_text=_("Players whom the bytes name, as far as they can be read."),
     )
+    handed_over_at = models.DateTimeField(null=True)
+    handed_over_by = models.CharField(max_length=150, db_default=Value(""))
+    handed_over_as = models.UUIDField(null=True)
+    handed_over_sha256 = models.CharField(max_length=64, db_default=Value(""))
 
     class Meta:
         db_table = "rejected_payloads"
@@ -236,6 +242,12 @@ class RejectedPayload(models.Model):
         indexes = [
             # A player's page: what of theirs was refused.
             GinIndex(fields=["participant_ids"], name="rejected_payloads_players"),
+            # Whether a fight was handed over before, from whatever row.
+            models.Index(
+                fields=["handed_over_sha256"],
+                condition=Q(handed_over_at__isnull=False),
+                name="rejected_payloads_handed_over",
+            ),
         ]
 
     def __str__(self) -> str:

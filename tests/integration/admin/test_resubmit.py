@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -10,6 +13,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django import Settings
 
+from combat_history.actions.resubmit import AlreadyHandedOver, resubmit
 from combat_history.models import (
     AuditEntry,
     Character,
@@ -18,9 +22,13 @@ from combat_history.models import (
 )
 from persistence import inbox
 from persistence.document import Document
+from persistence.handoff import checked
+from persistence.ids import short_id
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.admin import REASON, audit, body, logged_in, told, viewer
-from tests.support.factories import HERO, make_document
+from tests.support.factories import HERO, make_document, new_session_id
+from tests.support.pages import text_of
+from tests.support.parallel import in_threads
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -111,6 +119,152 @@ def test_a_second_click_settles_nothing_twice(
     assert AuditEntry.objects.count() == 2
 
 
+@contextmanager
+def redis_away(settings: Settings) -> Iterator[None]:
+    there = settings.REDIS_URL
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    _connect_anew()
+    try:
+        yield
+    finally:
+        settings.REDIS_URL = there
+        _connect_anew()
+
+
+def _connect_anew() -> None:
+    for cached in (inbox.client, inbox.script):
+        cached.cache_clear()
+
+
+def list_page(client: Client) -> str:
+    return text_of(body(client, "/admin/combat_history/rejectedpayload/"))
+
+
+def renamed(document: Document) -> Document:
+    return {**document, "session_id": str(new_session_id())}
+
+
+def inbox_sessions() -> set[str]:
+    return {str(entry.session_id) for entry in inbox.claim(10)[0]}
+
+
+def test_what_was_handed_over_is_marked(
+    client: Client, rejected: RejectedPayload, document: Document
+) -> None:
+    assert "by anna" not in list_page(client)
+
+    client.post(url(rejected), sent(document, resubmit="1"))
+
+    session = short_id(UUID(document["session_id"]))
+    for page in (list_page(client), text_of(body(client, page_url(rejected)))):
+        assert f"{session} by anna, " in page
+    row = RejectedPayload.objects.get()
+    assert str(row.handed_over_as) == document["session_id"]
+    assert row.handed_over_at is not None
+
+
+def test_a_second_session_for_the_same_payload_is_asked_about(
+    client: Client, rejected: RejectedPayload, document: Document
+) -> None:
+    first, second = document, renamed(document)
+    client.post(url(rejected), sent(first, resubmit="1"))
+    settle_inbox()
+
+    for button in ("check", "resubmit"):
+        page = client.post(url(rejected), sent(second, **{button: "1"}))
+        text = text_of(page.content.decode())
+        assert f"handed over as combat {short_id(UUID(first['session_id']))}" in text
+        assert "a second time" in text
+    assert inbox_sessions() == set()
+    assert AuditEntry.objects.count() == 1
+
+    response = client.post(url(rejected), sent(second, resubmit="1", again="on"))
+
+    assert told(response)[-1] == "The document is accepted: the workers settle it."
+    assert inbox_sessions() == {second["session_id"]}
+    entry = AuditEntry.objects.latest("id")
+    assert entry.detail == (
+        f"accepted: combat {second['session_id']}; "
+        f"again, handed over as combat {first['session_id']} before"
+    )
+
+
+def test_another_row_of_the_same_fight_is_asked_about(
+    client: Client, rejected: RejectedPayload, document: Document
+) -> None:
+    settle_combat({**document, "session_id": "another broken id"})
+    other = RejectedPayload.objects.exclude(pk=rejected.pk).get()
+    client.post(url(rejected), sent(document, resubmit="1"))
+
+    page = client.post(url(other), sent(renamed(document), resubmit="1"))
+
+    assert "a second time" in page.content.decode()
+    assert inbox_sessions() == {document["session_id"]}
+    assert "a second time" not in body(client, url(other))
+
+
+def test_another_fight_of_another_row_is_not_asked_about(
+    client: Client, rejected: RejectedPayload, document: Document
+) -> None:
+    client.post(url(rejected), sent(document, resubmit="1"))
+    fight = make_document(note="another")
+    settle_combat({**fight, "session_id": "another broken id"})
+    other = RejectedPayload.objects.exclude(pk=rejected.pk).get()
+
+    client.post(url(other), sent(fight, resubmit="1"))
+
+    assert inbox_sessions() == {document["session_id"], fight["session_id"]}
+
+
+@pytest.mark.parametrize("rows", ["one", "two"])
+def test_two_at_once_accept_one_session(
+    client: Client, rejected: RejectedPayload, document: Document, rows: str
+) -> None:
+    pks = [rejected.pk, rejected.pk]
+    if rows == "two":
+        settle_combat({**document, "session_id": "another broken id"})
+        pks[1] = RejectedPayload.objects.latest("id").pk
+    anna = User.objects.get(username="anna")
+    texts = [json.dumps(renamed(document)) for _ in pks]
+
+    results: list[str] = []
+
+    def accept(pk: int, text: str) -> None:
+        try:
+            results.append(resubmit(pk, text, actor=anna, reason=REASON))
+        except AlreadyHandedOver:
+            results.append("asked")
+
+    in_threads(*(partial(accept, pk, t) for pk, t in zip(pks, texts, strict=True)))
+
+    assert sorted(results) == ["accepted", "asked"]
+    assert len(inbox_sessions()) == 1
+
+
+def test_an_answer_that_was_lost_asks_too(
+    client: Client, rejected: RejectedPayload, document: Document, settings: Settings
+) -> None:
+    """Redis may have taken the document."""
+    with redis_away(settings):
+        client.post(url(rejected), sent(document, resubmit="1"))
+
+    page = client.post(url(rejected), sent(renamed(document), resubmit="1"))
+    assert "a second time" in page.content.decode()
+
+    again = client.post(url(rejected), sent(document, resubmit="1"))
+    assert told(again)[-1] == "The document is accepted: the workers settle it."
+
+
+def test_what_another_document_conflicts_with_is_not_marked(
+    client: Client, rejected: RejectedPayload, document: Document
+) -> None:
+    inbox.record(checked({**document, "note": "another"}))
+
+    client.post(url(rejected), sent(document, resubmit="1"))
+
+    assert RejectedPayload.objects.get(pk=rejected.pk).handed_over_at is None
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -175,16 +329,10 @@ def test_redis_away_is_told_and_written_down(
     document: Document,
     settings: Settings,
 ) -> None:
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    for cached in (inbox.client, inbox.script):
-        cached.cache_clear()
-    try:
+    with redis_away(settings):
         response = client.post(url(rejected), sent(document, resubmit="1"))
-    finally:
-        for cached in (inbox.client, inbox.script):
-            cached.cache_clear()
 
-    assert told(response)[0].startswith("Nothing was changed:")
+    assert told(response)[0].startswith("It is not known whether Redis took it:")
     (line,) = audit(rejected.pk)
     assert line.startswith("resubmit failed: ConnectionError")
 
