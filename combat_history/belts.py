@@ -124,18 +124,31 @@ def slot_number(slot: str | None) -> int | None:
     return int(found[1]) if found else None
 
 
-def assemble(session_id: UUID, char_ids: Iterable[int]) -> Assembly:
+def assemble(
+    session_id: UUID, char_ids: Iterable[int], *, of_start: bool = False
+) -> Assembly:
     """Reserve the belts of these characters for a combat and put them into `cs:`.
 
-    Idempotent: called again it reserves what was equipped meanwhile, and leaves a belt
-    that is in its container as it is. Raises the database's or Redis' own error: what
-    was committed before stays reserved until the call is repeated or the combat ends.
+    `of_start`: they are all that it was begun with; it is taken back where one of them
+    does not exist, or PostgreSQL has its result. Idempotent: called again it reserves
+    what was equipped meanwhile, and leaves a belt that is in its container as it is.
+    Raises the database's or Redis' own error: what was committed before stays reserved
+    until the call is repeated or the combat ends.
     """
     wanted = sorted(set(char_ids))
     before = belt_containers.stage(session_id)
     if before is Stage.OVER:
         return Assembly(Stage.OVER)
-    assembly, fresh = _reserve_patiently(session_id, wanted)
+    assembly, fresh = _reserve_patiently(session_id, wanted, all_known=of_start)
+    if of_start and (assembly.unknown or assembly.stage is Stage.OVER):
+        logger.error(
+            "start refused",
+            extra={"session_id": session_id, "unknown": assembly.unknown},
+        )
+        stage = belt_containers.take_back(session_id, wanted, assembly.unknown)
+        if stage is not Stage.ACTIVE:
+            return Assembly(Stage.OVER)
+        assembly, fresh = _reserve_patiently(session_id, wanted)
     if assembly.stage is not Stage.OVER:
         assembly.stage = belt_containers.fill(session_id, assembly.belts)
     is_gone = before is Stage.ACTIVE and assembly.stage is Stage.ABSENT
@@ -159,33 +172,42 @@ def release(cursor: Cursor[Row], session_ids: Iterable[UUID]) -> int:
 
 
 def _reserve_patiently(
-    session_id: UUID, char_ids: Sequence[int]
+    session_id: UUID, char_ids: Sequence[int], *, all_known: bool = False
 ) -> tuple[Assembly, list[int]]:
     """A player who fights again at once finds his belt, less what he has used."""
     deadline = time.monotonic() + SETTLING_SECONDS
-    assembly, fresh = _reserve(session_id, char_ids)
+    assembly, fresh = _reserve(session_id, char_ids, all_known=all_known)
     while time.monotonic() < deadline and belt_containers.are_settling(
         [held.session_id for held in assembly.held]
     ):
         time.sleep(POLL_SECONDS)
-        assembly, more = _reserve(session_id, char_ids)
+        assembly, more = _reserve(session_id, char_ids, all_known=all_known)
         fresh += more
     return assembly, fresh
 
 
-def _reserve(session_id: UUID, char_ids: Sequence[int]) -> tuple[Assembly, list[int]]:
-    """One transaction; the second value are the rows that were not reserved before."""
+def _reserve(
+    session_id: UUID, char_ids: Sequence[int], *, all_known: bool
+) -> tuple[Assembly, list[int]]:
+    """One transaction; the second value are the rows that were not reserved before.
+
+    `all_known`: nothing is reserved where one of the characters does not exist.
+    """
     with open_cursor() as cursor:
         locked = [row[0] for row in fetch(cursor, LOCK_CHARACTERS, [array(char_ids)])]
+        known = set(locked)
+        unknown = [char_id for char_id in char_ids if char_id not in known]
         # Settled since it was asked: under the locks that the settlement held.
         if fetch(cursor, IS_RECORDED, [session_id]):
             return Assembly(Stage.OVER), []
+        if unknown and all_known:
+            return Assembly(Stage.ABSENT, unknown=unknown), []
         items = [_Item(*row) for row in fetch(cursor, LOAD_BELTS, [array(locked)])]
         assembly, fresh = _sorted_out(session_id, items)
         cursor.execute(RESERVE, [session_id, array(fresh)])
         if cursor.rowcount != len(fresh):
             raise RuntimeError(f"reserved {cursor.rowcount} of {len(fresh)} items")
-    assembly.unknown = [char_id for char_id in char_ids if char_id not in set(locked)]
+    assembly.unknown = unknown
     assembly.belts = {char_id: assembly.belts.get(char_id, []) for char_id in locked}
     return assembly, fresh
 

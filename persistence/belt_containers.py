@@ -77,6 +77,30 @@ def fill(session_id: UUID, belts: Mapping[int, Sequence[BeltItem]]) -> Stage:
     raise RuntimeError(f"the containers of combat {session_id} never stand still")
 
 
+def take_back(
+    session_id: UUID, char_ids: Sequence[int], unknown: Sequence[int]
+) -> Stage:
+    """Undo a start: of unknown characters, or, where none is, of a settled combat.
+
+    ACTIVE where the engine has been told that it began; it is only marked then.
+    """
+    told: bytes = inbox.script("take_back")(
+        keys=[
+            *_keys(session_id),
+            redis_keys.ACTIVE,
+            redis_keys.belts_ready(session_id),
+            *map(redis_keys.account, char_ids),
+        ],
+        args=[
+            str(session_id),
+            json.dumps(list(unknown)),
+            redis_keys.REFUSED_SESSION_TTL_SECONDS,
+            redis_keys.BELTS_READY_TTL_SECONDS,
+        ],
+    )
+    return Stage(told.decode())
+
+
 def are_settling(session_ids: Sequence[UUID]) -> bool:
     """Whether a worker is about to settle one of them, and so to release its belts."""
     if not session_ids:

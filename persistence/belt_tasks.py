@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 def assemble_belts(session_id: str) -> None:
     """Reserve the belts of a live combat and put them into its containers.
 
-    What keeps it from doing so leaves the intent, which the sweep sends again. A combat
-    that is over needs no belts. A call that names no combat is kept as it came.
+    One that was begun with characters that do not exist is taken back. What keeps it
+    from doing so leaves the intent, which the sweep sends again. A combat that is over
+    needs no belts. A call that names no combat is kept as it came.
     """
     try:
         combat = parse_session_id(session_id)
@@ -42,7 +43,7 @@ def assemble_belts(session_id: str) -> None:
     char_ids = belt_containers.fighters(combat)
     if char_ids is not None:
         try:
-            belts.assemble(combat, char_ids)
+            belts.assemble(combat, char_ids, of_start=True)
         except (DatabaseError, InterfaceError, psycopg.Error) as error:
             kind = transience(error)
             if kind is Transience.CONNECTION:

@@ -24,6 +24,7 @@ from persistence.engine_redis import Asked, EngineRedis, NotAnswered
 from persistence.errors import (
     CombatFinished,
     CombatInProgress,
+    CombatRunning,
     DispatchFailed,
     HandoffFailed,
     ItemReserved,
@@ -128,8 +129,12 @@ class SyncDispatcher:
 
         Whatever else a player has open is closed and saved. A worker reserves the
         belts; the call waits for them for a quarter of the bound. Starting the same
-        combat again changes nothing. Raises CombatInProgress where one of the players
-        fights elsewhere (nobody has entered then), CombatFinished or DispatchFailed.
+        combat again, with all or some of its players, changes nothing: the answer says
+        how it stands. Raises CombatInProgress where one of the players fights
+        elsewhere, CombatRunning where one is not in this combat, CharactersUnknown
+        where there is none (nobody has entered, each time), CombatFinished or
+        DispatchFailed. Where no worker told in time that a character is unknown, the
+        next start of the combat does.
         """
         call, sid, ids = calls.start(session_id, char_ids, teams)
         answered = await self._apromised(call)
@@ -311,6 +316,8 @@ class SyncDispatcher:
             raise CombatInProgress(int(rest[0]), rest[1])
         if word == "finished":
             raise CombatFinished(str(session_id))
+        if word == "running":
+            raise CombatRunning(str(session_id), [int(id_) for id_ in rest])
         to_ring, *saves = rest
         if to_ring == "1":
             self._doorbell.press("assemble_belts", str(session_id))

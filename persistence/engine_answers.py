@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from persistence.errors import CharactersUnknown, CombatFinished
 from persistence.payload import CombatSessionContainerDTO
 from persistence.protocols import GameMode
 
@@ -34,7 +36,12 @@ class ContextSwitch:
 def read_start(
     session_id: UUID, loaded: bool, char_ids: list[int], reply: Any
 ) -> CombatStart:
-    are_awaited, *containers = reply
+    are_awaited, refused, *containers = reply
+    if refused is not None:
+        unknown = json.loads(refused)
+        if unknown:
+            raise CharactersUnknown(str(session_id), unknown)
+        raise CombatFinished(str(session_id))
     actors = {}
     for char_id, container in zip(char_ids, containers, strict=True):
         try:

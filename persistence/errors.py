@@ -6,6 +6,8 @@
     |- HandoffFailed         Redis did not answer OK: not accepted, send again
     |- DispatchFailed        Redis did not answer OK: nothing noted, call again
     |- CombatFinished        the session is over: it cannot be started again
+    |- CombatRunning         the session runs without some of the players
+    |- CharactersUnknown     PostgreSQL knows no such character: nobody has entered
     |- CombatInProgress      the player fights: nothing else may begin meanwhile
     |- ItemReserved          an item of the belt that the fight holds
     |- OperationInvalid      an inventory operation breaks its contract
@@ -177,6 +179,39 @@ class CombatFinished(PersistenceError):
 
     def __str__(self) -> str:
         return f"[{self.code}] combat {self.session_id} is over"
+
+
+class CombatRunning(PersistenceError):
+    """The session runs, and these players are not in it; nothing has changed."""
+
+    code = "combat_running"
+
+    def __init__(self, session_id: str, char_ids: list[int]) -> None:
+        super().__init__(session_id, char_ids)
+        self.session_id = session_id
+        self.char_ids = char_ids
+
+    def __str__(self) -> str:
+        ids = ", ".join(map(str, self.char_ids))
+        return f"[{self.code}] combat {self.session_id} runs without {ids}"
+
+
+class CharactersUnknown(PersistenceError):
+    """The game has made no such characters in PostgreSQL: the combat was not begun.
+
+    Of one that had begun before a worker could tell: it fails when it is settled.
+    """
+
+    code = str(FailureCode.UNKNOWN_CHARACTER)
+
+    def __init__(self, session_id: str, char_ids: list[int]) -> None:
+        super().__init__(session_id, char_ids)
+        self.session_id = session_id
+        self.char_ids = char_ids
+
+    def __str__(self) -> str:
+        ids = ", ".join(map(str, self.char_ids))
+        return f"[{self.code}] combat {self.session_id}: there is no character {ids}"
 
 
 class ItemReserved(PersistenceError):

@@ -62,6 +62,9 @@ DAY_SECONDS = 24 * 60 * 60
 FINISHED_SESSION_TTL_SECONDS = 300
 """A player may be waiting for the answer to a last blow: the seed's five minutes."""
 
+REFUSED_SESSION_TTL_SECONDS = 10
+"""The call that began it is told of the refusal, which waits no longer than that."""
+
 DOORBELL_TTL_MS = 1000
 """A ring whose message was lost silences the others no longer than this."""
 

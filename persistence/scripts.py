@@ -28,6 +28,7 @@ _INCLUDES = {
     "restore": ("account", "moments"),
     "scenario_done": ("account",),
     "start": ("account", "intents", "sessions"),
+    "take_back": ("account", "belt_session"),
     "switch": ("account", "intents", "sessions"),
 }
 """What a script begins with: Redis has no other way to share a function."""

@@ -5,7 +5,8 @@
 --       character id and the team as JSON
 -- Returns {started, 1 if the caller is to send a message for the belts, then mode and
 --          character of each save that it is to send one for, ...},
---         {known, 1 if ... for the belts}, {finished} or {busy, character id, its combat}.
+--         {known, 1 if ... for the belts}, {running, the characters that are not in it ...},
+--         {finished} or {busy, character id, its combat}.
 local sid = ARGV[1]
 local kind = redis.call('TYPE', KEYS[1]).ok
 local status = kind == 'hash' and redis.call('HGET', KEYS[1], 'status')
@@ -34,7 +35,25 @@ for i = 6, #KEYS do
         hp = vital(values[2]), energy = vital(values[3]),
     }
 end
-if status == 'active' then return {'known', claim_message(KEYS[4], KEYS[5], ARGV[3])} end
+
+-- An engine may have let others in since, by either of the two.
+local function strangers()
+    local listed, absent = {}, {'running'}
+    local participants = redis.call('HGET', KEYS[1], 'participants') or ''
+    for id in string.gmatch(participants, '[^%[%]%s",]+') do listed[id] = true end
+    for _, account in ipairs(accounts) do
+        local id = account.char_id
+        if not listed[id] and redis.call('HEXISTS', KEYS[1], 'actor:' .. id) == 0 then
+            absent[#absent + 1] = id
+        end
+    end
+    return absent
+end
+if status == 'active' then
+    local absent = strangers()
+    if #absent > 1 then return absent end
+    return {'known', claim_message(KEYS[4], KEYS[5], ARGV[3])}
+end
 
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))

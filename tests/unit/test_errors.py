@@ -8,8 +8,10 @@ import pytest
 
 from persistence import errors
 from persistence.errors import (
+    CharactersUnknown,
     CombatFinished,
     CombatInProgress,
+    CombatRunning,
     DiscrepancyCode,
     DispatchFailed,
     DomainFailure,
@@ -43,6 +45,8 @@ EXAMPLES = [
     CombatFinished(SESSION),
     ItemReserved(101, SESSION, [55, 56]),
     OperationInvalid(101, FAULTS),
+    CombatRunning(SESSION, [101, 102]),
+    CharactersUnknown(SESSION, [103]),
 ]
 
 
@@ -81,6 +85,8 @@ def test_errors_survive_pickling(error: PersistenceError, protocol: int) -> None
         (EXAMPLES[9], ["[combat_finished]", SESSION]),
         (EXAMPLES[10], ["[item_reserved]", "55, 56", "101", SESSION]),
         (EXAMPLES[11], ["[invalid_operation]", "101", FAULTS[0]["path"]]),
+        (EXAMPLES[12], ["[combat_running]", SESSION, "101, 102"]),
+        (EXAMPLES[13], ["[unknown_character]", SESSION, "103"]),
     ],
     ids=lambda value: type(value).__name__,
 )
