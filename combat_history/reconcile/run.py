@@ -32,11 +32,15 @@ READ_ONLY = """
 SET TRANSACTION READ ONLY
 """
 
+# Whoever asked may be gone long before a check has read its tables: PostgreSQL looks
+# now and then whether anybody still waits for the answer.
+#
 # A check reads whole tables: the limits of a worker's session are not for it. Sums of
 # millions of movements sort on disk below some hundred megabytes, and compiling a plan
 # costs more than it saves on a small world.
 LIMITS = """
 SET LOCAL statement_timeout = '1h';
+SET LOCAL client_connection_check_interval = '1s';
 SET LOCAL work_mem = '128MB';
 SET LOCAL jit = off
 """

@@ -13,6 +13,7 @@ import redis
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
+from combat_history.management.reader import ends_with_its_reader
 from combat_history.reconcile import Report, Result, reconcile
 
 FINDINGS = 3
@@ -28,7 +29,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            report = reconcile()
+            with ends_with_its_reader():
+                report = reconcile()
         except (DatabaseError, InterfaceError, redis.RedisError) as error:
             raise CommandError(f"cannot reconcile: {error}") from error
         if options["json"]:

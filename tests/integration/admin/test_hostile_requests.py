@@ -105,13 +105,13 @@ def test_no_page_fails_on_what_it_is_asked(
 
     # On each page some of the names meet some of the values, on all pages all of them.
     chance = Random(route)
-    for name in chance.sample(NAMES, 12):
+    for name in chance.sample(NAMES, 5):
         query = {name: chance.choice(VALUES)}
         sent = {"reason": "to see what happens", "code": "poison", **query}
         look(boss.get(url, query), query)
         look(boss.post(url, sent), sent)
     if PLACE.search(route):
-        for value in ("a\0b", *chance.sample(VALUES, 8)):
+        for value in ("a\0b", *chance.sample(VALUES, 3)):
             hostile = PLACE.sub(quote(value, safe=""), route)
             look(boss.get(hostile), hostile)
             look(boss.post(hostile), hostile)
