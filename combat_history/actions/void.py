@@ -110,6 +110,10 @@ def _forget(session_ids: Sequence[UUID]) -> None:
     if not session_ids:
         return
     try:
-        inbox.client().delete(*map(redis_keys.tombstone, session_ids))
+        # A finished session whose document still waits reads as "being credited".
+        inbox.client().delete(
+            *map(redis_keys.tombstone, session_ids),
+            *map(redis_keys.session, session_ids),
+        )
     except redis.RedisError:
-        logger.warning("tombstones of voided combats stay until they expire")
+        logger.warning("what Redis tells of voided combats stays until it expires")

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError
 
 from combat_history.actions import correct, void
+from combat_history.lookup import Credit, find_result
 from combat_history.models import (
     AuditEntry,
     Character,
@@ -22,12 +23,14 @@ from persistence import redis_keys
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.actions import REASON, corrected, fail, request_of, status
 from tests.support.admin import audit, unknown_loot
+from tests.support.api import accepted, post
 from tests.support.factories import (
     HERO,
     POTION,
     add_template,
     make_document,
 )
+from tests.support.lookups import id_of, start
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -66,6 +69,19 @@ def test_a_queued_replay_is_voided_before_a_worker_takes_it(admin: User) -> None
 
     assert status(session_id) == "voided"
     assert request_of(session_id).state == "refused"
+
+
+def test_players_are_told_of_a_voided_combat_that_no_worker_has_looked_at(
+    admin: User, api: None, redis_client: redis.Redis
+) -> None:
+    document = make_document()
+    start(redis_client, document)
+    accepted(post(document))
+    assert find_result(id_of(document), HERO).credit is Credit.PENDING
+
+    void.void([id_of(document)], actor=admin, reason=REASON)
+
+    assert find_result(id_of(document), HERO).credit is Credit.CANCELLED
 
 
 def test_what_is_settled_is_not_voided(admin: User) -> None:
