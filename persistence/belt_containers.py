@@ -44,7 +44,7 @@ def fighters(session_id: UUID) -> list[int] | None:
         return None
     try:
         listed = json.loads(participants or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         listed = None
     if not isinstance(listed, list):
         logger.error("participants unreadable", extra={"session_id": session_id})

@@ -173,6 +173,12 @@ def put(session_ids: Sequence[UUID], *, override: bool = False) -> int:
     return len(entries) if override else cast("int", changed)
 
 
+def is_handed_off(session_id: UUID) -> bool:
+    """Whether a document was accepted; a foreign type in its place is none."""
+    key = redis_keys.result(session_id)
+    return client().type(key) == b"hash" and client().hexists(key, "sha256")
+
+
 def silence_doorbell() -> None:
     client().delete(redis_keys.DOORBELL)
 

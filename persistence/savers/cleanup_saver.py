@@ -61,7 +61,7 @@ class CleanupStateSaver:
         for kind, put_back in CASES.items():
             try:
                 found[kind] = put_back()
-            except (redis.RedisError, SoftTimeLimitExceeded):
+            except (redis.ConnectionError, redis.TimeoutError, SoftTimeLimitExceeded):
                 raise  # the others would meet the same
             except Exception as error:
                 if transience(error):

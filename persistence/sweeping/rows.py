@@ -38,7 +38,7 @@ def _return_if_sound(row: CombatHistory) -> int:
     """A row that cannot be returned keeps none behind it from that."""
     try:
         return _return(row)
-    except (redis.RedisError, SoftTimeLimitExceeded):
+    except (redis.ConnectionError, redis.TimeoutError, SoftTimeLimitExceeded):
         raise
     except Exception as error:
         if transience(error):
@@ -51,7 +51,7 @@ def _return(row: CombatHistory) -> int:
     client = inbox.client()
     if client.zscore(redis_keys.INBOX, str(row.session_id)) is not None:
         return 0
-    if not client.hexists(redis_keys.result(row.session_id), "sha256"):
+    if not inbox.is_handed_off(row.session_id):
         # Redis was away when it was received, or emptied since: the hand-off is still
         # owed, with all it does for cs: and ac:.
         handoff = _handoff_of(row)

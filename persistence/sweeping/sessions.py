@@ -135,7 +135,7 @@ def _keep(session_id: UUID, session: Mapping[str, str], error: PayloadInvalid) -
 
 def _is_known(session_id: UUID) -> bool:
     return bool(
-        inbox.client().hexists(redis_keys.result(session_id), "sha256")
+        inbox.is_handed_off(session_id)
         or CombatHistory.objects.filter(pk=session_id).exists()
     )
 
