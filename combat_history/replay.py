@@ -231,8 +231,11 @@ def announce(session_ids: Sequence[UUID]) -> bool:
         return True
     try:
         inbox.client().delete(*map(redis_keys.tombstone, session_ids))
-        inbox.put(session_ids, override=True)
-    except redis.RedisError:
+        players = CombatHistory.objects.filter(pk__in=session_ids).values_list(
+            "pk", "participant_ids__len"
+        )
+        inbox.put(session_ids, override=True, players=dict(players))
+    except (redis.RedisError, Error):
         logger.warning(
             "replayed combats wait for the sweep",
             extra={"combats": len(session_ids)},

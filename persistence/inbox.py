@@ -162,14 +162,29 @@ def release(entries: Iterable[Entry], delay_ms: int, *, uncount: bool) -> None:
     script("release")(keys=[redis_keys.INBOX], args=args)
 
 
-def put(session_ids: Sequence[UUID], *, override: bool = False) -> int:
-    """Make sessions due now. `override` breaks a lease that is held (a replay)."""
+def put(
+    session_ids: Sequence[UUID],
+    *,
+    override: bool = False,
+    players: Mapping[UUID, int] | None = None,
+) -> int:
+    """Make sessions due now. `override` breaks a lease that is held (a replay).
+
+    `players`: how many each of them has, where that is known; a hand-off says it, too.
+    """
     if not session_ids:
         return 0
     seconds, microseconds = client().time()
     now = seconds * 1000 + microseconds // 1000
     entries = {str(session_id): now for session_id in session_ids}
-    changed = client().zadd(redis_keys.INBOX, entries, nx=not override)
+    with client().pipeline(transaction=False) as pipe:
+        for session_id, number in (players or {}).items():
+            pipe.hset(redis_keys.result(session_id), "players", number)
+        pipe.zadd(redis_keys.INBOX, entries, nx=not override)
+        # A foreign type in the place of a result is put aside by the claim.
+        *_, changed = pipe.execute(raise_on_error=False)
+    if isinstance(changed, Exception):
+        raise changed
     return len(entries) if override else cast("int", changed)
 
 

@@ -136,7 +136,7 @@ def account(char_id: int) -> str:
 
 
 def result(session_id: UUID) -> str:
-    """Hash raw, sha256, claims, conflict:<sha>; 24 h after settlement."""
+    """Hash raw, sha256, claims, players, conflict:<sha>; 24 h after settlement."""
     return f"{RESULT_PREFIX}{session_id}"
 
 

@@ -7,21 +7,29 @@ from __future__ import annotations
 
 from combat_history.reconcile.table_check import TableCheck
 
+# Every document is taken apart once, beside all lines of its combat: looked for one by
+# one, a thousand participants would read it a thousand times.
+PARTICIPANTS = """
+CASE jsonb_typeof(combat.result_payload -> 'participants')
+    WHEN 'object' THEN combat.result_payload -> 'participants' END
+"""
+
 # Players of processed combats. Keys are compared as text: canonical digits, so equal
 # texts are equal ids, and no key is ever too large to be looked at.
-LEDGER_MISSING = """
-SELECT combat.session_id, part.key AS character_id, combat.revision
+LEDGER_MISSING = f"""
+SELECT combat.session_id, missing.key AS character_id, combat.revision
 FROM combat_history_applied combat
-CROSS JOIN LATERAL jsonb_object_keys(
-    CASE jsonb_typeof(combat.result_payload -> 'participants')
-        WHEN 'object' THEN combat.result_payload -> 'participants' END) AS part (key)
-LEFT JOIN settlement_ledger line
-    ON line.session_id = combat.session_id AND line.revision = combat.revision
-    AND line.kind = 'settlement' AND line.character_id::text = part.key
+CROSS JOIN LATERAL (
+    SELECT part.key
+    FROM jsonb_object_keys({PARTICIPANTS}) AS part (key)
+    LEFT JOIN settlement_ledger line
+        ON line.session_id = combat.session_id AND line.revision = combat.revision
+        AND line.kind = 'settlement' AND line.character_id::text = part.key
+    WHERE part.key ~ '^[1-9][0-9]{{0,18}}$' AND line.id IS NULL
+    OFFSET 0
+) missing
 WHERE combat.settlement_status = 'processed'
-  AND part.key ~ '^[1-9][0-9]{0,18}$'
-  AND line.id IS NULL
-"""
+"""  # noqa: S608 -- own text
 
 LEDGER_TWICE = """
 SELECT session_id, character_id, count(*) AS lines
@@ -46,27 +54,39 @@ JOIN combat_history combat USING (session_id, revision)
 WHERE line.kind = 'settlement' AND combat.settlement_status <> 'processed'
 """
 
-LEDGER_STRANGER = """
-SELECT line.session_id, line.character_id, line.id AS line_id
-FROM settlement_ledger line
-JOIN combat_history_applied combat USING (session_id, revision)
-WHERE line.kind = 'settlement' AND combat.settlement_status = 'processed'
-  AND combat.result_payload #> ARRAY['participants', line.character_id::text] IS NULL
-"""
+LEDGER_STRANGER = f"""
+SELECT combat.session_id, stranger.character_id, stranger.id AS line_id
+FROM combat_history_applied combat
+CROSS JOIN LATERAL (
+    SELECT line.id, line.character_id
+    FROM settlement_ledger line
+    LEFT JOIN jsonb_object_keys({PARTICIPANTS}) AS part (key)
+        ON part.key = line.character_id::text
+    WHERE line.session_id = combat.session_id AND line.revision = combat.revision
+      AND line.kind = 'settlement' AND part.key IS NULL
+    OFFSET 0
+) stranger
+WHERE combat.settlement_status = 'processed'
+"""  # noqa: S608 -- own text
 
 # Lines of applied revisions, each beside what the document says of its player.
-SETTLED = """
+SETTLED = f"""
 WITH settled AS (
-    SELECT line.*, part -> 'changes' AS changes, part -> 'ui_report' AS ui_report
-    FROM settlement_ledger line
-    JOIN combat_history_applied combat USING (session_id, revision)
+    SELECT told.*
+    FROM combat_history_applied combat
     CROSS JOIN LATERAL (
-        SELECT combat.result_payload #> ARRAY['participants', line.character_id::text]
-    ) AS document (part)
-    WHERE line.kind = 'settlement' AND combat.settlement_status = 'processed'
-      AND part IS NOT NULL
+        SELECT line.*, part.value -> 'changes' AS changes,
+               part.value -> 'ui_report' AS ui_report
+        FROM settlement_ledger line
+        JOIN jsonb_each({PARTICIPANTS}) AS part (key, value)
+            ON part.key = line.character_id::text
+        WHERE line.session_id = combat.session_id AND line.revision = combat.revision
+          AND line.kind = 'settlement'
+        OFFSET 0
+    ) told
+    WHERE combat.settlement_status = 'processed'
 )
-"""
+"""  # noqa: S608 -- own text
 
 XP_DIFFERS = """
 SELECT session_id, character_id, id AS line_id, xp_delta, asked.xp

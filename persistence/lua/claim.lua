@@ -1,5 +1,7 @@
--- Lease due entries: up to `limit` first deliveries, and at most one delivered before,
--- which is settled alone. Nothing is popped: a dead worker's leases come due again.
+-- Lease due entries: up to `limit` first deliveries, at most one of them a crowd's and the
+-- others of no more than so many players together, and at most one delivered before, which
+-- is settled alone. What is passed over keeps its turn: small fights do not wait behind
+-- crowds, nor these for ever. Nothing is popped: a dead worker's leases come due again.
 -- KEYS: inbox   ARGV: limit, lease (ms), bytes at most, result key prefix, then '' or the
 --                      moment (ms) after which nothing counts as due
 -- Returns {1 if more may be due, {session id, lease, claims, raw, sha256, accepted_at,
@@ -8,6 +10,17 @@ local limit, lease_ms, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumbe
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = string.format('%d', now + lease_ms)
+
+local CROWD, MOST_PLAYERS = 100, 2000
+-- Entries looked at by one claim.
+local MOST_SEEN = 1000
+
+-- An older engine does not say how many: a player is a few hundred bytes of a document.
+local function players(key)
+    local known = redis.call('HGET', key, 'players')
+    known = known and tonumber(string.match(known, '^%d+$'))
+    return known or math.floor(redis.call('HSTRLEN', key, 'raw') / 1000)
+end
 
 local function conflicts(key, entry)
     local fields = redis.call('HGETALL', key)
@@ -35,30 +48,57 @@ local function take(sid, key)
     redis.call('ZADD', KEYS[1], 'XX', lease, sid)
     local claims = claimed(key) + 1
     redis.call('HSET', key, 'claims', claims)
-    local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at')
+    local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at', 'players')
     local entry = {sid, lease, claims, known[1], known[2], known[3]}
-    local plain = 1 + (known[1] and 1 or 0) + (known[2] and 1 or 0) + (known[3] and 1 or 0)
+    local plain = 1
+    for i = 1, 4 do if known[i] then plain = plain + 1 end end
     if redis.call('HLEN', key) > plain then conflicts(key, entry) end
     return entry
 end
 
 local latest = math.min(now, tonumber(ARGV[5]) or now)
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', latest, 'LIMIT', 0, limit)
-local reply = {#due == limit and 1 or 0}
-local bytes, again = 0, nil
-for _, sid in ipairs(due) do
-    local key = ARGV[4] .. sid
-    put_aside(key)
-    if not string.match(sid, '^[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+$') then
-        reply[#reply + 1] = {sid}
-    elseif claimed(key) > 0 then
-        again = again or sid
-    elseif bytes <= max_bytes then
-        bytes = bytes + redis.call('HSTRLEN', key, 'raw')
-        reply[#reply + 1] = take(sid, key)
+local reply = {0}
+local bytes, people, has_crowd, again = 0, 0, false, nil
+
+local function has_room(key)
+    if bytes > max_bytes then return false end
+    local number = players(key)
+    if number > CROWD then
+        if has_crowd then return false end
+        has_crowd = true
+    elseif people + number > MOST_PLAYERS then
+        return false
     else
-        reply[1] = 1
+        people = people + number
     end
+    return true
+end
+
+-- What is taken is no longer due, what is left stays before the next page.
+local seen, left = 0, 0
+while #reply <= limit and seen < MOST_SEEN do
+    local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', latest, 'LIMIT', left, limit)
+    if #due == limit then reply[1] = 1 end
+    for _, sid in ipairs(due) do
+        local key = ARGV[4] .. sid
+        put_aside(key)
+        left = left + 1
+        if #reply > limit then
+            reply[1] = 1
+        elseif not string.match(sid, '^[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+$') then
+            reply[#reply + 1] = {sid}
+        elseif claimed(key) > 0 then
+            again = again or sid
+        elseif has_room(key) then
+            bytes = bytes + redis.call('HSTRLEN', key, 'raw')
+            reply[#reply + 1] = take(sid, key)
+            left = left - 1
+        else
+            reply[1] = 1
+        end
+    end
+    seen = seen + #due
+    if #due < limit or bytes > max_bytes then break end
 end
 if again then reply[#reply + 1] = take(again, ARGV[4] .. again) end
 return reply

@@ -31,7 +31,7 @@ local function finish(sid, lease, tombstone, sha, fields)
     else
         tombstone_forget(ARGV[2] .. sid)
     end
-    redis.call('HDEL', key, 'claims', unpack(fields))
+    redis.call('HDEL', key, 'claims', 'players', unpack(fields))
     if retention == 0 then redis.call('HDEL', key, 'raw') end
     if conflict_left(key) then
         redis.call('ZADD', KEYS[1], 'XX', now, sid)

@@ -87,9 +87,11 @@ end
 if known then
     redis.call('HSET', KEYS[1], 'raw', raw)
     redis.call('HSETNX', KEYS[1], 'accepted_at', now)
+    redis.call('HSETNX', KEYS[1], 'players', #KEYS - 5)
     redis.call('PERSIST', KEYS[1])
 else
-    redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha, 'accepted_at', now)
+    redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha, 'accepted_at', now,
+        'players', #KEYS - 5)
     if kind == 'hash' then redis.call('PERSIST', KEYS[1]) end
 end
 redis.call('ZADD', KEYS[2], 'NX', now, sid)

@@ -58,7 +58,9 @@ def _return(row: CombatHistory) -> int:
         if handoff is not None:
             inbox.record(handoff)
             return 1
-    return inbox.put([row.session_id])
+    return inbox.put(
+        [row.session_id], players={row.session_id: len(row.participant_ids)}
+    )
 
 
 def _handoff_of(row: CombatHistory) -> Handoff | None:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from io import StringIO
+from secrets import token_hex
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -21,6 +22,8 @@ from combat_history.models import (
     RejectedPayload,
     SettlementDiscrepancy,
 )
+from combat_history.reconcile.ledger_checks import LEDGER_CHECKS
+from combat_history.reconcile.table_check import TableCheck
 from persistence.document import Document
 from persistence.errors import DiscrepancyCode
 from persistence.tasks import settle_inbox, sweep
@@ -270,3 +273,28 @@ def run_reconcile(**environment: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("check", LEDGER_CHECKS, ids=lambda check: check.code)
+def test_a_document_is_read_once_however_many_lines_it_has(
+    settle_here: Settle, check: TableCheck
+) -> None:
+    fighters = range(1000, 1040)
+    for char_id in fighters:
+        factories.add_character(char_id)
+    for _ in range(3):
+        # Of a kilobyte each that does not compress: read from outside of the row.
+        parts = [
+            (id_, make_participant(ui_report={"seen": token_hex(1000)}))
+            for id_ in fighters
+        ]
+        settle_here(fight(factories.new_session_id(), *parts))
+
+    with connection.cursor() as cursor:
+        statement = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {check.given} {check.sql}"
+        cursor.execute(statement, {})
+        ((explained,),) = cursor.fetchall()
+
+    plan = explained[0]["Plan"]
+    blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    assert blocks < 1000
