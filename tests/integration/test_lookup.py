@@ -240,6 +240,19 @@ def test_finished_session_whose_result_was_never_sent(
     assert find(id_of(document), STRANGER) == UNKNOWN
 
 
+def test_a_late_heartbeat_makes_no_fight_of_what_is_handed_off(
+    find: Find, redis_client: redis.Redis, document: Document
+) -> None:
+    start(redis_client, document)
+    assert find(id_of(document), HERO) == ACTIVE
+    hand_off(document)
+    key = redis_keys.session(id_of(document))
+    redis_client.hset(key, "status", "active")
+
+    assert find(id_of(document), HERO) == finished(Credit.PENDING)
+    assert find(id_of(document), STRANGER) == UNKNOWN
+
+
 def test_last_fight_of_the_account_is_finished_even_where_nothing_else_tells(
     find: Find, redis_client: redis.Redis
 ) -> None:

@@ -128,6 +128,14 @@ def test_a_penalty_beyond_the_purse_takes_what_is_there() -> None:
     assert (shortfall.inventory_id, shortfall.item_template_id) == (None, None)
 
 
+def test_a_penalty_one_coin_beyond_the_purse_takes_what_is_there() -> None:
+    made = plan(solo(gold_gained=-51), world([], [character(gold=50)]))
+
+    assert (made.characters[101].gold, made.ledger[0].gold_after) == (0, 0)
+    (shortfall,) = made.discrepancies
+    assert (shortfall.wanted, shortfall.applied) == (51, 50)
+
+
 def test_where_shortages_fail_a_penalty_beyond_the_purse_fails() -> None:
     made = plan(
         solo(xp_gained=7, gold_gained=-80),
