@@ -74,7 +74,23 @@ LINKS = (
 )
 """Model, page of it, and its name."""
 
+PLAIN, GOOD, WARN, BAD = "plain", "good", "warn", "bad"
+
+TONES = {
+    "combat.processed": GOOD,
+    "combat.failed": BAD,
+    "combat.rejected": BAD,
+    "combat.conflict": WARN,
+    "effects.applied": GOOD,
+    "effects.not_confirmed": BAD,
+    "sweep.results_missing": BAD,
+    "sweep.combats_abandoned": WARN,
+    "lookup.unknown": WARN,
+}
+"""What the colour of a count means; of all others it means nothing."""
+
 CSS = ("combat-line-1", "combat-line-2", "combat-line-3")
+CSS_OF_REFUSED = ("combat-line-1", "combat-line-warn", "combat-line-bad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +109,17 @@ class Share:
     label: str | _StrPromise
     number: int
     percent: int
+    tone: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A table of counts of one thing, which `unit` names."""
+
+    title: str | _StrPromise
+    unit: str | _StrPromise
+    shares: list[Share]
     url: str = ""
 
 
@@ -135,14 +162,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "read_at": timezone.now(),
         "facts": list(_facts(seen, counted)),
         "charts": list(_charts(seen, counted)),
-        "failures": _failures(seen),
-        "failures_url": reverse("admin:combat_history_combathistory_failures"),
-        "lookups": _shares(_named(counted, counts.LOOKUP, SOURCES)),
-        "outcomes": _shares(_named(counted, counts.COMBAT, explain.OUTCOMES)),
-        "effects": _shares(
-            _named(counted, counts.EFFECTS, EFFECTS)
-            | _named(counted, counts.SWEEP, SWEPT)
-        ),
+        "blocks": list(_blocks(seen, counted)),
         "heartbeats": list(_heartbeats()),
         "processes": [
             (visible(process), minute) for process, minute in seen.processes or []
@@ -235,8 +255,8 @@ def _charts(seen: Snapshot, counted: Mapping[str, list[int]]) -> list[Chart]:
             name: [number / minutes for number in numbers]
             for name, numbers in refused.items()
         }
-        title = _("Not settled, per minute")
-        charts.append(_chart(seen, "refused", title, per_minute))
+        title = _("Not settled, tries per minute")
+        charts.append(_chart(seen, "refused", title, per_minute, CSS_OF_REFUSED))
     return charts
 
 
@@ -245,8 +265,9 @@ def _chart(
     key: str,
     title: str | _StrPromise,
     lines: Mapping[str, Sequence[float | None]],
+    classes: Sequence[str] = CSS,
 ) -> Chart:
-    styled = list(zip(CSS, lines.items(), strict=False))
+    styled = list(zip(classes, lines.items(), strict=False))
     drawn = [
         svg.Line(name, css, run)
         for css, (name, values) in styled
@@ -282,6 +303,27 @@ def _time(seen: Snapshot, at: datetime) -> str:
     return date_format(localtime(at), shown)
 
 
+def _blocks(seen: Snapshot, counted: Mapping[str, list[int]]) -> Iterator[Block]:
+    yield Block(
+        _("Failures by cause"),
+        _("combats that are failed now"),
+        _failures(seen),
+        reverse("admin:combat_history_combathistory_failures"),
+    )
+    for title, unit, prefix, words in (
+        (
+            _("Outcomes"),
+            _("tries; a combat that is replayed counts again"),
+            counts.COMBAT,
+            explain.OUTCOMES,
+        ),
+        (_("Look-ups by source"), _("look-ups"), counts.LOOKUP, SOURCES),
+        (_("Effects"), _("tries whose result went to Redis"), counts.EFFECTS, EFFECTS),
+        (_("Sweep"), _("things that were lost or stuck"), counts.SWEEP, SWEPT),
+    ):
+        yield Block(title, unit, _shares(counted, prefix, words))
+
+
 def _failures(seen: Snapshot) -> list[Share]:
     url = reverse("admin:combat_history_combathistory_changelist")
     numbers = seen.failures or {}
@@ -291,30 +333,35 @@ def _failures(seen: Snapshot) -> list[Share]:
             explain.failure(code).label,
             number,
             100 * number // highest,
+            BAD,
             f"{url}?failure={code}",
         )
         for code, number in numbers.items()
     ]
 
 
-def _named(
+def _shares(
     counted: Mapping[str, list[int]],
     prefix: str,
     words: Mapping[str, str | _StrPromise],
-) -> dict[str | _StrPromise, int]:
-    """Totals of the counts of one family, in words where there are."""
-    found: dict[str | _StrPromise, int] = {}
-    for name, numbers in sorted(counted.items()):
-        if name.startswith(prefix):
-            rest = name.removeprefix(prefix)
-            found[words.get(rest) or visible(rest)] = sum(numbers)
-    return found
-
-
-def _shares(numbers: Mapping[str | _StrPromise, int]) -> list[Share]:
-    highest = max(numbers.values(), default=0) or 1
-    ordered = sorted(numbers.items(), key=lambda pair: -pair[1])
-    return [Share(label, number, 100 * number // highest) for label, number in ordered]
+) -> list[Share]:
+    """Totals of the counts of one family, in words where there are; largest first."""
+    totals = {
+        name: sum(numbers)
+        for name, numbers in sorted(counted.items())
+        if name.startswith(prefix)
+    }
+    highest = max(totals.values(), default=0) or 1
+    return [
+        Share(
+            words.get(rest) or visible(rest),
+            number,
+            100 * number // highest,
+            TONES.get(name, PLAIN),
+        )
+        for name, number in sorted(totals.items(), key=lambda pair: -pair[1])
+        if (rest := name.removeprefix(prefix))
+    ]
 
 
 def _heartbeats() -> list[tuple[str | _StrPromise, str, bool]]:

@@ -6,18 +6,22 @@ With `--pictures` they are photographed for the README.
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import expect
 
-from combat_history.models import CombatHistory
+from combat_history.models import CombatHistory, MinuteCount
+from combat_history.replay import replay
+from persistence.tasks import settle_inbox
 from tests.browser import living
 from tests.browser.conftest import Visit
 from tests.browser.pictures import Album
 from tests.conftest import Settle
-from tests.support.admin import LIST_URL
-from tests.support.factories import make_document
+from tests.support.admin import LIST_URL, REASON, unknown_loot
+from tests.support.factories import add_template, make_document
 
 WEAK_CONTRASTS = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 
@@ -64,6 +68,40 @@ def test_pages_are_readable_light_in_english_and_dark_in_russian(
         english, russian = headings["en"][name], headings["ru"][name]
         assert len(english) == len(russian) > 0
         assert not set(english) & set(russian), name
+
+
+def test_a_combat_that_waits_is_shown_anew_once_it_is_settled(
+    visit: Visit, settle_here: Settle, game_admin: User
+) -> None:
+    document = unknown_loot()
+    settle_here(document)
+    session_id = UUID(document["session_id"])
+    add_template("dragon_scale")
+    replay([session_id], actor=game_admin, reason=REASON)
+    page = visit(game_admin).open(f"{LIST_URL}{session_id}/change/")
+    expect(page.locator("#combat-pending")).to_be_visible()
+
+    settle_inbox()
+
+    expect(page.locator("#combat-pending")).to_have_count(0)
+    expect(page.locator(".combat-outcome")).to_contain_text("processed")
+
+
+def test_what_failed_is_drawn_otherwise_than_what_went_well(
+    visit: Visit, settle_here: Settle, game_admin: User
+) -> None:
+    settle_here(unknown_loot(), make_document())
+    now = timezone.now().replace(second=0, microsecond=0)
+    for outcome in ("processed", "failed", "conflict", "duplicate"):
+        name = f"combat.{outcome}"
+        MinuteCount.objects.create(minute=now, name=name, process="w:1", count=3)
+    for scheme in ("light", "dark"):
+        page = visit(game_admin, color_scheme=scheme).open("/admin/")
+        bars = page.locator(".combat-bar rect")
+        colours = bars.evaluate_all("all => all.map(bar => getComputedStyle(bar).fill)")
+        failure, conflict, duplicate, failed, processed = colours
+        assert failure == failed, scheme
+        assert len({conflict, duplicate, failed, processed}) == 4, scheme
 
 
 def test_the_dashboard_renews_itself(

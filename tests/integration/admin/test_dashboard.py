@@ -176,6 +176,71 @@ def test_what_waits_for_a_person_is_one_click_away(
     assert f"{base}settlementcontrol/" not in body(logged_in(viewer), INDEX)
 
 
+def blocks(client: Client) -> dict[str, tuple[str, dict[str, tuple[int, str]]]]:
+    """By heading: its unit, and number and tone of each line."""
+    shown = client.get(INDEX).context["blocks"]
+    return {
+        str(block.title): (
+            str(block.unit),
+            {str(s.label): (s.number, s.tone) for s in block.shares},
+        )
+        for block in shown
+    }
+
+
+def test_each_block_counts_one_thing_and_names_it(client: Client) -> None:
+    add_failed("poison", received_at=datetime.now(UTC) - timedelta(minutes=5))
+    numbers = {"processed": 9, "failed": 7, "duplicate": 2, "conflict": 1}
+    for outcome, number in numbers.items():
+        add_count(f"combat.{outcome}", number, timedelta(minutes=2))
+    for name in ("effects.applied", "effects.not_confirmed", "sweep.results_missing"):
+        add_count(name, 4, timedelta(minutes=2))
+    add_count("lookup.tombstone", 3, timedelta(minutes=2))
+
+    told = blocks(client)
+
+    unit, failures = told["Failures by cause"]
+    assert unit == "combats that are failed now"
+    assert failures == {"kills its worker": (1, "bad")}
+    unit, outcomes = told["Outcomes"]
+    assert unit == "tries; a combat that is replayed counts again"
+    assert outcomes == {
+        "processed": (9, "good"),
+        "failed": (7, "bad"),
+        "duplicate": (2, "plain"),
+        "conflict": (1, "warn"),
+    }
+    assert told["Effects"][1] == {
+        "applied": (4, "good"),
+        "not confirmed by Redis": (4, "bad"),
+    }
+    assert told["Sweep"][1] == {"results reported missing": (4, "bad")}
+    assert told["Look-ups by source"][1] == {"tombstone in Redis": (3, "plain")}
+    assert len({unit for unit, _shares in told.values()}) == len(told)
+    page = body(client, INDEX)
+    assert "<meter" not in page
+    for tone in ("good", "bad", "warn", "plain"):
+        assert f'<svg class="combat-bar combat-tone-{tone}"' in page
+
+
+def test_failures_are_drawn_in_the_colour_of_what_is_bad(client: Client) -> None:
+    for outcome in ("duplicate", "conflict", "failed"):
+        add_count(f"combat.{outcome}", 5, timedelta(minutes=2))
+    page = body(client, INDEX)
+    for css, name in (
+        ("combat-line-1", "duplicates"),
+        ("combat-line-warn", "conflicts"),
+        ("combat-line-bad", "failed"),
+    ):
+        assert f'<span class="combat-key {css}">{name}</span>' in page
+        assert f'<polyline class="{css}"' in page
+    add_settled(timedelta(minutes=3))
+    drawn = client.get(INDEX).context["charts"]
+    (latency,) = (chart for chart in drawn if str(chart.title) == "Latency, ms")
+    alarming = {"combat-line-bad", "combat-line-warn"}
+    assert not alarming & {css for css, _name in latency.keys}
+
+
 def test_what_leaves_no_row_is_counted(client: Client) -> None:
     for name, number in {
         "combat.duplicate": 11,
@@ -191,7 +256,8 @@ def test_what_leaves_no_row_is_counted(client: Client) -> None:
     assert "duplicates 11 conflicts 3" in text
     assert "duplicate 11 conflict 3" in text
     assert "tombstone in Redis 40 <script> 7" in text
-    assert "first 5 lost 2" in text
+    assert "first 5" in text
+    assert "lost 2" in text
     assert "<script>:1" not in page
     assert "<script>alert('x')</script>:1 counted at" in text
 
@@ -257,7 +323,8 @@ def test_the_part_that_renews_is_the_part_that_is_shown(client: Client) -> None:
     assert "no-store" in response["Cache-Control"]
     assert "<html" not in fragment
     assert "duplicates 11" in text_of(fragment)
-    assert fragment.count("<svg") == page.count('<svg class="combat-chart"') == 3
+    charts = '<svg class="combat-chart"'
+    assert fragment.count(charts) == page.count(charts) == 3
 
 
 def test_a_range_of_nonsense_is_an_hour(client: Client) -> None:
