@@ -15,7 +15,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-browser test-json storm lint bench clean
+.PHONY: help demo run test test-browser test-json storm matrix lint bench clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -50,6 +50,9 @@ lint: $(VENV)/installed-dev $(BOT_VENV)/installed  ## ruff, mypy --strict, missi
 	$(BIN)/python -m mypy .
 	$(BIN)/python -m mypy --python-executable $(BOT_VENV)/bin/python $(BOT_CODE)
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+matrix: $(VENV)/installed $(ENGINE_VENV)/installed  ## Every cell of the fault matrix: what breaks, at each point of a combat's life
+	$(BIN)/python -m pytest tests/chaos/test_fault_matrix.py --soak $(ARGS)
 
 bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -34,6 +34,7 @@ class ServerPair:
     """PostgreSQL with the project's tables, and Redis with AOF; both may be killed."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         (folder / "logs").mkdir()
         programs = [postgres.binaries() / "postgres", redis.binary()]
         owner = identity.choose(folder, programs)

@@ -19,7 +19,9 @@ class Fault:
     pattern: bytes
     on_request: bool
     holds: bool = False
-    """Whether every reply waits from then on, instead of this one being lost."""
+    """Whether everything waits from then on, instead of a reply being lost."""
+    passes: bool = True
+    """Of one that holds: whether the bytes that it strikes on still go through."""
     struck: threading.Event = field(default_factory=threading.Event)
 
 
@@ -86,6 +88,14 @@ class Proxy:
         """The next request that contains `pattern` is served; replies wait."""
         return self._plan(Fault(pattern, on_request=True, holds=True))
 
+    def hold_request(self, pattern: bytes) -> Fault:
+        """The next request that contains `pattern` waits, and all that comes after."""
+        return self._plan(Fault(pattern, on_request=True, holds=True, passes=False))
+
+    def hold_reply(self, pattern: bytes) -> Fault:
+        """The next reply that contains `pattern` waits, and all that comes after."""
+        return self._plan(Fault(pattern, on_request=False, holds=True, passes=False))
+
     def forget(self) -> None:
         """Faults that have not struck yet never will."""
         with self._lock:
@@ -141,12 +151,14 @@ class Proxy:
                     link.mute.struck.set()
                     break
                 fault = self._matching(data, request)
-                if fault is not None and not request:
-                    fault.struck.set()
-                    break
                 if fault is not None and fault.holds:
                     self.pause()
                     fault.struck.set()
+                    if not fault.passes:
+                        self._flowing.wait()
+                elif fault is not None and not request:
+                    fault.struck.set()
+                    break
                 elif fault is not None:
                     link.mute = fault
                 sink.sendall(data)
