@@ -13,7 +13,7 @@ import threading
 from collections import defaultdict
 from uuid import UUID
 
-from tests.support.ledger_oracle import Fight
+from tests.support.journal import Fight
 from tests.support.worker import PROJECT_ROOT
 
 SUBMIT, SEND, HEARTBEAT = "submit", "send", "heartbeat"

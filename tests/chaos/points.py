@@ -20,7 +20,8 @@ from typing import Any
 from tests.chaos.engine_process import HEARTBEAT, SEND, SUBMIT, EngineProcess
 from tests.chaos.load import make_fights, make_journal
 from tests.chaos.rig import HOST, Cables, ServerPair, Staff
-from tests.support.ledger_oracle import Fight, Journal, Oracle
+from tests.support.journal import Fight, Journal
+from tests.support.ledger_oracle import Oracle
 from tests.support.proxy import Fault, Proxy, proxy_to
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, environment

@@ -21,7 +21,8 @@ from tests.chaos.load import bare_producer, wait_settled
 from tests.chaos.matrix import PLAYED
 from tests.chaos.points import POINTS, Point, Stage
 from tests.chaos.rig import Cables, ServerPair, Staff, kill_server
-from tests.support.ledger_oracle import Fight, Oracle
+from tests.support.journal import Fight
+from tests.support.ledger_oracle import Oracle
 
 SETTLED_SECONDS = 40
 
