@@ -9,8 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from combat_history.models import Status
 from persistence.errors import PayloadInvalid
+from persistence.meta import FinishReason
 from persistence.outcome import NOTHING_MOVED, tombstone
-from persistence.payload import FinishReason, validate
+from persistence.payload import validate
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.control import control_command
 from kombu import Message
 
+from persistence.arguments import check_keys
 from persistence.envelopes import KEEP, Unreadable, read, refused_chord, set_aside
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class ReadingConsumer(Consumer):
     def _read(self, message: Message) -> None:
         try:
             read(message, self.app)
+            check_keys(message)
         except Exception as error:  # noqa: BLE001 -- kept, with its words
             self._keep(message, error)
             return

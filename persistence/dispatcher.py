@@ -30,7 +30,7 @@ from persistence.errors import (
     ItemReserved,
     PayloadConflict,
 )
-from persistence.handoff import Handoff, Receipt, answer, checked
+from persistence.handoff import Handoff, Receipt, answer, checked, in_the_future
 from persistence.operations import Operation
 from persistence.payload import CombatResultPayload
 from persistence.protocols import GameMode, SyncScope
@@ -308,6 +308,8 @@ class SyncDispatcher:
             self._doorbell.press("settle_inbox")
         if receipt is Receipt.CONFLICT:
             raise PayloadConflict(str(handoff.session_id))
+        if receipt is Receipt.FUTURE:
+            raise in_the_future()
         return receipt
 
     def _started(self, session_id: UUID, reply: Any) -> bool:

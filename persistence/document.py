@@ -1,14 +1,22 @@
-"""A combat result as a JSON document: parsed, canonical, identified.
+"""A combat result as a JSON document: read and written within one bound of depth.
 
-The SHA-256 of the canonical form of the document as received is its identity, whether
-it came as a dict, as text or in another order of keys.
+Whatever form a document comes in, it becomes JSON text and is parsed from that, so that
+nothing behind this module meets a value without a JSON form, or nesting that recursion
+does not survive.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import sys
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from decimal import Decimal
+from itertools import islice
 from typing import Any, cast
+from uuid import UUID
 
 from pydantic_core import from_json
 
@@ -16,15 +24,24 @@ from persistence.errors import FailureCode, PayloadInvalid
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 
+MAX_DEPTH = 200
+"""Objects and arrays inside one another within a document: the parser's own bound."""
+
+MAX_REPEATED = 20
+"""Repeated keys that are told of one document."""
+
+MAX_PIECES = 2_000_000
+"""Of `readable`: what Python holds may contain itself."""
+
 Document = dict[str, Any]
 """A combat result as parsed JSON, exactly as received."""
 
 
 def parse_document(raw: bytes) -> Document:
-    """Parse a document as received.
+    """Parse a document as received. Of a key that stands twice the last value stays.
 
-    Raises PayloadInvalid `invalid_payload` for what is no JSON and `not_an_object` for
-    JSON that is no object.
+    Raises PayloadInvalid `invalid_payload` for what is no JSON or nested too deeply,
+    and `not_an_object` for JSON that is no object.
     """
     try:
         document = from_json(raw)
@@ -40,39 +57,171 @@ def parse_document(raw: bytes) -> Document:
 
 
 def _parse_tolerantly(raw: bytes) -> object:
-    """Lone surrogates and deep nesting: readable, so that the row can say why not."""
+    """Lone surrogates are readable, so that the row can say why not."""
+    if _is_too_deep(raw):
+        raise too_deep()
     try:
         return json.loads(raw.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
-        reason = str(error) or "nested too deeply"
         raise PayloadInvalid.of(
-            FailureCode.INVALID_PAYLOAD, "", f"not readable as JSON: {reason}"
+            FailureCode.INVALID_PAYLOAD, "", f"not readable as JSON: {error}"
         ) from error
 
 
+def too_deep() -> PayloadInvalid:
+    return PayloadInvalid.of(
+        FailureCode.INVALID_PAYLOAD,
+        "",
+        f"it is nested too deeply: at most {MAX_DEPTH} objects and arrays "
+        "inside one another",
+    )
+
+
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_NO_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
+
+
+def _is_too_deep(raw: bytes) -> bool:
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        return False
+    outside = b"".join(_ESCAPED.sub(b"", raw).split(b'"')[::2])
+    depth = -1  # the document is inside of nothing
+    for code in outside.translate(None, _NO_BRACKETS):
+        depth += 1 if code in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _json_form(value: object) -> object:
+    """What Celery's serializer brings as objects of Python, in the form of JSON."""
+    match value:
+        case UUID():
+            return str(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case Decimal():
+            return int(value) if _is_whole(value) else float(value)
+        case bytes():
+            return value.decode()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _is_whole(value: Decimal) -> bool:
+    # Beyond the largest float the digits of an exponent would fill the memory.
+    is_number = value.is_finite() and value.adjusted() <= sys.float_info.max_10_exp
+    return is_number and value == value.to_integral_value()
+
+
 # A circular document ends in RecursionError; looking for it costs a third of the time.
-_canonical = json.JSONEncoder(
+_as_given = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, check_circular=False, default=_json_form
+)
+_as_given_sorted = json.JSONEncoder(
+    sort_keys=True,
+    separators=(",", ":"),
+    ensure_ascii=False,
+    check_circular=False,
+    default=_json_form,
+)
+_sorted = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False
 )
+_finite = json.JSONEncoder(check_circular=False, allow_nan=False)
+
+
+def write_document(given: dict[Any, Any]) -> bytes:
+    """The JSON text of a dict that was made in Python.
+
+    It is canonical where the dict is JSON already. Raises PayloadInvalid for a value or
+    a key JSON has no form for, and for nesting beyond what the interpreter lets its own
+    writer do.
+    """
+    try:
+        return _written(_as_given_sorted, given)
+    except PayloadInvalid:
+        # Keys of several types have no order.
+        return _written(_as_given, given)
 
 
 def canonical_json(document: Document) -> bytes:
-    """Sorted keys, no spaces, UTF-8: the bytes whose SHA-256 identifies a document.
+    """Parsed JSON with sorted keys, without spaces, in UTF-8.
 
     Raises PayloadInvalid for a value JSON has no form for.
     """
+    return _written(_sorted, document)
+
+
+def _written(encoder: json.JSONEncoder, document: dict[Any, Any]) -> bytes:
     try:
-        text = _canonical.encode(document)
-    except (TypeError, ValueError, RecursionError) as error:
+        text = encoder.encode(document)
+    except RecursionError as error:
+        raise too_deep() from error
+    except (TypeError, ValueError, OverflowError) as error:
         raise PayloadInvalid.of(
             FailureCode.INVALID_PAYLOAD, "", f"not writable as JSON: {error}"
         ) from error
     return text.encode("utf-8", "surrogatepass")
 
 
-def digest(canonical: bytes) -> str:
-    """SHA-256, hexadecimal, of `canonical_json`."""
-    return hashlib.sha256(canonical).hexdigest()
+def digest(text: bytes) -> str:
+    """SHA-256, hexadecimal."""
+    return hashlib.sha256(text).hexdigest()
+
+
+class _Members(list[tuple[str, Any]]):
+    """An object with each of its members, as the text has them."""
+
+
+def repeated_keys(raw: bytes, written: bytes) -> list[str]:
+    """Paths of keys that stand twice in their object; `written`: the parsed document.
+
+    No string is dropped where both texts have as many quotation marks, as long as none
+    is written as a number: only other texts are read once more.
+    """
+    if b"\\u0022" not in raw and raw.count(b'"') == written.count(b'"'):
+        return []
+    text = raw.decode("utf-8", "surrogatepass")
+    # Numbers as text: one of some thousand digits is not to be read for this.
+    members = json.loads(
+        text, object_pairs_hook=_Members, parse_int=str, parse_float=str
+    )
+    return list(islice(_repeated(members), MAX_REPEATED))
+
+
+def _repeated(document: object) -> Iterator[str]:
+    waiting: list[tuple[str, object]] = [("", document)]
+    while waiting:
+        path, value = waiting.pop()
+        members: list[tuple[Any, Any]] = []
+        if isinstance(value, _Members):
+            members = value
+        elif isinstance(value, list):
+            members = list(enumerate(value))
+        seen = set()
+        for key, inner in members:
+            inner_path = f"{path}.{key}" if path else str(key)
+            if key in seen:
+                yield inner_path
+            seen.add(key)
+            waiting.append((inner_path, inner))
+
+
+def parse_strictly(raw: bytes) -> Document:
+    """Like `parse_document`; and PayloadInvalid names the keys that stand twice."""
+    document = parse_document(raw)
+    if repeated := repeated_keys(raw, canonical_json(document)):
+        raise refused_keys(repeated)
+    return document
+
+
+def refused_keys(paths: list[str]) -> PayloadInvalid:
+    errors = [{"path": path, "message": "this key stands twice"} for path in paths]
+    return PayloadInvalid(str(FailureCode.INVALID_PAYLOAD), errors)
+
+
+# As an escape, and not as the text of a backslash and what follows.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def unstorable(text: bytes, document: Document) -> str | None:
@@ -81,30 +230,71 @@ def unstorable(text: bytes, document: Document) -> str | None:
         text.decode("utf-8")
     except UnicodeDecodeError:
         return "a string holds a lone surrogate"
-    if b"\\u0000" in text and _holds_nul(document):
+    if b"\\u0000" in text and _NUL.search(text):
         return "a string holds the NUL character"
-    if (b"NaN" in text or b"Infinity" in text) and _holds_non_finite(document):
+    if (b"NaN" in text or b"Infinity" in text) and not _is_finite(document):
         return "a number is NaN, infinite or too large for a float"
     return None
 
 
-def _holds_nul(value: object) -> bool:
-    match value:
-        case str():
-            return "\x00" in value
-        case dict():
-            return any(_holds_nul(k) or _holds_nul(v) for k, v in value.items())
-        case list():
-            return any(map(_holds_nul, value))
-    return False
+def _is_finite(document: Document) -> bool:
+    try:
+        _finite.encode(document)
+    except ValueError:
+        return False
+    return True
 
 
-def _holds_non_finite(value: object) -> bool:
-    match value:
-        case float():
-            return value != value or value in (float("inf"), float("-inf"))
-        case dict():
-            return any(map(_holds_non_finite, value.values()))
-        case list():
-            return any(map(_holds_non_finite, value))
-    return False
+def readable(given: object) -> bytes:
+    """JSON-like text of whatever was given, at any depth, for people to read.
+
+    What has no form in JSON stands in it as Python shows it.
+    """
+    text = "".join(islice(_pieces(given), MAX_PIECES))
+    return text.encode("utf-8", "surrogatepass")
+
+
+class _Written(str):
+    __slots__ = ()
+
+
+def _pieces(given: object) -> Iterator[str]:
+    waiting: list[object] = [given]
+    while waiting:
+        match waiting.pop():
+            case _Written() as text:
+                yield text
+            case dict() as members:
+                waiting.append(_Written("}"))
+                waiting += _listed(
+                    [(_Written(f"{_leaf(str(k))}: "), v) for k, v in members.items()]
+                )
+                yield "{"
+            case list() | tuple() as entries:
+                waiting.append(_Written("]"))
+                waiting += _listed([(entry,) for entry in entries])
+                yield "["
+            case leaf:
+                yield _leaf(leaf)
+
+
+def _listed(groups: list[tuple[object, ...]]) -> Iterator[object]:
+    """With commas between, last first."""
+    for position in range(len(groups) - 1, -1, -1):
+        yield from reversed(groups[position])
+        if position:
+            yield _Written(", ")
+
+
+def _leaf(value: object) -> str:
+    try:
+        return _as_given.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return json.dumps(_shown(value), ensure_ascii=False)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"<{type(value).__name__}>"

@@ -12,8 +12,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from persistence import redis_keys
-from persistence.document import Document
-from persistence.handoff import Handoff
+from persistence.document import Document, parse_strictly, write_document
+from persistence.errors import OperationInvalid, PayloadInvalid
+from persistence.handoff import Handoff, unjudged
 from persistence.ids import parse_session_id
 from persistence.operations import Operation, parse_operation, reservable_rows
 from persistence.payload import MAX_BIGINT, MAX_PARTICIPANTS
@@ -43,7 +44,7 @@ class Call:
 
 NOTHING = Call("look", "Redis", "nothing", [], [])
 
-QUEUE = "queue"
+HAND_OFF, QUEUE = "handoff", "queue"
 _CHAR_ID, _PREFIX, _OPERATIONS = 0, 1, 3
 """Among the arguments of QUEUE."""
 
@@ -53,6 +54,8 @@ def again(kept: Sequence[Call]) -> Call:
 
     Those were accepted before the fight began that may hold their items by now.
     """
+    if kept[0].script == HAND_OFF:
+        return replace(kept[0], args=unjudged(kept[0].args))
     if kept[0].script != QUEUE:
         return kept[0]
     first = kept[0].args
@@ -73,7 +76,7 @@ def hand_over(handoff: Handoff) -> Call:
     return Call(
         "submit_combat",
         f"combat {sid}",
-        "handoff",
+        HAND_OFF,
         handoff.keys,
         handoff.args,
         identity=("handoff", sid),
@@ -150,7 +153,7 @@ def intend(scope: SyncScope, char_id: int) -> Call:
 
 def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
     player = _player(char_id)
-    parsed = [parse_operation(player, _document(o)) for o in operations]
+    parsed = [parse_operation(player, _document(player, o)) for o in operations]
     taken_from = [str(row) for o in parsed for row in reservable_rows(o)]
     return Call(
         "change_inventory",
@@ -188,10 +191,14 @@ def switch(char_id: int, to: GameMode, session_id: SessionId | None) -> Call:
     )
 
 
-def _document(operation: Operation | Document) -> Document:
-    if isinstance(operation, dict):
-        return operation
-    return operation.model_dump(exclude_none=True)
+def _document(char_id: int, operation: Operation | Document) -> Document:
+    """An operation as its JSON text says it: an id of any type is its text there."""
+    if not isinstance(operation, dict):
+        return operation.model_dump(exclude_none=True)
+    try:
+        return parse_strictly(write_document(operation))
+    except PayloadInvalid as error:
+        raise OperationInvalid(char_id, error.errors) from error
 
 
 def _player(char_id: object) -> int:

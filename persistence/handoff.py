@@ -6,14 +6,11 @@ again at any time, by anyone.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
-
-from pydantic_core import PydanticSerializationError, to_json
 
 from persistence import redis_keys
 from persistence.document import (
@@ -22,17 +19,22 @@ from persistence.document import (
     canonical_json,
     digest,
     parse_document,
+    refused_keys,
+    repeated_keys,
     unstorable,
+    write_document,
 )
 from persistence.errors import FailureCode, PayloadInvalid
+from persistence.identity import identified
+from persistence.meta import MAX_FUTURE_SECONDS
 from persistence.payload import (
     CombatResultPayload,
     session_id_of,
     validate,
 )
 
-_SAFE_DEPTH = 200
-"""pydantic's JSON writer goes a little deeper."""
+_JUDGED_ARG = 8
+"""Which argument of the script says that a clock judges the end of the fight."""
 
 
 class Receipt(StrEnum):
@@ -44,26 +46,62 @@ class Receipt(StrEnum):
     CONFLICT = "conflict"
     REFUSED = "refused"
     """Of a forced save: the combat runs after all, or its real result is known."""
+    FUTURE = "future"
+    """By the clock of Redis the fight has not ended yet; nothing was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """One document and everything the script needs to record it."""
+    """One document and everything the script needs to record it.
+
+    `former_sha256`: what identified it to versions before this one.
+    """
 
     session_id: UUID
     raw: bytes
     sha256: str
+    former_sha256: str
     keys: list[str]
     args: list[Any]
+
+    def once_accepted(self) -> Handoff:
+        """The same, of a document that is accepted already: no clock refuses it."""
+        return replace(self, args=unjudged(self.args))
+
+
+def unjudged(args: list[Any]) -> list[Any]:
+    """Arguments of the script that let its clock refuse nothing."""
+    return [*args[:_JUDGED_ARG], "", *args[_JUDGED_ARG + 1 :]]
+
+
+def in_the_future() -> PayloadInvalid:
+    """The answer to a fight that ends later than the clock of the door says."""
+    return PayloadInvalid.of(
+        FailureCode.INVALID_PAYLOAD,
+        "meta.end_timestamp",
+        f"is more than {MAX_FUTURE_SECONDS // 60} minutes in the future",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """A document in the three forms that a hand-off needs."""
+    """A document in the forms that a hand-off needs. `repeated`: keys that stand twice.
+
+    With one of these it equals no other document than its own bytes.
+    """
 
     parsed: Document
     raw: bytes
     canonical: bytes
+    repeated: list[str]
+
+    def hashes(self) -> tuple[str, str]:
+        """Its identity, and the one that versions before this one gave it."""
+        if self.repeated:
+            return (digest(self.raw),) * 2
+        former = digest(self.canonical)
+        text = identified(self.parsed, self.canonical)
+        return (former if text == self.canonical else digest(text)), former
 
 
 def _read(
@@ -73,20 +111,32 @@ def _read(
     if isinstance(payload, CombatResultPayload):
         payload = payload.document()
     if isinstance(payload, dict):
-        canonical = canonical_json(payload)
-        _refuse_too_large(canonical, max_bytes)
-        return _Document(payload, canonical, canonical)
+        return _read_dict(payload, max_bytes)
     if isinstance(payload, str):
         payload = payload.encode("utf-8", "surrogatepass")
     if isinstance(payload, bytes):
         _refuse_too_large(payload, max_bytes)
         document = parse_document(payload)
-        return _Document(document, payload, canonical_json(document))
+        canonical = canonical_json(document)
+        repeated = repeated_keys(payload, canonical)
+        return _Document(document, payload, canonical, repeated)
     raise PayloadInvalid.of(
         FailureCode.NOT_AN_OBJECT,
         "",
         f"expected a JSON object or its text, got {type(payload).__name__}",
     )
+
+
+def _read_dict(given: dict[Any, Any], max_bytes: int) -> _Document:
+    """As its JSON text would be read: 101 and "101" are one key there."""
+    raw = write_document(given)
+    _refuse_too_large(raw, max_bytes)
+    document = parse_document(raw)
+    if document == given:
+        return _Document(document, raw, raw, [])
+    canonical = canonical_json(document)
+    repeated = repeated_keys(raw, canonical)
+    return _Document(document, raw if repeated else canonical, canonical, repeated)
 
 
 def checked(
@@ -95,9 +145,12 @@ def checked(
 ) -> Handoff:
     """A hand-off of a document that keeps the contract.
 
-    Raises PayloadInvalid with every fault; nothing is recorded then.
+    Raises PayloadInvalid with every fault; nothing is recorded then. The script asks
+    its clock whether the fight may have ended.
     """
-    return _validated(_read(payload, max_bytes))
+    handoff = _validated(_read(payload, max_bytes))
+    handoff.args[_JUDGED_ARG] = 1
+    return handoff
 
 
 def unchecked(
@@ -105,14 +158,17 @@ def unchecked(
 ) -> Handoff:
     """A hand-off of a document that may break the contract: its row will say so.
 
-    Raises PayloadInvalid only where no row can be: no object, no session id, too large.
+    Raises PayloadInvalid only where no row can be: no object, no session id or two,
+    nested too deeply, too large.
     """
     document = _read(payload, max_bytes)
+    if "session_id" in document.repeated:
+        raise refused_keys(document.repeated)
     session_id = session_id_of(document.parsed)
     try:
         return _validated(document)
     except PayloadInvalid:
-        return _handoff(document, session_id, int(time.time()), {})
+        return _handoff(document, session_id, 0, {})
 
 
 def forced(document: Document, silent_since_ms: int) -> Handoff:
@@ -121,7 +177,7 @@ def forced(document: Document, silent_since_ms: int) -> Handoff:
     Raises PayloadInvalid like `checked`.
     """
     raw = canonical_json(document)
-    return _validated(_Document(document, raw, raw), silent_since_ms)
+    return _validated(_Document(document, raw, raw, []), silent_since_ms)
 
 
 def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
@@ -132,10 +188,10 @@ def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
 
 
 def _validated(document: _Document, silent_since_ms: int | None = None) -> Handoff:
+    if document.repeated:
+        raise refused_keys(document.repeated)
     model = validate(document.parsed)
     reason = unstorable(document.canonical, document.parsed)
-    if reason is None and not _serializable(document):
-        reason = "it is nested too deeply"
     if reason is not None:
         raise PayloadInvalid.of(FailureCode.INVALID_PAYLOAD, "", reason)
     snapshots = {
@@ -153,18 +209,6 @@ def _validated(document: _Document, silent_since_ms: int | None = None) -> Hando
     )
 
 
-def _serializable(document: _Document) -> bool:
-    """Whether the worker could write it as JSON: its writer is bounded in depth."""
-    # No deeper than it has brackets: nearly every document has fewer than the bound.
-    if document.canonical.count(b"{") + document.canonical.count(b"[") < _SAFE_DEPTH:
-        return True
-    try:
-        to_json(document.parsed)
-    except PydanticSerializationError:
-        return False
-    return True
-
-
 def _handoff(
     document: _Document,
     session_id: UUID,
@@ -172,11 +216,12 @@ def _handoff(
     snapshots: dict[int, tuple[int | str, int | str]],
     silent_since_ms: int | None = None,
 ) -> Handoff:
-    sha256 = digest(document.canonical)
+    sha256, former_sha256 = document.hashes()
     return Handoff(
         session_id=session_id,
         raw=document.raw,
         sha256=sha256,
+        former_sha256=former_sha256,
         keys=[
             redis_keys.result(session_id),
             redis_keys.INBOX,
@@ -194,6 +239,8 @@ def _handoff(
             redis_keys.DOORBELL_TTL_MS,
             redis_keys.MAX_CONFLICTS_HELD,
             "" if silent_since_ms is None else silent_since_ms,
+            "",
+            former_sha256,
             *(value for pair in snapshots.values() for value in pair),
         ],
     )

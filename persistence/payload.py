@@ -8,9 +8,7 @@ points or coins; `end_timestamp` is Unix seconds.
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any
 from uuid import UUID
@@ -31,12 +29,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from persistence.document import Document
+from persistence.document import (
+    Document,
+    parse_document,
+    too_deep,
+    write_document,
+)
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.ids import parse_session_id
-
-MAX_FUTURE_SECONDS = 5 * 60
-"""Clocks of game servers differ by seconds; a result from tomorrow is a bug."""
+from persistence.meta import MAX_NAME, CombatMeta
+from persistence.participants import gifts, reads_as_number
 
 MAX_BIGINT = 2**63 - 1
 MAX_AMOUNT = 1_000_000_000
@@ -45,21 +47,10 @@ MAX_AMOUNT = 1_000_000_000
 MAX_QUANTITY = 1_000_000
 MAX_PARTICIPANTS = 1000
 MAX_ENTRIES = 500
-MAX_NAME = 200
 
 PLAYER_KEY = re.compile(r"[1-9][0-9]{0,18}")
-SLOPPY_NUMBER = re.compile(r"\s*\+?[0-9]+\s*")
 _WEAR_TARGET = r"^(item:[^\x00]{1,64}|inventory:[1-9][0-9]{0,18})$"
 _UNION_TAGS = frozenset({"player", "ai"})
-
-
-class FinishReason(StrEnum):
-    VICTORY = "victory"
-    DEFEAT = "defeat"
-    FLEE = "flee"
-    DRAW = "draw"
-    ABANDONED = "abandoned"
-    """Of the sweep's forced saves alone: the engine was not heard of any more."""
 
 
 def _within_bigint(target: str) -> str:
@@ -186,11 +177,11 @@ def _mark_ai(key: object, entry: object) -> object:
                 {"key": repr(key)},
             )
         return entry
-    if SLOPPY_NUMBER.fullmatch(key):
+    if reads_as_number(key):
         raise PydanticCustomError(
             "participant_key",
             "participant {key} is no canonical character id: write it in plain "
-            "digits, without sign, space or leading zero",
+            "digits, without sign, point, space or leading zero",
             {"key": repr(key)},
         )
     if isinstance(entry, AiParticipant):
@@ -221,33 +212,6 @@ def _check_replay_log(value: object) -> object:
     raise PydanticCustomError(
         "replay_log", "replay_log must be a list or a base64 string"
     )
-
-
-class CombatMeta(_Strict):
-    end_timestamp: Annotated[int, Field(ge=1)]
-    winner_team: Annotated[str, Field(max_length=MAX_NAME)] | None = None
-    # Strict mode wants an enum member; JSON brings its text.
-    finish_reason: Annotated[FinishReason, Field(strict=False)]
-    forced: bool = False
-
-    @model_validator(mode="after")
-    def _not_in_the_future(self) -> CombatMeta:
-        if self.end_timestamp > time.time() + MAX_FUTURE_SECONDS:
-            raise PydanticCustomError(
-                "end_timestamp",
-                "end_timestamp is more than 5 minutes in the future "
-                "(expected Unix seconds, not milliseconds)",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _forced_iff_abandoned(self) -> CombatMeta:
-        if self.forced != (self.finish_reason is FinishReason.ABANDONED):
-            raise PydanticCustomError(
-                "finish_reason",
-                "finish_reason abandoned and forced are of the sweep's forced saves",
-            )
-        return self
 
 
 class CombatResultPayload(_Strict):
@@ -291,8 +255,16 @@ class CombatResultPayload(_Strict):
         return datetime.fromtimestamp(self.meta.end_timestamp, UTC)
 
     def document(self) -> Document:
-        """The JSON document of a payload that was built in Python."""
-        return self.model_dump(mode="json", exclude_unset=True, by_alias=False)
+        """The JSON document of a payload that was built in Python.
+
+        Raises PayloadInvalid for what a field that nobody looks into may hold.
+        """
+        try:
+            # As Python has it: what JSON makes of that is for one place to say.
+            given = self.model_dump(exclude_unset=True, by_alias=False)
+        except (ValueError, RecursionError) as error:
+            raise too_deep() from error
+        return parse_document(write_document(given))
 
 
 class BeltItem(_Strict):
@@ -320,6 +292,7 @@ def validate(document: Document) -> CombatResultPayload:
     try:
         payload = CombatResultPayload.model_validate(document)
         _refuse_rewards_of_forced(payload)
+        _refuse_gifts_to_ai(payload)
         return payload
     except ValidationError as error:
         fault = _from_validation(error)
@@ -345,6 +318,21 @@ def _refuse_rewards_of_forced(payload: CombatResultPayload) -> None:
     ]
     if rewarded:
         raise PayloadInvalid(str(FailureCode.INVALID_PAYLOAD), rewarded)
+
+
+def _refuse_gifts_to_ai(payload: CombatResultPayload) -> None:
+    """Nothing given is dropped in silence: it was meant for a player."""
+    given = [
+        {
+            "path": f"participants.{key}.{path}",
+            "message": "is given to nobody: this participant is no player",
+        }
+        for key, entry in payload.participants.items()
+        if isinstance(entry, AiParticipant)
+        for path in gifts(entry.model_extra or {})
+    ]
+    if given:
+        raise PayloadInvalid(str(FailureCode.INVALID_PAYLOAD), given)
 
 
 def session_id_of(document: Document) -> UUID:

@@ -1,19 +1,19 @@
 """The payload contract as JSON Schema, for engines in any language.
 
 It refuses what `payload.validate` refuses, but for three rules that a schema has no
-words for: a time in the future, an id beyond bigint, a whole number with a point.
+words for: an id beyond bigint, a whole number with a point, and a mark of the sweep's
+own saves, which are not offered to engines.
 """
 
 from __future__ import annotations
 
+import sys
+from functools import cache
+from itertools import groupby
 from typing import Any
 
-from persistence.payload import (
-    PLAYER_KEY,
-    SLOPPY_NUMBER,
-    CombatResultPayload,
-    FinishReason,
-)
+from persistence.participants import SEPARATORS, SHADOW_KEY, SIGNS
+from persistence.payload import PLAYER_KEY, CombatResultPayload
 
 Schema = dict[str, Any]
 
@@ -23,9 +23,6 @@ SESSION_ID = (
     "|[A-Za-z0-9_-]{21}[AQgw])$"
 )
 PLAYER = f"^{PLAYER_KEY.pattern}$"
-
-_FORCED: Schema = {"properties": {"forced": {"const": True}}, "required": ["forced"]}
-_ABANDONED: Schema = {"const": str(FinishReason.ABANDONED)}
 
 
 def payload_schema() -> Schema:
@@ -38,18 +35,13 @@ def payload_schema() -> Schema:
     }
     _tell_players_from_ai(schema["properties"]["participants"])
     definitions = schema["$defs"]
+    definitions["Nothing"] = _nothing()
+    definitions["AiParticipant"] = _ai()
     _name_the_row_once(definitions["ConsumedItem"])
     definitions["LootEntry"]["anyOf"] = [
         {"required": [name], "properties": {name: {"type": "string"}}}
         for name in ("item_template_id", "name")
     ]
-    definitions["CombatMeta"] |= {
-        "if": _FORCED,
-        "then": {"properties": {"finish_reason": _ABANDONED}},
-        "else": {"properties": {"finish_reason": {"not": _ABANDONED}}},
-    }
-    schema["if"] = {"properties": {"meta": _FORCED}}
-    schema["then"] = _without_rewards()
     return schema
 
 
@@ -57,13 +49,65 @@ def _tell_players_from_ai(participants: Schema) -> None:
     participants["patternProperties"] = {
         PLAYER: {"$ref": "#/$defs/ParticipantResult"},
     }
-    participants["additionalProperties"] = {"type": "object"}
+    participants["additionalProperties"] = {"$ref": "#/$defs/AiParticipant"}
     # A number that is no canonical id is nobody, and no monster either.
-    sloppy = rf"^(?!{SLOPPY_NUMBER.pattern}$)"
-    participants["propertyNames"] = {"pattern": f"{PLAYER}|{sloppy}"}
+    no_number = f"^(?!{_number()}$)"
+    shadow = f"^{SHADOW_KEY.pattern}$"
+    participants["propertyNames"] = {"pattern": f"{PLAYER}|{shadow}|{no_number}"}
     # A validator in front hides from pydantic that the bounds are of an object.
     participants["minProperties"] = participants.pop("minLength")
     participants["maxProperties"] = participants.pop("maxLength")
+
+
+def _number() -> str:
+    """What `participants.reads_as_number` takes for one, as a regular expression."""
+    digits = _digits()
+    between = f"[{SEPARATORS}]*"
+    sign = f"(?:[{SIGNS}]{between})?"
+    digit, hexadecimal = f"[{digits}]{between}", f"[{digits}a-fA-F]{between}"
+    whole = f"(?:{digit})+(?:[eE]{between}{sign}(?:{digit})+)?"
+    prefixed = f"0{between}[xXoObB]{between}(?:{hexadecimal})+"
+    return f"{between}{sign}(?:{prefixed}|{whole})"
+
+
+@cache
+def _digits() -> str:
+    """Every character that stands for a number, in any script, as ranges."""
+    codes = (code for code in range(sys.maxunicode + 1) if chr(code).isnumeric())
+    runs = groupby(enumerate(codes), lambda found: found[1] - found[0])
+    bounds = ([code for _, code in run] for _, run in runs)
+    return "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in bounds)
+
+
+def _nothing() -> Schema:
+    return {
+        "description": "nothing, zero or empty",
+        "anyOf": [
+            {"type": "null"},
+            {"const": False},
+            {"type": "number", "minimum": 0, "maximum": 0},
+            {"type": "string", "maxLength": 0},
+            {"type": "array", "maxItems": 0},
+            {"type": "object", "maxProperties": 0},
+        ],
+    }
+
+
+def _ai() -> Schema:
+    """Any object; but what is given to one was meant for a player."""
+    nothing: Schema = {"$ref": "#/$defs/Nothing"}
+    zeros: Schema = {"type": "object", "additionalProperties": nothing}
+    amounts: Schema = {
+        "type": "object",
+        "additionalProperties": {"anyOf": [nothing, zeros]},
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "changes": {"anyOf": [nothing, amounts]},
+            "ui_report": {"properties": {"loot_obtained": nothing}},
+        },
+    }
 
 
 def _name_the_row_once(consumed: Schema) -> None:
@@ -72,20 +116,3 @@ def _name_the_row_once(consumed: Schema) -> None:
     consumed["properties"]["inv_id"] = {**row_id, "title": "Inv Id"}
     consumed["required"].remove("inventory_id")
     consumed["oneOf"] = [{"required": [name]} for name in ("inventory_id", "inv_id")]
-
-
-def _without_rewards() -> Schema:
-    """What a forced save has to be, besides what every document has to be."""
-    empty = {"maxItems": 0}
-    player = {
-        "changes": {
-            "properties": {
-                "xp_gained": {"const": 0},
-                "gold_gained": {"const": 0},
-                "items_gained": empty,
-            }
-        },
-        "ui_report": {"properties": {"loot_obtained": empty}},
-    }
-    of_players = {PLAYER: {"properties": player}}
-    return {"properties": {"participants": {"patternProperties": of_players}}}

@@ -17,13 +17,21 @@ else:
 _compressor = zstd.ZstdCompressor(level=1)
 
 
-def pack(replay_log: object) -> bytes:
-    """Compress a replay log: a list of turns or the engine's own base64 string."""
+def write(replay_log: object) -> bytes:
+    """JSON of a replay log: a list of turns or the engine's own base64 string."""
     try:
-        text = to_json(replay_log)
+        return to_json(replay_log)
     except PydanticSerializationError:
         # A lone surrogate: no UTF-8 holds it, an escape does.
-        text = json.dumps(replay_log).encode()
+        return json.dumps(replay_log).encode()
+
+
+def pack(replay_log: object) -> bytes:
+    return compress(write(replay_log))
+
+
+def compress(text: bytes) -> bytes:
+    """What is stored of the JSON of a replay log."""
     return bytes(_compressor.compress(text, zstd.ZstdCompressor.FLUSH_FRAME))
 
 

@@ -5,9 +5,7 @@ A message is a hint that may be lost or repeated; the inbox entry is what counts
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
 import time
 from functools import partial
 from typing import Any
@@ -22,7 +20,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from combat_history import counts
 from persistence import drain, gate, inbox
 from persistence import sync as saving
-from persistence.document import Document
+from persistence.document import Document, readable
 from persistence.errors import PayloadInvalid
 from persistence.handoff import unchecked
 from persistence.keeping import keep
@@ -208,11 +206,4 @@ def _bytes(payload: object) -> bytes:
     """What to keep of a payload that no document could be made of."""
     if isinstance(payload, str):
         return payload.encode("utf-8", "surrogatepass")
-    limit = sys.getrecursionlimit()
-    # The broker's client read it from a shallower stack than this one.
-    sys.setrecursionlimit(4 * limit)
-    try:
-        text = json.dumps(payload, ensure_ascii=False)
-    finally:
-        sys.setrecursionlimit(limit)
-    return text.encode("utf-8", "surrogatepass")
+    return readable(payload)

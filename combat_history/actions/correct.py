@@ -21,8 +21,9 @@ from combat_history.models import (
     CombatRevision,
     Status,
 )
-from persistence.document import Document, canonical_json, digest, unstorable
+from persistence.document import Document, canonical_json, unstorable
 from persistence.errors import FailureCode, PayloadInvalid
+from persistence.identity import identity
 from persistence.payload import player_ids, validate
 
 if TYPE_CHECKING:
@@ -126,12 +127,12 @@ def _correct(
         session_id=session_id,
         revision=combat.revision + 1,
         document=document,
-        payload_sha256=digest(canonical_json(document)),
+        payload_sha256=identity(document),
         diff=diff,
         author_name=actor.get_username(),
         reason=reason,
     )
-    sha256 = combat.payload_sha256 or digest(canonical_json(combat.document()))
+    sha256 = combat.payload_sha256 or identity(combat.document())
     players = player_ids(document)
     CombatHistory.objects.filter(pk=session_id).update(
         revision=revision.revision, participant_ids=players, payload_sha256=sha256

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db import transaction
@@ -71,7 +70,7 @@ def _case(cursor: Cursor[sql.Row], session_id: UUID) -> Case:
     rows = sql.fetch(cursor, sql.LOCK_HISTORY, [sql.array([session_id])])
     if not rows:
         raise LookupError(f"combat {session_id} is not in the history")
-    return read_row(rows[0], datetime.now(UTC))
+    return read_row(rows[0])
 
 
 def _rehearse(cursor: Cursor[sql.Row], case: Case, fail_on_shortage: bool) -> DryRun:

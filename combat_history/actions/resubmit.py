@@ -18,8 +18,9 @@ from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.models import CombatHistory, RejectedPayload
 from persistence import inbox
-from persistence.document import canonical_json, digest, parse_document
-from persistence.handoff import Handoff, Receipt, checked
+from persistence.document import parse_document
+from persistence.handoff import Handoff, Receipt, checked, in_the_future
+from persistence.identity import identity
 from persistence.tasks import send_ring
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def resubmit(
         row, before = _mark(rejected_id, handoff, actor, again=again)
         receipt, to_ring = inbox.record(handoff)
         _write_down(row, before, handoff, receipt, actor, reason)
+        if receipt is Receipt.FUTURE:
+            raise in_the_future()
     except (Error, redis.RedisError) as error:
         audit.record_failure(actor, VERB, TARGET, ids, reason, error)
         raise
@@ -162,4 +165,4 @@ def _fight(handoff: Handoff) -> str:
     """The identity of a document whatever session id it is given."""
     document = parse_document(handoff.raw)
     del document["session_id"]
-    return digest(canonical_json(document))
+    return identity(document)

@@ -31,7 +31,7 @@ from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.models import CombatHistory, Status
 from combat_history.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.replay import Terms, replay
-from persistence.document import Document, parse_document
+from persistence.document import Document, parse_strictly
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.ids import short_id
 from persistence.savers.combat_rows import LedgerEntry
@@ -259,7 +259,7 @@ class ActionViews(BoundedAdmin):
         """The document of the form, with its difference and dry run on the page."""
         text = form.data.get("document", "")
         try:
-            document = parse_document(text.encode("utf-8", "surrogatepass"))
+            document = parse_strictly(text.encode("utf-8", "surrogatepass"))
             found = correct.check(session_id, document)
         except PayloadInvalid as error:
             context["faults"] = error.errors

@@ -21,7 +21,7 @@ from combat_history.admin.rendering import UNDONE
 from combat_history.models import CombatHistory, Status
 from persistence.errors import FailureCode
 from persistence.ids import parse_session_id, short_id
-from persistence.payload import FinishReason
+from persistence.meta import FinishReason
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

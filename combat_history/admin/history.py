@@ -42,7 +42,7 @@ from combat_history.models import CombatHistory, Status
 from combat_history.outcomes import winner_of
 from combat_history.paginator import MAX_ROWS
 from persistence.ids import short_id
-from persistence.payload import FinishReason
+from persistence.meta import FinishReason
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

@@ -26,7 +26,7 @@ from combat_history.api.schemas import Accepted
 from persistence import drain, redis_keys, scripts
 from persistence.doorbell import Doorbell
 from persistence.errors import FailureCode, PayloadInvalid
-from persistence.handoff import Handoff, Receipt, answer, checked
+from persistence.handoff import Handoff, Receipt, answer, checked, in_the_future
 from persistence.protocols import Delivery
 from persistence.transactions import renew_connection
 
@@ -45,7 +45,9 @@ async def accept(request: HttpRequest) -> HttpResponse:
     known = await sync_to_async(_known)(handoff)
     if known is Receipt.CONFLICT:
         raise _conflict(handoff)
-    told = await _tell_redis(handoff)
+    told = await _tell_redis(handoff if known is None else handoff.once_accepted())
+    if told is Receipt.FUTURE:
+        raise _refusal(in_the_future())
     if known is None:
         known = await _receive(handoff, told)
     return json_response(
@@ -81,16 +83,19 @@ async def _receive(handoff: Handoff, told: Receipt | None) -> Receipt:
         await sync_to_async(_keep)(handoff)
         await _forget_conflict(handoff)
         raise _conflict(handoff)
-    receipt = await sync_to_async(_record)(handoff)
+    try:
+        receipt = await sync_to_async(_record)(handoff, is_checked=told is None)
+    except PayloadInvalid as error:
+        raise _refusal(error) from None
     if receipt is Receipt.CONFLICT:
         raise _conflict(handoff)
     # A worker may have settled it by now: the row is then this document's own.
     return told or receipt
 
 
-def _record(handoff: Handoff) -> Receipt:
+def _record(handoff: Handoff, *, is_checked: bool) -> Receipt:
     with drain.open_saver() as (saver, _):
-        return saver.receive(_delivery(handoff))
+        return saver.receive(_delivery(handoff), is_checked=is_checked)
 
 
 def _keep(handoff: Handoff) -> None:

@@ -12,8 +12,9 @@ from django.db import connection
 
 from combat_history.models import Status
 from combat_history.reconcile.report import EXAMPLES, Finding, Result
-from persistence.document import canonical_json, digest, parse_document
+from persistence.document import Document, digest, parse_document
 from persistence.errors import PayloadInvalid
+from persistence.identity import former_identity, identity
 from persistence.replay_log import unpack
 
 if sys.version_info >= (3, 14):
@@ -73,14 +74,13 @@ class DocumentCheck:
 def _difference(
     sha256: str, status: str, text: str | None, raw: bytes | None, packed: bytes | None
 ) -> str | None:
+    source = text.encode() if text is not None else bytes(raw or b"")
     try:
-        stored = parse_document(
-            text.encode() if text is not None else bytes(raw or b"")
-        )
+        stored = parse_document(source)
         document = stored
         if packed is not None:
             document = {**stored, "replay_log": unpack(bytes(packed))}
-        found = digest(canonical_json(document))
+        found = identity(document)
     except (ZstdError, ValueError) as error:
         return f"the replay log is not readable: {error}"
     except PayloadInvalid:
@@ -88,22 +88,37 @@ def _difference(
         return None
     is_over = status in (Status.PROCESSED, Status.VOIDED)
     may_be_pruned = raw is None and packed is None and is_over
-    if found == sha256 or may_be_pruned or (raw is None and _is_rewritten(stored)):
+    if may_be_pruned or sha256 == found or _is_of_before(sha256, document, raw):
         return None
     return f"payload_sha256 is {sha256}, the document has {found}"
 
 
-def _is_rewritten(value: object) -> bool:
+def _is_of_before(sha256: str, document: Document, raw: bytes | None) -> bool:
+    """Whether it may be what identified the document to older versions.
+
+    Or to this one, of a document with a key that stands twice: that of its bytes.
+    """
+    if raw is not None and sha256 == digest(bytes(raw)):
+        return True
+    is_rewritten = raw is None and _is_rewritten(document)
+    return is_rewritten or sha256 == former_identity(document)
+
+
+def _is_rewritten(document: object) -> bool:
     """Whether jsonb may hold another spelling of the same number: 1e16, -0.0."""
-    match value:
-        case float():
-            return value == 0
-        case int():
-            return abs(value) >= WITHOUT_A_POINT
-        case dict():
-            return any(map(_is_rewritten, value.values()))
-        case list():
-            return any(map(_is_rewritten, value))
+    waiting = [document]
+    while waiting:
+        match waiting.pop():
+            case float() as number:
+                if number == 0:
+                    return True
+            case int() as number:
+                if abs(number) >= WITHOUT_A_POINT:
+                    return True
+            case dict() as members:
+                waiting += members.values()
+            case list() as entries:
+                waiting += entries
     return False
 
 

@@ -2,8 +2,10 @@
 -- KEYS: result hash, inbox, live session, active set, doorbell, then one account a player
 -- ARGV: session id, raw, sha256, finished_at (s), session TTL (s), doorbell TTL (ms),
 --       conflicts held at most, '' or, of a forced save, the moment (ms) since when the
---       combat must have been silent, then hp and energy of each account ('' = none)
--- Returns {accepted | duplicate | conflict | refused, 1 if the caller is to ring}.
+--       combat must have been silent, 1 where a fight that ends in the future is not
+--       recorded, the SHA-256 that older versions knew the document by, then hp and
+--       energy of each account ('' = none)
+-- Returns {accepted | duplicate | conflict | refused | future, 1 if the caller is to ring}.
 local sid, raw, sha, finished_at = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -26,6 +28,8 @@ local function newer(last_finished, last_sid)
     if finished_ms ~= last then return finished_ms > last end
     return sid > (last_sid or '')
 end
+
+local is_future = finished_ms > tonumber(now) + MAX_AHEAD_MS
 
 -- One that cannot be, or lies in the future, would refuse every later snapshot.
 local function milliseconds(value)
@@ -74,13 +78,16 @@ local function is_abandoned()
 end
 
 if ARGV[8] ~= '' and not is_abandoned() then return {'refused', 0} end
-if known and known ~= sha then
+if known and known ~= sha and known ~= ARGV[10] then
     if conflicts_held() < tonumber(ARGV[7]) then
         redis.call('HSET', KEYS[1], 'conflict:' .. sha, raw)
     end
     redis.call('ZADD', KEYS[2], 'NX', now, sid)
     return {'conflict', ring()}
 end
+
+-- What was accepted is never refused for a clock.
+if is_future and not known and ARGV[9] ~= '' then return {'future', 0} end
 
 -- A duplicate is recorded again: where the first was settled, the drain finds the row
 -- and repeats the effects; where PostgreSQL lost it, it is settled.
@@ -100,7 +107,7 @@ if redis.call('TYPE', KEYS[3]).ok == 'hash' then
     redis.call('EXPIRE', KEYS[3], ARGV[5])
 end
 redis.pcall('ZREM', KEYS[4], sid)
-for i = 6, #KEYS do
-    snapshot(KEYS[i], ARGV[9 + (i - 6) * 2], ARGV[10 + (i - 6) * 2])
+for i = 6, is_future and 0 or #KEYS do
+    snapshot(KEYS[i], ARGV[11 + (i - 6) * 2], ARGV[12 + (i - 6) * 2])
 end
 return {known and 'duplicate' or 'accepted', ring()}

@@ -18,9 +18,14 @@ from persistence.document import (
     canonical_json,
     digest,
     parse_document,
+    refused_keys,
+    repeated_keys,
     unstorable,
 )
 from persistence.errors import DomainFailure, FailureCode, PayloadInvalid
+from persistence.handoff import in_the_future
+from persistence.identity import identity
+from persistence.meta import MAX_FUTURE_SECONDS
 from persistence.payload import (
     CombatResultPayload,
     player_ids,
@@ -28,7 +33,7 @@ from persistence.payload import (
     validate,
 )
 from persistence.protocols import Delivery
-from persistence.replay_log import pack
+from persistence.replay_log import compress, write
 
 
 @dataclass(slots=True)
@@ -41,7 +46,7 @@ class Case:
     text: str
     """The document without replay_log, as JSON that jsonb accepts."""
     raw: bytes | None
-    """The exact bytes, only where jsonb refuses them."""
+    """The exact bytes, only where jsonb refuses them or would keep half of them."""
     replay: bytes | None
     participants: list[int]
     finished_at: datetime
@@ -65,7 +70,10 @@ class Rejected:
 
 
 def read_delivery(delivery: Delivery, now: datetime) -> Case | Rejected:
-    """A delivery whose session has no row yet. `now` stands in for unknown times."""
+    """A delivery whose session has no row yet.
+
+    `now` stands in for an unknown time of the receipt; no clock of a worker is one.
+    """
     if delivery.raw is None:
         return lost(delivery.session_id)
     try:
@@ -101,23 +109,23 @@ def read_document(
     sha256: str | None,
     received_at: datetime,
 ) -> Case:
+    """`raw` is what the document was parsed from.
+
+    A fight that ends long after `received_at` fails. That is a time of the door, so
+    that whoever judges says the same, whenever it is.
+    """
     stored = {key: value for key, value in document.items() if key != "replay_log"}
-    try:
-        text = to_json(stored)
-        reason = unstorable(text, stored)
-    except PydanticSerializationError:
-        lone = unstorable(canonical_json(stored), stored)
-        reason = lone or "it is nested too deeply"
-    payload, failure = _judge(document, session_id, reason)
+    text, replay, reason = _texts(document, stored, raw)
+    payload, failure = _judge(document, session_id, reason, received_at)
     if reason is not None:
         text = to_json({"session_id": str(session_id), "unstorable": reason})
     return Case(
         session_id=session_id,
         document=document,
-        sha256=sha256 or digest(canonical_json(document)),
+        sha256=sha256 or identity(document),
         text=text.decode(),
         raw=raw if reason is not None else None,
-        replay=_replay(document) if reason is None else None,
+        replay=compress(replay) if replay is not None and reason is None else None,
         participants=player_ids(document),
         finished_at=payload.finished_at
         if payload
@@ -128,17 +136,40 @@ def read_document(
     )
 
 
-def read_row(row: Sequence[Any], now: datetime) -> Case:
-    """A pending row of LOCK_HISTORY: the row's document is the truth."""
-    session_id, _, sha256, raw, revision, text, finished_at, *_ = row
+def _texts(
+    document: Document, stored: Document, raw: bytes
+) -> tuple[bytes, bytes | None, str | None]:
+    """JSON of the stored part and of the replay log; why no row can hold the whole."""
+    replay = write(document["replay_log"]) if "replay_log" in document else None
+    try:
+        text = to_json(stored)
+        reason = unstorable(text, stored)
+    except PydanticSerializationError:
+        text = canonical_json(stored)
+        reason = unstorable(text, stored)
+    if reason is None:
+        written = text if replay is None else b'%b"replay_log"%b' % (text, replay)
+        if repeated := repeated_keys(raw, written):
+            reason = _detail(refused_keys(repeated))
+    return text, replay, reason
+
+
+def read_row(row: Sequence[Any]) -> Case:
+    """A pending row of LOCK_HISTORY: the row's document is the truth.
+
+    What PostgreSQL's clock has left behind since it was received is no future any more.
+    """
+    session_id, _, sha256, raw, revision, text, finished_at, *_, judged_at = row
     source = raw if raw is not None else text.encode()
+    try:
+        document, fault = parse_document(source), None
+    except PayloadInvalid as error:
+        document, source, fault = {}, b"{}", error
     case = read_document(
-        object_in(source),
-        source,
-        session_id=session_id,
-        sha256=sha256,
-        received_at=now,
+        document, source, session_id=session_id, sha256=sha256, received_at=judged_at
     )
+    if fault is not None and fault.code == FailureCode.INVALID_PAYLOAD:
+        case.failure = DomainFailure(str(session_id), fault.code, _detail(fault))
     case.revision = revision
     case.replay = None
     # The row's time is part of its identity, and orders the combats.
@@ -152,6 +183,12 @@ def object_in(source: bytes) -> Document:
         return parse_document(source)
     except PayloadInvalid:
         return {}
+
+
+def is_early(document: Document, received_at: datetime) -> bool:
+    """Whether the fight ends long after it was received, by the clock of the door."""
+    ended = _finished_at(document, received_at)
+    return (ended - received_at).total_seconds() > MAX_FUTURE_SECONDS
 
 
 def lost(session_id: UUID) -> Rejected:
@@ -175,7 +212,7 @@ def conflict(session_id: UUID, sha256: str | None, raw: bytes | None) -> Rejecte
 
 
 def _judge(
-    document: Document, session_id: UUID, reason: str | None
+    document: Document, session_id: UUID, reason: str | None, received_at: datetime
 ) -> tuple[CombatResultPayload | None, DomainFailure | None]:
     if reason is not None:
         code = str(FailureCode.INVALID_PAYLOAD)
@@ -186,14 +223,15 @@ def _judge(
             raise PayloadInvalid.of(
                 FailureCode.BAD_SESSION_ID, "session_id", f"is not {session_id}"
             )
+        if is_early(document, received_at):
+            raise in_the_future()
     except PayloadInvalid as error:
-        detail = "\n".join(f"{e['path']}: {e['message']}" for e in error.errors)
-        return None, DomainFailure(str(session_id), error.code, detail)
+        return None, DomainFailure(str(session_id), error.code, _detail(error))
     return payload, None
 
 
-def _replay(document: Document) -> bytes | None:
-    return pack(document["replay_log"]) if "replay_log" in document else None
+def _detail(error: PayloadInvalid) -> str:
+    return "\n".join(f"{e['path']}: {e['message']}" for e in error.errors)
 
 
 def _finished_at(document: Document, fallback: datetime) -> datetime:

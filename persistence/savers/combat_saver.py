@@ -14,22 +14,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from pydantic_core import from_json
 
 from persistence import unsent
-from persistence.document import canonical_json, digest
+from persistence.document import digest
 from persistence.errors import (
     FailureCode,
     PayloadInvalid,
     ReceiptRaced,
 )
-from persistence.handoff import Receipt
+from persistence.handoff import Receipt, in_the_future
+from persistence.identity import identity
 from persistence.outcome import brief, tombstone
 from persistence.protocols import Delivery, Outcome, Saved, Verdict
+from persistence.savers import combat_conflicts as conflicts
 from persistence.savers import combat_load as load
 from persistence.savers import combat_sql as sql
 from persistence.savers import combat_write as write
@@ -37,6 +39,7 @@ from persistence.savers.combat_cases import (
     Case,
     Rejected,
     conflict,
+    is_early,
     object_in,
     read_delivery,
     read_row,
@@ -101,12 +104,13 @@ class CombatStateSaver:
         """
         return Saved(drain=True, unsent=unsent.of_player(char_id))
 
-    def insert_pending(self, deliveries: Iterable[Delivery]) -> set[UUID]:
+    def insert_pending(self, deliveries: Sequence[Delivery]) -> list[Case]:
         """Write receipts without effects; known sessions stay as they are.
 
-        What cannot become a row is left to `settle`, which rejects it.
+        Returns what was written. What cannot become a row is left to `settle`, which
+        rejects it.
         """
-        now = datetime.now(UTC)
+        now = self._clock(deliveries)
         read = (read_delivery(delivery, now) for delivery in deliveries)
         cases = [case for case in read if isinstance(case, Case)]
         recorded = self._insert_history(
@@ -115,14 +119,18 @@ class CombatStateSaver:
         # Only of those: another document's participants are not this session's.
         new = [case for case in cases if case.session_id in recorded]
         sql.run(self._cursor.connection, write.participants(new))
-        return recorded
+        return new
 
-    def receive(self, delivery: Delivery) -> Receipt:
+    def receive(self, delivery: Delivery, *, is_checked: bool = False) -> Receipt:
         """A durable receipt where Redis cannot give one: PostgreSQL is the arbiter.
 
-        A known session keeps its document; another one is recorded as a conflict.
+        A known session keeps its document; another one is recorded as a conflict. Of
+        one that is checked, PayloadInvalid is raised where its fight has not ended yet;
+        the caller rolls back.
         """
-        if self.insert_pending([delivery]):
+        for case in self.insert_pending([delivery]):
+            if is_checked and is_early(case.document, case.received_at):
+                raise in_the_future()
             return Receipt.ACCEPTED
         known = self.judge(delivery)
         assert known is not None  # or it would have been inserted
@@ -137,14 +145,14 @@ class CombatStateSaver:
         rows = sql.fetch(self._cursor, sql.LOCK_HISTORY, [ids])
         if not rows:
             return None
-        if not _differs(delivery, rows[0][2] or _hash_of(rows[0])):
-            return Receipt.DUPLICATE
-        self.keep_conflict(delivery)
-        return Receipt.CONFLICT
+        sha256 = rows[0][2] or _hash_of(rows[0])
+        others = conflicts.beside_row(self._cursor, delivery, sha256)
+        self._reject(others)
+        return Receipt.CONFLICT if others else Receipt.DUPLICATE
 
     def keep_conflict(self, delivery: Delivery) -> None:
         """For review: another document of its session came first."""
-        self._reject([_as_conflict(delivery)])
+        self._reject([conflict(delivery.session_id, delivery.sha256, delivery.raw)])
 
     def reject(self, delivery: Delivery, error: PayloadInvalid) -> Verdict:
         """Keep the bytes of a document that no row can hold."""
@@ -169,8 +177,16 @@ class CombatStateSaver:
     def _reject(self, rejected: Iterable[Rejected]) -> None:
         sql.run(self._cursor.connection, [write.rejected(rejected)])
 
+    def _clock(self, deliveries: Sequence[Delivery]) -> datetime:
+        """The time of a receipt that no door has told: PostgreSQL's."""
+        told = [d.accepted_at for d in deliveries if d.accepted_at is not None]
+        if told and len(told) == len(deliveries):
+            return max(told)  # nobody will ask
+        ((now,),) = sql.fetch(self._cursor, sql.READ_CLOCK, [])
+        return cast("datetime", now)
+
     def _receive(self, batch: Sequence[Delivery]) -> _Intake:
-        now = datetime.now(UTC)
+        now = self._clock(batch)
         ids = sql.array(delivery.session_id for delivery in batch)
         known = {
             row[0]: row for row in sql.fetch(self._cursor, sql.LOCK_HISTORY, [ids])
@@ -179,10 +195,12 @@ class CombatStateSaver:
         for delivery in batch:
             row = known.get(delivery.session_id)
             if row is None:
-                intake.add_conflicts(delivery, delivery.sha256)
+                intake.rejected += conflicts.beside_first(delivery)
                 intake.add_new(delivery, read_delivery(delivery, now))
-            else:
-                intake.add_known(delivery, row, now)
+                continue
+            sha256 = row[2] or _hash_of(row)
+            others = conflicts.beside_row(self._cursor, delivery, sha256)
+            intake.add_known(delivery, row, sha256, others)
         return intake
 
     def _obey_requests(self, waiting: Sequence[Case]) -> None:
@@ -261,26 +279,22 @@ class _Intake:
             Verdict(delivery.session_id, Outcome.REJECTED, case.code, detail)
         )
 
-    def add_conflicts(self, delivery: Delivery, sha256: str | None) -> bool:
-        """Keep the bodies that are not the one that counts; whether there were any."""
-        others = [
-            conflict(delivery.session_id, other, raw)
-            for other, raw in delivery.conflicts.items()
-            if other != sha256
-        ]
+    def add_known(
+        self,
+        delivery: Delivery,
+        row: Sequence[Any],
+        sha256: str,
+        others: list[Rejected],
+    ) -> None:
+        """`others`: bodies of the delivery that are not the document of the row."""
         self.rejected += others
-        return bool(others)
-
-    def add_known(self, delivery: Delivery, row: Sequence[Any], now: datetime) -> None:
-        sha256 = row[2] or _hash_of(row)
-        conflicting = self.add_conflicts(delivery, sha256)
-        if _differs(delivery, sha256):
-            conflicting = True
-            self.rejected.append(_as_conflict(delivery))
         if row[1] == PENDING:
-            self.waiting.append(read_row(row, now))
+            self.waiting.append(read_row(row))
         else:
-            self.verdicts.append(_terminal(row, sha256, conflicting=conflicting))
+            if delivery.raw is not None and not others:
+                # Of the same document; Redis is to know it by the hash of now.
+                sha256 = delivery.sha256 or sha256
+            self.verdicts.append(_terminal(row, sha256, conflicting=bool(others)))
 
 
 def _terminal(row: Sequence[Any], sha256: str, *, conflicting: bool) -> Verdict:
@@ -301,17 +315,9 @@ def _tombstone(row: Sequence[Any]) -> bytes | None:
     return tombstone(document, gold or {}, revision, is_undone=undone_at is not None)
 
 
-def _differs(delivery: Delivery, sha256: str) -> bool:
-    return delivery.raw is not None and delivery.sha256 != sha256
-
-
-def _as_conflict(delivery: Delivery) -> Rejected:
-    return conflict(delivery.session_id, delivery.sha256, delivery.raw)
-
-
 def _hash_of(row: Sequence[Any]) -> str:
     """The identity of a row that was written without one (three-column INSERT)."""
-    return digest(canonical_json(object_in(row[5].encode())))
+    return identity(object_in(row[5].encode()))
 
 
 def _combat(case: Case) -> Combat:

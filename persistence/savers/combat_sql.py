@@ -17,7 +17,7 @@ from psycopg import Connection, Cursor
 Row = tuple[Any, ...]
 
 # Of a corrected combat, the document of its newest revision. Of a settled one, the gold
-# that it moved.
+# that it moved. Last, the moment by which it is judged what lies in the future.
 LOCK_HISTORY = """
 SELECT session_id, h.settlement_status, h.payload_sha256,
        CASE WHEN r.document IS NULL THEN h.raw_payload END, revision,
@@ -25,12 +25,22 @@ SELECT session_id, h.settlement_status, h.payload_sha256,
        (SELECT jsonb_object_agg(line.character_id, line.gold_delta)
         FROM settlement_ledger line
         WHERE line.session_id = h.session_id AND line.revision = h.revision
-          AND line.kind = 'settlement')
+          AND line.kind = 'settlement'),
+       GREATEST(h.received_at, clock_timestamp())
 FROM combat_history h
 LEFT JOIN combat_revisions r USING (session_id, revision)
 WHERE session_id = ANY (%s::uuid[])
 ORDER BY session_id
 FOR NO KEY UPDATE OF h
+"""
+
+READ_CLOCK = "SELECT clock_timestamp()"
+
+# The document as it was received, whatever was corrected since.
+LOAD_RECEIVED = """
+SELECT result_payload::text, raw_payload, data
+FROM combat_history LEFT JOIN combat_replay USING (session_id)
+WHERE session_id = %s
 """
 
 LOAD_REQUESTS = """

@@ -10,9 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
-from persistence.document import Document, canonical_json, digest
+from persistence.document import (
+    Document,
+    canonical_json,
+    digest,
+    refused_keys,
+    repeated_keys,
+)
 from persistence.errors import OperationInvalid
 from persistence.operations import (
     MADE_BY,
@@ -101,9 +107,11 @@ def _parsed(raw: bytes) -> tuple[object, str]:
     if len(raw) > MAX_OPERATION_BYTES:
         return None, f"larger than {MAX_OPERATION_BYTES} bytes"
     try:
-        return from_json(raw), ""
+        document = from_json(raw)
     except ValueError as error:
         return None, f"no JSON: {error}"
+    repeated = repeated_keys(raw, to_json(document))
+    return (None, str(refused_keys(repeated))) if repeated else (document, "")
 
 
 def _op_id(document: object) -> str | None:
@@ -124,20 +132,25 @@ def _operation(
         )
 
 
-def _is_storable(value: object) -> bool:
+def _is_storable(document: object) -> bool:
     """Whether jsonb holds exactly this; operations hold neither floats nor NUL."""
-    match value:
-        case bool() | None:
-            return True
-        case int():
-            return abs(value) <= MAX_BIGINT
-        case str():
-            return "\x00" not in value
-        case list():
-            return all(map(_is_storable, value))
-        case dict():
-            return all(_is_storable(k) and _is_storable(v) for k, v in value.items())
-    return False
+    waiting = [document]
+    while waiting:
+        match waiting.pop():
+            case bool() | None:
+                pass
+            case int() as number if abs(number) <= MAX_BIGINT:
+                pass
+            case str() as text if "\x00" not in text:
+                pass
+            case list() as entries:
+                waiting += entries
+            case dict() as members:
+                waiting += members.keys()
+                waiting += members.values()
+            case _:
+                return False
+    return True
 
 
 def _text(raw: bytes) -> str:

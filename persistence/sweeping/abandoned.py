@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from persistence import redis_keys
 from persistence.document import Document
-from persistence.payload import CombatSessionContainerDTO, ConsumedItem, FinishReason
+from persistence.meta import FinishReason
+from persistence.payload import CombatSessionContainerDTO, ConsumedItem
 from persistence.sweeping.players import player_id
 
 Fault = dict[str, str]

@@ -15,6 +15,7 @@ from persistence import inbox, redis_keys, rescue, unsent
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.handoff import Receipt, forced
 from persistence.ids import parse_session_id
+from persistence.meta import MIN_END_TIMESTAMP
 from persistence.moments import any_unit_ms
 from persistence.sweeping.abandoned import abandoned
 
@@ -91,7 +92,7 @@ def _force(member: bytes, silent_since: int) -> int:
         return 0
     if "result" in session and _hand_off_left(session_id):
         return 1
-    ended_at = max(1, _heartbeat(session) // 1000)
+    ended_at = max(MIN_END_TIMESTAMP, _heartbeat(session) // 1000)
     document, faults = abandoned(session_id, session, ended_at)
     try:
         handoff = forced(document, silent_since)

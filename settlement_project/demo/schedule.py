@@ -20,7 +20,7 @@ from itertools import count
 from random import Random
 from uuid import UUID
 
-from persistence.document import canonical_json, digest
+from persistence.identity import identity
 from settlement_project.demo import documents
 from settlement_project.demo.documents import FAULTS, Document, Gain
 from settlement_project.demo.fights import Actor, monsters, player, shadow, simulate
@@ -212,7 +212,7 @@ class Schedule:
             Door.TASK,
             session_id,
             text,
-            digest(canonical_json(document)) if fault.has_row else sha256,
+            identity(document) if fault.has_row else sha256,
             ended_at,
             Outcome.FAILED if fault.has_row else Outcome.REJECTED,
             fault.code,
@@ -232,7 +232,7 @@ class Schedule:
             Door.TASK if by_task else Door.DISPATCHER,
             session_id,
             documents.respelt(self._rng, document) if by_task else document,
-            digest(canonical_json(document)),
+            identity(document),
             ended_at,
             Outcome.PROCESSED,
             gains=gains,
@@ -260,7 +260,7 @@ class Schedule:
             kind=Kind.CONFLICT,
             door=self._rng.choice(list(Door)),
             body=forged,
-            sha256=digest(canonical_json(forged)),
+            sha256=identity(forged),
             outcome=Outcome.CONFLICT,
             code="payload_conflict",
             gains={},

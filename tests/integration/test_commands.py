@@ -123,7 +123,11 @@ FAULTS = [
     (hero(name=5), f"participants.{HERO}.name", "text in quotes"),
     (factories.make_document({"goblin_1": 5}), "participants", "object"),
     (factories.make_document(session_id="x"), "session_id", "id of the fight"),
-    (factories.make_document(end_timestamp=10**13), "meta", "Unix seconds"),
+    (
+        factories.make_document(end_timestamp=10**13),
+        "meta.end_timestamp",
+        "Unix seconds",
+    ),
     (factories.make_document(meta=None), "meta", "object"),
     (factories.make_document(note="\x00"), "", "characters"),
     (factories.make_document(note=float("nan")), "", "finite"),

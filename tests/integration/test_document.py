@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from combat_history.models import CombatHistory, CombatReplay
-from persistence.document import Document, canonical_json, digest
+from persistence.document import Document, canonical_json
 from persistence.handoff import checked
+from persistence.identity import identity
 from persistence.replay_log import unpack
 from tests.conftest import Settle
 from tests.support.factories import make_document, sample_document
@@ -73,7 +74,7 @@ def test_any_unknown_key_comes_back_as_it_was_sent(
     row = stored(document)
     assert row.settlement_status == "processed"
     assert row.document() == document
-    assert row.payload_sha256 == digest(canonical_json(document))
+    assert row.payload_sha256 == identity(document)
 
 
 def test_document_without_replay_log_has_none(settle_here: Settle) -> None:

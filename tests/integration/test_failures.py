@@ -242,7 +242,6 @@ STRANGE = {
     "not a number": "NaN",
     "overflow": "1e400",
     "depth 150": "[" * 150 + "]" * 150,
-    "depth 400": "[" * 400 + "]" * 400,
     "10**400": "1" + "0" * 400,
 }
 
@@ -284,14 +283,19 @@ def test_strange_values_in_a_replay_log_do_not_hold_the_rewards(
     assert Character.objects.get().gold == 5
 
 
-def test_reason_names_depth_where_depth_is_the_reason(settle: Settle) -> None:
-    text = json.dumps(make_document(note="?")).replace('"?"', STRANGE["depth 400"])
+@pytest.mark.parametrize("place", ["note", "replay_log"])
+@pytest.mark.parametrize("inside", ["", '"\\ud800"', "NaN"])
+def test_depth_is_told_as_the_reason_where_no_row_can_be(
+    settle: Settle, place: str, inside: str
+) -> None:
+    deep = "[" * 400 + inside + "]" * 400
+    text = json.dumps({**make_document(), place: ["?"]}).replace('"?"', deep)
 
     settle(text)
 
-    detail = CombatHistory.objects.get().failure_detail or ""
-    assert "surrogate" not in detail
-    assert "deep" in detail or "depth" in detail
+    rejected = RejectedPayload.objects.get()
+    assert bytes(rejected.raw or b"") == text.encode()
+    assert "too deeply" in rejected.errors[0]["message"]
 
 
 def test_failed_combat_leaves_no_tombstone_and_no_entry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 from uuid import UUID
 
@@ -23,13 +24,7 @@ from tests.conftest import Settle
 from tests.support import factories
 from tests.support.factories import HERO, make_document, new_session_id
 from tests.support.worker import CeleryProcess, wait_idle
-
-
-def nested(depth: int, kind: type) -> Any:
-    found: Any = 1
-    for _ in range(depth):
-        found = [found] if kind is list else {"a": found}
-    return found
+from tests.unit.strategies import nested
 
 
 def insert(session_id: str | UUID, text: str) -> None:
@@ -42,14 +37,17 @@ def insert(session_id: str | UUID, text: str) -> None:
 
 
 @pytest.mark.parametrize(("depth", "kind"), [(600, list), (450, dict), (900, dict)])
-def test_a_deep_document_is_refused_and_its_worker_lives(
-    settle: Settle, depth: int, kind: type
+@pytest.mark.parametrize("inside", [1, math.nan, "nul\x00"])
+def test_a_deep_document_is_rejected_and_its_worker_lives(
+    settle: Settle, depth: int, kind: type, inside: Any
 ) -> None:
-    settle(make_document(note=nested(depth, kind)), make_document())
+    deep = make_document(note=nested(depth, inside, "[" if kind is list else "{"))
+    settle(deep, make_document())
 
-    rows = CombatHistory.objects.order_by("settlement_status")
-    told = [(row.settlement_status, row.failure_code) for row in rows]
-    assert told == [("failed", "invalid_payload"), ("processed", None)]
+    assert CombatHistory.objects.get().settlement_status == "processed"
+    rejected = RejectedPayload.objects.get()
+    assert rejected.code == "invalid_payload"
+    assert deep["session_id"].encode() in bytes(rejected.raw or b"")
 
 
 @pytest.mark.parametrize(

@@ -323,7 +323,7 @@ def test_an_engine_cannot_claim_that_it_abandoned_its_combat(
     document = make_document()
     document["meta"]["finish_reason"] = "abandoned"
 
-    with pytest.raises(PayloadInvalid, match="forced"):
+    with pytest.raises(PayloadInvalid, match="expected one of victory, defeat"):
         engine.submit_combat_sync(document)
 
 

@@ -14,6 +14,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "boolean": bool,
     "integer": int,
     "null": type(None),
+    "number": (int, float),
 }
 ABOUT = frozenset(
     {"$defs", "$schema", "default", "description", "title", "then", "else"}

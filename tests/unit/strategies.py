@@ -7,7 +7,9 @@ ids of missing rows and characters are drawn too.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from itertools import count, permutations, product
 from typing import Any
@@ -68,6 +70,63 @@ def json_values() -> st.SearchStrategy[Any]:
             | st.dictionaries(st.text(), children, max_size=4)
         ),
         max_leaves=12,
+    )
+
+
+SLOPPY_KEYS = (
+    *("007", "+7", " 7", "7\n", "0", "101.0", "1e2", "0x65", "1_000", "1,000", "1'0"),
+    *("１０１", "٠١", "१०१", "²", "½", "−7", "- 7", "-7.0", "\u200b7", "7\u00a0"),
+)
+"""What reads as a number, and is no character id."""
+
+
+def number_like_keys() -> st.SearchStrategy[str]:
+    """Keys made of what numbers are made of, and of little else."""
+    parts = "0123456789eExXabfo+-−., _'\u00a0\u200b\n٠१１²½Ⅷ五go:"
+    return st.text(st.sampled_from(parts), max_size=6) | st.sampled_from(SLOPPY_KEYS)
+
+
+def gifts() -> st.SearchStrategy[Any]:
+    """What an AI may carry as its changes: mostly nothing, in one form or another."""
+    nothing: st.SearchStrategy[Any] = st.sampled_from([None, 0, 0.0, "", False, [], {}])
+    something: st.SearchStrategy[Any] = st.sampled_from(
+        [5, -5, 0.5, "0", True, [0], {"gold": 5}]
+    )
+    value = nothing | nothing | nothing | something
+    inner = st.dictionaries(st.sampled_from(["xp_gained", "goldGained"]), value)
+    return value | inner | st.dictionaries(st.just("durability_loss"), inner)
+
+
+def typed_values() -> st.SearchStrategy[Any]:
+    """What Python writes in a document, and JSON has another form for."""
+    return (
+        st.uuids()
+        | st.datetimes()
+        | st.dates()
+        | st.times()
+        | st.decimals(allow_nan=False, allow_infinity=False, places=2)
+        | st.integers(-(10**6), 10**6).map(Decimal)
+        | st.text().map(str.encode)
+        | st.tuples(st.integers(), st.text())
+        | st.dictionaries(st.integers(0, 9), st.uuids(), max_size=3)
+    )
+
+
+def nested(depth: int, inside: Any, kinds: str) -> Any:
+    """`inside` that deep in lists and objects, as `kinds` ("[" and "{") alternate."""
+    found = inside
+    for level in range(depth):
+        found = [found] if kinds[level % len(kinds)] == "[" else {"a": found}
+    return found
+
+
+def deep_values(least: int, most: int) -> st.SearchStrategy[Any]:
+    """Nesting around the bound and far beyond it, harmless or not at its bottom."""
+    return st.builds(
+        nested,
+        st.integers(least, most),
+        st.sampled_from([1, "x", "nul\x00", "\ud800", math.nan, math.inf, []]),
+        st.text(st.sampled_from("[{"), min_size=1, max_size=3),
     )
 
 
@@ -248,7 +307,7 @@ def batches(draw: st.DrawFn, *, wear: bool = True) -> list[Combat]:
             number,
             {
                 **{c: draw(parts(c, wear=wear)) for c in draw(PLAYERS)},
-                "goblin_1": {"changes": {"xp_gained": 9}},
+                "goblin_1": {"changes": {"xp_gained": 0}, "level": 9},
             },
             seconds=draw(st.integers(0, 3)),
         )

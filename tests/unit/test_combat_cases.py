@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -138,13 +138,23 @@ def test_a_time_that_is_no_time_is_replaced_by_the_receipt(stamp: object) -> Non
     assert case.finished_at == NOW
 
 
-def test_a_time_in_the_future_fails_but_is_kept() -> None:
-    late = int(time.time()) + 3600
+def test_a_time_in_the_future_of_the_door_fails_but_is_kept() -> None:
+    accepted = ENDED - timedelta(minutes=6)
 
-    case = case_of(sample_with("meta.end_timestamp", late))
+    case = case_of(sample(), accepted_at=accepted)
 
     assert case.failure is not None
-    assert case.finished_at == datetime.fromtimestamp(late, UTC)
+    assert "in the future" in case.failure.detail
+    assert case.finished_at == ENDED
+
+
+def test_no_other_clock_than_the_doors_makes_a_time_future() -> None:
+    late = int(time.time()) + 3600
+    accepted = datetime.fromtimestamp(late - 60, UTC)
+
+    case = case_of(sample_with("meta.end_timestamp", late), accepted_at=accepted)
+
+    assert case.failure is None
 
 
 @pytest.mark.parametrize(
@@ -178,7 +188,7 @@ def test_what_jsonb_refuses_fails_and_keeps_its_exact_bytes(
 
 
 @pytest.mark.parametrize(
-    "value", [r'"\u0000"', "NaN", "1e400", r'"\ud800"', "[" * 300 + "]" * 300]
+    "value", [r'"\u0000"', "NaN", "1e400", r'"\ud800"', "[" * 190 + "]" * 190]
 )
 def test_a_replay_log_of_any_content_is_settled_and_kept(value: str) -> None:
     case = case_of(with_member(f"[{value}]", "replay_log"))
@@ -189,12 +199,40 @@ def test_a_replay_log_of_any_content_is_settled_and_kept(value: str) -> None:
     assert repr(unpack(case.replay)) == repr(json.loads(f"[{value}]"))
 
 
-def test_nesting_that_cannot_be_stored_is_told_as_such() -> None:
-    case = case_of(with_member("[" * 900 + "]" * 900))
+@pytest.mark.parametrize("key", ["note", "replay_log"])
+@pytest.mark.parametrize("inside", ["1", "NaN", r'"\u0000"', r'"\ud800"'])
+def test_nesting_beyond_the_bound_is_rejected_whatever_is_inside(
+    key: str, inside: str
+) -> None:
+    raw = with_member("[" * 300 + inside + "]" * 300, key)
+
+    found = rejected(read_delivery(delivery(raw), NOW))
+
+    assert (found.code, found.raw) == ("invalid_payload", raw)
+    assert "nested too deeply" in found.errors[0]["message"]
+
+
+def test_a_row_nested_beyond_the_bound_fails_as_such() -> None:
+    raw = with_member("[" * 900 + "]" * 900)
+    row = (ID, "pending", "c" * 64, raw, 1, "{}", NOW, None, None, NOW)
+
+    case = read_row(row)
 
     assert case.failure is not None
-    assert "surrogate" not in case.failure.detail
-    assert case.raw is not None
+    assert "nested too deeply" in case.failure.detail
+
+
+@pytest.mark.parametrize("key", ["note", "replay_log"])
+def test_a_key_that_stands_twice_fails_and_keeps_its_exact_bytes(key: str) -> None:
+    raw = with_member('[{"gold": 1, "g\\u006fld": 2, "q": "a \\u0022 b"}]', key)
+
+    case = case_of(raw)
+
+    assert case.failure is not None
+    assert case.failure.detail == f"{key}.0.gold: this key stands twice"
+    assert case.raw == raw
+    # It is no other document, though one value of the two is all that is read.
+    assert case.sha256 != case_of(with_member('[{"gold": 2}]', key)).sha256
 
 
 @pytest.mark.parametrize("entry", [{"cls": "orc"}, {"_fields_set": []}])
@@ -267,9 +305,9 @@ def test_a_conflict_keeps_the_bytes_of_the_other_document() -> None:
 
 def test_a_pending_row_is_read_from_its_own_document_time_and_revision() -> None:
     stored = json.dumps(sample_without("replay_log"))
-    row = (ID, "pending", "c" * 64, None, 3, stored, NOW, None)
+    row = (ID, "pending", "c" * 64, None, 3, stored, NOW, None, None, NOW)
 
-    case = read_row(row, datetime(2030, 1, 1, tzinfo=UTC))
+    case = read_row(row)
 
     assert case.payload is not None
     assert (case.sha256, case.revision, case.finished_at) == ("c" * 64, 3, NOW)
@@ -278,9 +316,9 @@ def test_a_pending_row_is_read_from_its_own_document_time_and_revision() -> None
 
 def test_a_pending_row_of_raw_bytes_is_read_from_them() -> None:
     raw = with_member("NaN")
-    row = (ID, "pending", "c" * 64, raw, 1, '{"unstorable": "x"}', NOW, None)
+    row = (ID, "pending", "c" * 64, raw, 1, '{"unstorable": "x"}', NOW, None, None, NOW)
 
-    case = read_row(row, NOW)
+    case = read_row(row)
 
     assert case.failure is not None
     assert (case.raw, case.participants) == (raw, [101])
@@ -288,9 +326,9 @@ def test_a_pending_row_of_raw_bytes_is_read_from_them() -> None:
 
 def test_a_row_written_without_a_hash_gets_the_documents_own() -> None:
     document = sample_without("replay_log")
-    row = (ID, "pending", None, None, 1, json.dumps(document), NOW, None)
+    row = (ID, "pending", None, None, 1, json.dumps(document), NOW, None, None, NOW)
 
-    assert read_row(row, NOW).sha256 == digest(canonical_json(document))
+    assert read_row(row).sha256 == digest(canonical_json(document))
 
 
 ANY_VALUE = (

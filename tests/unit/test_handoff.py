@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from persistence import scripts
 from persistence.document import canonical_json, digest
 from persistence.errors import PayloadInvalid
 from persistence.handoff import Receipt, answer, checked, unchecked
-from tests.unit.builders import sample, sample_with, sample_without
+from tests.unit.builders import paths, sample, sample_with, sample_without
 
 ID = sample()["session_id"]
 
@@ -45,6 +44,8 @@ def test_a_valid_document_names_its_keys_and_its_snapshots() -> None:
         1000,
         5,
         "",
+        1,
+        handoff.sha256,
         450,
         20,
         "",
@@ -75,20 +76,28 @@ def test_a_document_that_breaks_the_contract_is_refused_when_checked() -> None:
 
 def test_unchecked_it_is_handed_over_without_a_snapshot() -> None:
     document = sample_with("participants.101.changes.xp_gaind", 5)
-    before = int(time.time())
 
     handoff = unchecked(document)
 
     assert handoff.keys[-1] == "combat:doorbell"
     assert handoff.args[0] == ID
-    assert before <= handoff.args[3] <= time.time()
-    assert handoff.args[7:] == [""]
+    assert handoff.args[3] == 0
+    assert handoff.args[7:] == ["", "", handoff.sha256]
 
 
 def test_unchecked_a_valid_document_is_handed_over_in_full() -> None:
     raw = canonical_json(sample())
 
-    assert unchecked(raw) == checked(sample())
+    assert unchecked(raw) == checked(sample()).once_accepted()
+
+
+def test_a_session_named_twice_is_nobodys() -> None:
+    text = json.dumps(sample())[:-1] + ', "session_id": "x"}'
+
+    with pytest.raises(PayloadInvalid) as caught:
+        unchecked(text)
+
+    assert paths(caught.value) == ["session_id"]
 
 
 def test_without_a_session_nothing_can_be_handed_over() -> None:

@@ -18,10 +18,10 @@ from tests.unit.builders import paths, refusal, sample, sample_with
 CHANGES = "participants.101.changes"
 
 
-@pytest.mark.parametrize("key", ["-101", "goblin_1", "", "1a", "10.5", "²", "٣"])
+@pytest.mark.parametrize("key", ["-101", "goblin_1", "", "1a", "5-5", "player:101"])
 def test_a_key_that_is_no_number_is_ai(key: str) -> None:
     document = sample()
-    document["participants"][key] = {"any": "shape", "changes": "none"}
+    document["participants"][key] = {"any": "shape", "changes": {"xp_gained": 0}}
 
     payload = validate(document)
 
@@ -40,6 +40,53 @@ def test_an_ai_may_carry_any_keys(entry: dict[str, Any]) -> None:
     assert validate(document).document() == document
 
 
+@pytest.mark.parametrize(
+    ("entry", "path"),
+    [
+        ({"changes": {"xp_gained": 5}}, "changes.xp_gained"),
+        ({"changes": {"gold_gained": -5}}, "changes.gold_gained"),
+        ({"changes": {"goldGained": 0.5}}, "changes.goldGained"),
+        ({"changes": {"items_consumed": [{"inv_id": 5}]}}, "changes.items_consumed"),
+        ({"changes": {"items_gained": [{}]}}, "changes.items_gained"),
+        (
+            {"changes": {"durability_loss": {"item:x": 0, "item:y": 1}}},
+            "changes.durability_loss",
+        ),
+        ({"changes": {"any": {"deeper": {"gold": 5}}}}, "changes.any"),
+        ({"changes": "5 gold"}, "changes"),
+        ({"changes": [{"gold": 5}]}, "changes"),
+        ({"changes": 5}, "changes"),
+        ({"ui_report": {"loot_obtained": [{"name": "x"}]}}, "ui_report.loot_obtained"),
+    ],
+)
+@pytest.mark.parametrize("key", ["player:101", "-101", "goblin_1"])
+def test_what_is_given_to_no_player_is_refused(
+    key: str, entry: dict[str, Any], path: str
+) -> None:
+    error = refusal(sample_with(f"participants.{key}", entry))
+
+    assert (error.code, paths(error)) == (
+        "invalid_payload",
+        [f"participants.{key}.{path}"],
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        None,
+        {},
+        [],
+        {"xp_gained": 0, "items_consumed": [], "durability_loss": {"item:x": 0}},
+        {"items_gained": None, "note": "", "odds": -0.0},
+    ],
+)
+def test_an_ai_that_is_given_nothing_is_kept(changes: object) -> None:
+    entry = {"changes": changes, "ui_report": {"loot_obtained": [], "damage": 5}}
+
+    validate(sample_with("participants.goblin_1", entry))
+
+
 @pytest.mark.parametrize("entry", ["orc", 5, None, [], True])
 def test_an_ai_is_an_object(entry: object) -> None:
     error = refusal(sample_with("participants.goblin_1", entry))
@@ -50,10 +97,19 @@ def test_an_ai_is_an_object(entry: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["007", "+5", " 5", "5 ", "5\n", "0", "00", "99999999999999999999"]
+    "key",
+    [
+        *("007", "+5", " 5", "5 ", "5\n", "0", "00", "99999999999999999999"),
+        *("101.0", "10.5", ".5", "1e2", "1E+2", "1.01e2", "0x65", "0b11", "-5.0"),
+        *("1_000", "1,000", "1 000", "1\u202f000", "1'000", "10\u200b1", "\ufeff5"),
+        *("１０１", "٠١", "٣", "१०१", "𝟙𝟘𝟙", "²", "½", "①", "Ⅷ", "−5", "- 5", "-٥"),
+    ],
 )
 def test_a_number_that_is_no_canonical_id_is_refused(key: str) -> None:
-    error = refusal(sample_with(f"participants.{key}", {"changes": {"xp_gained": 5}}))
+    document = sample()
+    document["participants"][key] = {}
+
+    error = refusal(document)
 
     assert error.code == "invalid_payload"
     assert paths(error) == ["participants"]
@@ -86,9 +142,10 @@ def test_the_number_of_participants_is_bounded() -> None:
 
 def test_players_come_in_the_order_of_their_ids() -> None:
     part = sample()["participants"]["101"]
-    keys = ["1000", "9", "goblin", "101", "-9", "20"]
+    keys = ["1000", "9", "101", "20"]
+    ai: dict[str, Any] = {"goblin": {}, "-9": {}}
 
-    payload = validate(sample_with("participants", dict.fromkeys(keys, part)))
+    payload = validate(sample_with("participants", {**ai, **dict.fromkeys(keys, part)}))
 
     assert list(payload.players()) == [9, 20, 101, 1000]
 

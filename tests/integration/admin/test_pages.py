@@ -29,7 +29,7 @@ from combat_history.models import (
     Status,
 )
 from persistence.errors import DiscrepancyCode, FailureCode
-from persistence.payload import FinishReason
+from persistence.meta import FinishReason
 from persistence.protocols import Outcome
 from tests.conftest import Settle
 from tests.support.admin import (

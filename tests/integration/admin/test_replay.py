@@ -151,7 +151,7 @@ def test_confirmation_shows_what_is_at_stake(
     settle_here: Settle, operator: User
 ) -> None:
     documents = [unknown_loot(end_timestamp=1_735_460_000 + n) for n in range(23)]
-    # An AI's rewards are nobody's, and amounts of a malformed document are no amounts.
+    # What is given to an AI is nobody's, and amounts of a malformed document are none.
     documents[0]["participants"]["goblin_1"] = {"changes": {"xp_gained": 999}}
     documents[1]["participants"][str(HERO)]["changes"]["xp_gained"] = "many"
     settle_here(*documents)
@@ -167,8 +167,8 @@ def test_confirmation_shows_what_is_at_stake(
     assert "… and 3 more" in page
     assert (response.context["xp"], response.context["gold"]) == (22 * 10, 23 * 5)
     assert [(cause.label, n) for cause, n in response.context["causes"]] == [
-        ("unknown item", 22),
-        ("invalid document", 1),
+        ("unknown item", 21),
+        ("invalid document", 2),
     ]
 
 
