@@ -56,6 +56,16 @@ RESERVE = """
 UPDATE inventory SET reserved_session_id = %s WHERE id = ANY (%s::bigint[])
 """
 
+# Pieces that no fight holds, of each template that is on a belt of this one.
+FREE_PIECES = """
+SELECT belt.character_id, belt.item_template_id,
+       COALESCE(sum(item.quantity) FILTER (WHERE item.reserved_session_id IS NULL), 0)
+FROM (SELECT DISTINCT character_id, item_template_id FROM inventory
+      WHERE reserved_session_id = %s AND character_id = ANY (%s::bigint[])) belt
+JOIN inventory item USING (character_id, item_template_id)
+GROUP BY belt.character_id, belt.item_template_id
+"""
+
 GIVE_BACK = """
 UPDATE inventory SET reserved_session_id = NULL
 WHERE reserved_session_id = %s AND id = ANY (%s::bigint[])
@@ -97,6 +107,8 @@ class Assembly:
     belts: dict[int, list[BeltItem]] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
+    free: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Pieces in the bag of what is on the belt, by character and template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,9 @@ def assemble(
             return Assembly(Stage.OVER)
         assembly, fresh = _reserve_patiently(session_id, wanted)
     if assembly.stage is not Stage.OVER:
+        if before is Stage.ACTIVE:
+            # First: whoever waits for the belts may trade at once.
+            belt_containers.note_free(session_id, assembly.free)
         assembly.stage = belt_containers.fill(session_id, assembly.belts)
     is_gone = before is Stage.ACTIVE and assembly.stage is Stage.ABSENT
     if fresh and (is_gone or assembly.stage is Stage.OVER):
@@ -207,6 +222,9 @@ def _reserve(
         cursor.execute(RESERVE, [session_id, array(fresh)])
         if cursor.rowcount != len(fresh):
             raise RuntimeError(f"reserved {cursor.rowcount} of {len(fresh)} items")
+        free = fetch(cursor, FREE_PIECES, [session_id, array(locked)])
+    for char_id, template_id, pieces in free:
+        assembly.free.setdefault(char_id, {})[template_id] = int(pieces)
     assembly.unknown = unknown
     assembly.belts = {char_id: assembly.belts.get(char_id, []) for char_id in locked}
     return assembly, fresh

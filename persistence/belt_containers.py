@@ -101,6 +101,23 @@ def take_back(
     return Stage(told.decode())
 
 
+def note_free(session_id: UUID, free: Mapping[int, Mapping[str, int]]) -> None:
+    """What lies in the bags of what is on the belts: by character and template.
+
+    Operations on these templates are then refused at once where only a belt is left.
+    """
+    if not free:
+        return
+    keys = [redis_keys.session(session_id), redis_keys.INBOX]
+    for char_id in free:
+        keys += [redis_keys.account(char_id), redis_keys.inventory_delta(char_id)]
+    fields = [
+        {redis_keys.free_field(char_id, name): number for name, number in of.items()}
+        for char_id, of in free.items()
+    ]
+    inbox.script("belts_free")(keys=keys, args=list(map(json.dumps, fields)))
+
+
 def are_settling(session_ids: Sequence[UUID]) -> bool:
     """Whether a worker is about to settle one of them, and so to release its belts."""
     if not session_ids:

@@ -16,7 +16,12 @@ from persistence.document import Document, parse_strictly, write_document
 from persistence.errors import OperationInvalid, PayloadInvalid
 from persistence.handoff import Handoff, unjudged
 from persistence.ids import parse_session_id
-from persistence.operations import Operation, parse_operation, reservable_rows
+from persistence.operations import (
+    Operation,
+    parse_operation,
+    pieces_by_template,
+    reservable_rows,
+)
 from persistence.payload import MAX_BIGINT, MAX_PARTICIPANTS
 from persistence.protocols import GameMode, SyncScope
 
@@ -169,6 +174,7 @@ def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
             char_id,
             redis_keys.SESSION_PREFIX,
             json.dumps(taken_from),
+            json.dumps(pieces_by_template(parsed)),
             *(operation.model_dump_json(exclude_none=True) for operation in parsed),
         ],
     )

@@ -9,6 +9,7 @@ Unknown keys are refused: a misspelt one must never be dropped in silence.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, TypeGuard
 
 from pydantic import (
@@ -183,6 +184,26 @@ def reservable_rows(operation: Operation) -> list[int]:
     else:
         named = named_rows(operation)
     return [row for row in named if isinstance(row, int)]
+
+
+def pieces_by_template(operations: Iterable[Operation]) -> dict[str, tuple[int, int]]:
+    """Of each template that is removed or added by name: what is needed, what is left.
+
+    First the pieces that must be there before the first operation, for all of them to
+    find theirs; then those that there are more after the last.
+    """
+    pieces: dict[str, tuple[int, int]] = {}
+    for operation in operations:
+        if isinstance(operation, Add):
+            template_id, change = operation.item_template_id, operation.qty
+        elif isinstance(operation, Remove) and operation.item_template_id:
+            template_id, change = operation.item_template_id, -operation.qty
+        else:
+            continue
+        needed, more = pieces.get(template_id, (0, 0))
+        more += change
+        pieces[template_id] = (max(needed, -more), more)
+    return pieces
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -115,6 +115,14 @@ def actor_field(char_id: int) -> str:
     return f"{ACTOR_PREFIX}{char_id}"
 
 
+def free_field(char_id: int, template_id: str) -> str:
+    """Field of a live session: pieces that no fight holds of a template on the belt.
+
+    Counted when the belt is reserved, then kept by the operations that are queued.
+    """
+    return f"free:{char_id}:{template_id}"
+
+
 def session(session_id: UUID) -> str:
     """Hash of the live combat session; 300 s after finish, deleted once settled."""
     return f"{SESSION_PREFIX}{session_id}"

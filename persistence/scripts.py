@@ -12,6 +12,7 @@ _FOLDER = Path(__file__).parent / "lua"
 _INCLUDES = {
     "account_read": ("account",),
     "belts": ("belt_session",),
+    "belts_free": ("account",),
     "belts_read": ("belt_session",),
     "account_scan": ("account",),
     "closed": ("account",),

@@ -1,1 +1,3 @@
 -- Asks for nothing but the epoch.
+-- ARGV: none
+-- Returns what the epoch adds.

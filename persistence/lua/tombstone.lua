@@ -1,3 +1,4 @@
+-- Included by scripts that read or write tombstones.
 -- A tombstone begins with what it is true of: {"revision":N, and, where that was undone,
 -- "undone":true after it. An older one never replaces a newer. Whatever else is there,
 -- also a tombstone of an older release, is older than any.
