@@ -90,6 +90,12 @@ def _force(member: bytes, silent_since: int) -> int:
         # Heard of, though not through us: an engine may keep the hash alone.
         inbox.client().zadd(redis_keys.ACTIVE, {member: _heartbeat(session)}, xx=True)
         return 0
+    if CombatHistory.objects.filter(pk=session_id).exists():
+        # Redis was emptied, and what it had known of the combat before it ended was
+        # handed over again. Whoever is still said to fight in it leaves by themselves.
+        inbox.client().delete(redis_keys.session(session_id))
+        inbox.client().zrem(redis_keys.ACTIVE, member)
+        return 0
     if "result" in session and _hand_off_left(session_id):
         return 1
     ended_at = max(MIN_END_TIMESTAMP, _heartbeat(session) // 1000)

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 import redis
 
+from combat_history.lookup import Credit, find_result
 from combat_history.models import (
     Character,
     CombatHistory,
@@ -19,6 +20,7 @@ from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from tests.support.factories import HERO, POTION, make_document, new_session_id
 from tests.support.silence import (
+    LONG_AGO_MS,
     USED,
     fall_silent,
     put_actor,
@@ -27,6 +29,26 @@ from tests.support.silence import (
 )
 
 pytestmark = pytest.mark.usefixtures("world")
+
+
+def test_a_combat_that_is_settled_and_was_begun_anew_is_not_ended_a_second_time(
+    engine: SyncDispatcher, redis_client: redis.Redis
+) -> None:
+    session_id = new_session_id()
+    engine.start_combat_sync(session_id, [HERO])
+    fall_silent(redis_client, session_id)
+    sweep_and_settle()
+    redis_client.flushdb()
+    # As the engine's side does it with what it remembers of the last minute.
+    engine.start_combat_sync(session_id, [HERO])
+    fall_silent(redis_client, session_id, LONG_AGO_MS + 60_000)
+
+    sweep_and_settle()
+
+    assert reports() == []
+    assert not redis_client.exists(redis_keys.session(session_id))
+    assert not redis_client.zcard(redis_keys.ACTIVE)
+    assert find_result(session_id, HERO).credit is Credit.CREDITED
 
 
 @pytest.mark.parametrize(
