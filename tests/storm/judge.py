@@ -29,7 +29,8 @@ def untrue(story: Story, doubts: list[Doubt]) -> list[Doubt]:
 
 
 def _is_allowed(story: Story, doubt: Doubt) -> bool:
-    return doubt.what == "unknown" and story.happened(
+    is_of_a_loss = doubt.what in ("unknown", "not finished")
+    return is_of_a_loss and story.happened(
         AMNESIA, doubt.at - MENDED_SECONDS, doubt.at + 2
     )
 

@@ -88,6 +88,11 @@ class Story:
 
     def add_forced(self, rows: dict[UUID, Row]) -> None:
         """Learn of what the system ended by itself."""
+        for sid, found in rows.items():
+            if self._was_forced_and_forgotten(sid, found):
+                self.ended_by_system[sid] = self._offers[str(sid)]
+                self.journal.conflicts[sid] = 1
+                self.journal.unsure_conflicts.add(sid)
         for sid, line in self.ended_by_system.items():
             row = rows.get(sid)
             if row is None:
@@ -148,6 +153,17 @@ class Story:
                 at = told[sid]["at"]
                 if self.happened(AMNESIA, at - UNSURE_SECONDS, at + UNSURE_SECONDS):
                     self.journal.unsure_conflicts.add(UUID(sid))
+
+    def _was_forced_and_forgotten(self, sid: UUID, row: Row) -> bool:
+        """A late result that Redis took for the first one: it was emptied since."""
+        offer = self._offers[str(sid)]
+        is_forced = bool(row["result_payload"]["meta"].get("forced"))
+        return (
+            offer["door"] == "live"
+            and is_forced
+            and sid not in self.ended_by_system
+            and self.happened(AMNESIA, offer["at"], float("inf"))
+        )
 
     def _may_be_forgotten(self, sid: UUID) -> bool:
         """Never begun as far as the engine was told, or begun before an amnesia."""

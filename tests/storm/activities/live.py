@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
 import redis
@@ -21,7 +22,7 @@ from persistence.redis_keys import actor_field, session
 from tests.storm.book import Line
 from tests.storm.game import RETRY_SECONDS, Game, fight_of
 from tests.support.ids import new_session_id
-from tests.support.journal import FLASK, Fight, flask_row
+from tests.support.journal import FLASK, Fight, Share, flask_row
 
 SHARE = 0.1
 AT_ONCE = 8
@@ -84,7 +85,7 @@ def _advance(game: Game, one: Running) -> bool:
     one.beats += 1
     one.due = time.monotonic() + BEAT_SECONDS
     if one.beats == USED_AT:
-        _use_belts(game, one.fight)
+        _use_belts(game, one)
     if one.beats < ENDED_AT and not game.finishing.is_set():
         _beat(game, one.fight.session_id)
         return True
@@ -106,25 +107,50 @@ def _beat(game: Game, session_id: UUID) -> None:
         game.book.write("no such fight", sid=str(session_id))
 
 
-def _use_belts(game: Game, fight: Fight) -> None:
-    """Into the containers, which are the engine's while the fight runs."""
-    key = session(fight.session_id)
-    for char_id, share in fight.shares.items():
-        if not share.flasks:
-            continue
-        used = {
-            "inventory_id": flask_row(char_id),
-            "item_template_id": FLASK,
-            "qty": share.flasks,
-        }
+def _use_belts(game: Game, one: Running) -> None:
+    """Of what is on the belts by now: what another fight holds has not come onto them.
+
+    The fight is written down anew before the containers, which are the engine's while
+    it runs.
+    """
+    key = session(one.fight.session_id)
+    shares = dict(one.fight.shares)
+    containers = {}
+    for char_id, share in one.fight.shares.items():
+        container = _container(game, key, char_id)
+        has_flask = any(
+            item["inventory_id"] == flask_row(char_id)
+            for item in container.get("belt_items", [])
+        )
+        if not has_flask:
+            shares[char_id] = replace(share, flasks=0)
+        elif share.flasks:
+            containers[char_id] = {**container, "consumed": [_flasks(char_id, share)]}
+    one.fight = replace(one.fight, shares=shares)
+    game.write_offer(one.fight, "live", left=one.is_left)
+    for char_id, container in containers.items():
         try:
-            text = game.redis.hget(key, actor_field(char_id))
-            if text is not None:
-                container = {**json.loads(text), "consumed": [used]}
-                game.redis.hset(key, actor_field(char_id), json.dumps(container))
+            game.redis.hset(key, actor_field(char_id), json.dumps(container))
         except redis.RedisError:
             continue
-        game.book.write("used", sid=str(fight.session_id), char=char_id)
+        game.book.write("used", sid=str(one.fight.session_id), char=char_id)
+
+
+def _container(game: Game, key: str, char_id: int) -> dict[str, Any]:
+    """Empty where there is none, or no answer."""
+    try:
+        text = game.redis.hget(key, actor_field(char_id))
+    except redis.RedisError:
+        return {}
+    return dict(json.loads(text)) if isinstance(text, bytes) else {}
+
+
+def _flasks(char_id: int, share: Share) -> dict[str, Any]:
+    return {
+        "inventory_id": flask_row(char_id),
+        "item_template_id": FLASK,
+        "qty": share.flasks,
+    }
 
 
 def _finish(game: Game, one: Running) -> bool:
@@ -160,10 +186,13 @@ def _left_over(past: list[Line]) -> list[Running]:
         if line["kind"] in ("left", "forced", "gave up")
         or (line["kind"] == "accepted" and line["at"] < since)
     }
-    return [
-        Running(fight_of(line), is_left=False, beats=ENDED_AT)
+    fights = {
+        line["sid"]: fight_of(line)
         for line in past
-        if line["kind"] == "offer"
-        and line["door"] == "live"
-        and line["sid"] in begun - over
+        if line["kind"] == "offer" and line["door"] == "live"
+    }
+    return [
+        Running(fight, is_left=False, beats=ENDED_AT)
+        for sid, fight in fights.items()
+        if sid in begun - over
     ]
