@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history import explain, player_page
 from combat_history.admin import dossier, filters, movements, sides
-from combat_history.admin.base import ReadOnlyAdmin
+from combat_history.admin.base import ReadOnlyAdmin, snapshot
 from combat_history.admin.naming import Names, combats_url, names, session_search
 from combat_history.admin.parked_codes import explained
 from combat_history.admin.rendering import (
@@ -105,11 +105,12 @@ class PlayerViews(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        row = self.get_object(request, object_id)
-        context = {**(extra_context or {})}
-        if row is not None and self.has_view_permission(request, row):
-            context |= of(row, request)
-        return super().change_view(request, object_id, form_url, context)
+        with snapshot():
+            row = self.get_object(request, object_id)
+            context = {**(extra_context or {})}
+            if row is not None and self.has_view_permission(request, row):
+                context |= of(row, request)
+            return super().change_view(request, object_id, form_url, context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from django.views.decorators.cache import never_cache
 from combat_history import explain, replay_batches
 from combat_history.actions.replay_batch import ALLOWED, Verb, decide
 from combat_history.admin.action_views import ReasonForm
-from combat_history.admin.base import ReadOnlyAdmin, column
+from combat_history.admin.base import ReadOnlyAdmin, column, snapshot
 from combat_history.admin.batch_views import batch_url, selection_text, selection_url
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.admin.replay_views import SKIPPED
@@ -141,11 +141,12 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        row = self.get_object(request, object_id)
-        context = {**(extra_context or {})}
-        if row is not None and self.has_view_permission(request, row):
-            context |= self._page(request, row) | _results(request, row)
-        return super().change_view(request, object_id, form_url, context)
+        with snapshot():
+            row = self.get_object(request, object_id)
+            context = {**(extra_context or {})}
+            if row is not None and self.has_view_permission(request, row):
+                context |= self._page(request, row) | _results(request, row)
+            return super().change_view(request, object_id, form_url, context)
 
     def progress_view(self, request: HttpRequest, batch_id: UUID) -> HttpResponse:
         """Numbers and results alone, for the script that renews them."""

@@ -142,7 +142,8 @@ def test_backlog_tells_its_oldest(client: Client, redis_client: redis.Redis) -> 
     due = (now - timedelta(seconds=90)).timestamp() * 1000
     redis_client.zadd(redis_keys.INBOX, {"a": due, "b": due + 60_000})
     text = text_of(body(client, INDEX))
-    assert "pending 2 oldest pending 30 min in the inbox 2 inbox overdue 90 s" in text
+    told = r"pending 2 oldest pending 30 min in the inbox 2 inbox overdue 9\d s"
+    assert re.search(told, text)
 
 
 def test_failures_link_to_their_combats(client: Client) -> None:
@@ -291,7 +292,8 @@ def test_heartbeats_are_told(
     old = datetime.now(UTC).timestamp() - 600
     for file in tmp_path.iterdir():
         os.utime(file, (old, old))
-    assert "worker heard 600.0 s ago silent" in text_of(body(client, INDEX))
+    text = text_of(body(client, INDEX))
+    assert re.search(r"worker heard 60\d\.\d s ago silent", text)
 
 
 def test_a_closed_redis_leaves_out_its_own_figures(

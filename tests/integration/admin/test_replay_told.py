@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -127,10 +128,9 @@ def test_the_status_of_no_combat_is_not_found(client: Client) -> None:
     assert client.get(url(UUID(int=7), "status")).status_code == 404
 
 
-def test_a_page_is_of_one_moment(client: Client, failed: UUID) -> None:
-    """The combat is settled between two queries of the page."""
-    add_template("dragon_scale")
-    put_back(failed)
+@contextmanager
+def settled_before_the_ledger_is_read() -> Iterator[threading.Event]:
+    """By somebody else, in the middle of a page."""
     settled = threading.Event()
 
     def settle() -> None:
@@ -146,6 +146,15 @@ def test_a_page_is_of_one_moment(client: Client, failed: UUID) -> None:
         return execute(sql, *rest)
 
     with connection.execute_wrapper(in_between):
+        yield settled
+
+
+def test_a_page_is_of_one_moment(client: Client, failed: UUID) -> None:
+    """The combat is settled between two queries of the page."""
+    add_template("dragon_scale")
+    put_back(failed)
+
+    with settled_before_the_ledger_is_read() as settled:
         text = text_of(body(client, url(failed)))
 
     assert settled.is_set()
@@ -165,3 +174,18 @@ def test_what_was_given_up_tells_its_cause_without_advice(
 
     assert "unknown item (unknown_item)" in text
     assert ADVICE not in text
+
+
+def test_the_page_of_a_player_is_of_one_moment_too(
+    client: Client, failed: UUID
+) -> None:
+    add_template("dragon_scale")
+    put_back(failed)
+    page = f"/admin/combat_history/character/{HERO}/change/"
+
+    with settled_before_the_ledger_is_read() as settled:
+        text = text_of(body(client, page))
+
+    assert settled.is_set()
+    assert "10 (+10)" not in text
+    assert "10 (+10)" in text_of(body(client, page))
