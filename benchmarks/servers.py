@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ from settlement_project import servers
 BASE_DIR = Path(__file__).resolve().parent.parent
 WORLD_DATABASE = "settlement_bench_world"
 RUN_DATABASE = "settlement_bench"
+
+DROP_WITHIN_SECONDS = 120
 
 REDIS_DATABASE = 15
 REDIS_MARKER = "settlement:benchmark"
@@ -73,7 +76,7 @@ class Servers:
         touch after a checkpoint in the measured time: the steady state of a server.
         """
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            self._drop(connection, name)
+            drop_database(connection, name)
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log").format(
                     sql.Identifier(name), sql.Identifier(template)
@@ -83,7 +86,7 @@ class Servers:
     def drop_databases(self) -> None:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             for name in (RUN_DATABASE, WORLD_DATABASE):
-                self._drop(connection, name)
+                drop_database(connection, name)
 
     def manage(self, *arguments: str, database: str) -> None:
         result = subprocess.run(
@@ -96,13 +99,26 @@ class Servers:
         if result.returncode:
             raise BenchmarkError(f"manage.py {arguments[0]}:\n{result.stderr}")
 
-    @staticmethod
-    def _drop(connection: psycopg.Connection, name: str) -> None:
-        connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(
-                sql.Identifier(name)
-            )
-        )
+
+def drop_database(connection: psycopg.Connection, name: str) -> None:
+    """Whoever is connected to it, autovacuum too; waits for those it may not end."""
+    by_force = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(
+        sql.Identifier(name)
+    )
+    plainly = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+    deadline = time.monotonic() + DROP_WITHIN_SECONDS
+    while True:
+        try:
+            connection.execute(by_force)
+            return
+        except psycopg.errors.InsufficientPrivilege:
+            # No role but a superuser may end autovacuum, except by a plain DROP.
+            with suppress(psycopg.errors.ObjectInUse):
+                connection.execute(plainly)
+                return
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from django.core.checks import CheckMessage
 from django.db import DatabaseError, connection
 
 from settlement_project import servers
+from settlement_project.awaiting import wait_for_servers
 from settlement_project.celery import app
 
 logger = logging.getLogger(__name__)
@@ -61,8 +62,9 @@ def refuse_unsafe_servers(**_: object) -> None:
     """Let no worker start in production on settings or servers that lose combats.
 
     Raises SystemExit with every fault: Celery only logs other exceptions of those who
-    listen to its signals.
+    listen to its signals. Servers that are on their way are waited for.
     """
+    wait_for_servers()
     found = [
         *check_times(),
         *check_celery(),
@@ -206,6 +208,9 @@ def check_redis(**_: Any) -> list[CheckMessage]:
             info = client.info("everything")
     except redis.RedisError as error:
         return [_fault("020", f"Redis cannot be asked: {error}", "Look at REDIS_URL.")]
+    if info.get("loading"):
+        # It says nothing true of its AOF meanwhile.
+        return [_fault("023", "Redis still reads its file.", "Ask again in a while.")]
     policy = info.get("maxmemory_policy")
     return _broken(
         (
@@ -219,6 +224,12 @@ def check_redis(**_: Any) -> list[CheckMessage]:
             "022",
             "Redis forgets accepted combats when it ends: it keeps no AOF.",
             "Set appendonly yes.",
+        ),
+        (
+            info.get("role") != "slave",
+            "024",
+            f"Redis is a replica, of {info.get('master_host')}: it takes no writes.",
+            "Set REDIS_URL to its primary.",
         ),
     )
 

@@ -138,6 +138,9 @@ SETTLEMENT_BEAT_SECONDS = env.integer("SETTLEMENT_BEAT_SECONDS", 5, 1, 300)
 SETTLEMENT_ABANDONED_SECONDS = env.integer(
     "SETTLEMENT_ABANDONED_SECONDS", 600, 1, 86_400
 )
+SETTLEMENT_START_WAIT_SECONDS = env.integer(
+    "SETTLEMENT_START_WAIT_SECONDS", 30, 0, 3600
+)
 SETTLEMENT_SWEEP_SECONDS = env.integer("SETTLEMENT_SWEEP_SECONDS", 15, 1, 3600)
 
 # Where people reach Flower, for the links of the combat page; none: no links.

@@ -206,6 +206,7 @@ def test_no_worker_starts_where_servers_cannot_be_asked() -> None:
         production(
             REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
             DATABASE_URL="postgresql://settlement@127.0.0.1:1/settlement",
+            SETTLEMENT_START_WAIT_SECONDS="1",
         )
     )
     assert (ended.returncode, ids(ended.stderr)) == (1, {"E020", "E030"})

@@ -23,6 +23,7 @@ import redis
 from django.conf import settings
 from psycopg import sql
 
+from benchmarks.servers import drop_database
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT
 
@@ -106,7 +107,6 @@ def arena(tmp_path: Path, redis_client: redis.Redis) -> Iterator[Arena]:
     name = f"demo_{secrets.token_hex(4)}"
     url = urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}").geturl()
     create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
-    drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
         connection.execute(create)
         arena = Arena(tmp_path, url)
@@ -114,7 +114,7 @@ def arena(tmp_path: Path, redis_client: redis.Redis) -> Iterator[Arena]:
         for process in arena.started:
             process.kill()
             process.communicate()
-        connection.execute(drop)
+        drop_database(connection, name)
 
 
 def children(pid: int) -> set[int]:
