@@ -4,7 +4,7 @@ The only way out of `failed` but voiding. A replay settles nothing: it opens the
 again (failed -> pending) and lets the workers find it, like everything else.
 
 The old failure code and detail stay on the pending row, as the reason why it waits; the
-settlement overwrites them, and the audit entry keeps the code for ever.
+settlement overwrites them, and `settlement_failures` keeps each failure for ever.
 """
 
 from __future__ import annotations
