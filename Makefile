@@ -57,6 +57,9 @@ matrix: $(VENV)/installed $(ENGINE_VENV)/installed  ## Every cell of the fault m
 bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+mutants: $(VENV)/installed-dev  ## Change the core on purpose; show what no test notices (hours)
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 clean:  ## Remove the virtual environment and the embedded servers' data
 	@test ! -x $(BIN)/python || $(BIN)/python -c 'from pathlib import Path; \
 		from settlement_project.embedded import stop; stop(Path(".data"))'

@@ -91,7 +91,10 @@ def _separate_redis_databases() -> None:
 def _empty_database(url: str, number: int) -> str:
     own = urlsplit(url)._replace(path=f"/{number}").geturl()
     with redis.Redis.from_url(own) as client:
-        if client.dbsize():
+        if os.environ.get("SETTLEMENT_TESTS_EMPTY_REDIS"):
+            # Of a caller whose servers are its own, as `tests.mutants` has them.
+            client.flushdb()
+        elif client.dbsize():
             raise pytest.UsageError(
                 f"The tests use Redis database {number} and empty it, but it holds "
                 f"keys. Look at {own}, then FLUSHDB it, or unset REDIS_URL."

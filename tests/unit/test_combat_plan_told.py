@@ -1,0 +1,144 @@
+"""What a plan says of what fell short or could not be: all of it, to the letter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from persistence.errors import DiscrepancyCode
+from persistence.savers.combat_plan import MAX_INT, MAX_PIECES
+from persistence.savers.combat_rows import Discrepancy
+from tests.unit.builders import (
+    POTION,
+    SWORD,
+    character,
+    item,
+    plan,
+    session,
+    solo,
+    world,
+)
+
+REVISION = 3
+
+
+def told(code: DiscrepancyCode, **over: object) -> Discrepancy:
+    values: dict[str, Any] = {
+        "session_id": session(1),
+        "revision": REVISION,
+        "character_id": 101,
+        "code": code,
+        "inventory_id": 7,
+        "item_template_id": POTION.id,
+        "wanted": 9,
+        "applied": 0,
+    }
+    return Discrepancy(**{**values, **over})
+
+
+USED = [
+    {"inventory_id": 7, "item_template_id": POTION.id, "qty": 4},
+    {"inventory_id": 7, "item_template_id": POTION.id, "qty": 5},
+]
+
+
+@pytest.mark.parametrize(
+    ("parts", "rows", "expected"),
+    [
+        (
+            {"gold_gained": -51},
+            [],
+            told(
+                DiscrepancyCode.GOLD_SHORTAGE,
+                inventory_id=None,
+                item_template_id=None,
+                wanted=51,
+                applied=50,
+            ),
+        ),
+        ({"items_consumed": USED}, [], told(DiscrepancyCode.ITEM_GONE)),
+        (
+            {"items_consumed": USED},
+            [item(7, character_id=102)],
+            told(DiscrepancyCode.ITEM_NOT_OWNED),
+        ),
+        (
+            {"items_consumed": USED},
+            [item(7, SWORD)],
+            told(DiscrepancyCode.ITEM_MISMATCH),
+        ),
+        (
+            {"items_consumed": USED},
+            [item(7, reserved_session_id=session(2))],
+            told(DiscrepancyCode.ITEM_RESERVED),
+        ),
+        (
+            {"items_consumed": USED},
+            [item(7)],
+            told(DiscrepancyCode.ITEM_SHORTAGE, applied=5),
+        ),
+        (
+            {"durability_loss": {"inventory:7": 9}},
+            [item(7)],
+            told(DiscrepancyCode.NO_DURABILITY),
+        ),
+        (
+            {"durability_loss": {f"item:{SWORD.id}": 9}},
+            [item(7, SWORD)],
+            told(
+                DiscrepancyCode.NOT_EQUIPPED,
+                inventory_id=None,
+                item_template_id=SWORD.id,
+            ),
+        ),
+    ],
+    ids=lambda value: str(value.code) if isinstance(value, Discrepancy) else "",
+)
+def test_a_shortfall_says_whose_of_what_and_how_much(
+    parts: dict[str, Any], rows: list[Any], expected: Discrepancy
+) -> None:
+    fight = replace(solo(**parts), revision=REVISION)
+    made = plan(fight, world(rows, [character(), character(102)]))
+    assert made.discrepancies == [expected]
+
+
+def test_where_shortages_fail_all_of_them_are_told() -> None:
+    parts: dict[str, Any] = {
+        "gold_gained": -80,
+        "items_consumed": [
+            {"inventory_id": 7, "qty": 2},
+            {"inventory_id": 8, "item_template_id": POTION.id, "qty": 3},
+        ],
+    }
+    made = plan(solo(**parts), world(), fail_on_shortage=True)
+    failure = made.failures[session(1)]
+    assert (failure.code, failure.detail) == (
+        "shortage",
+        "gold_shortage of character 101: gold 50 of 80; "
+        "item_gone of character 101: 7 0 of 2; "
+        f"item_gone of character 101: {POTION.id} 0 of 3",
+    )
+    assert failure.session_id == str(session(1))
+
+
+def loot(template_id: str, qty: int) -> dict[str, Any]:
+    return {"items_gained": [{"item_template_id": template_id, "qty": qty}]}
+
+
+def test_loot_beyond_its_bound_is_told_by_name() -> None:
+    made = plan(solo(**loot(SWORD.id, MAX_PIECES + 1)), world())
+    detail = made.failures[session(1)].detail
+    assert detail == f"{SWORD.id} would exceed {MAX_PIECES}"
+    full = item(7, quantity=MAX_INT)
+    made = plan(solo(**loot(POTION.id, 1)), world([full]))
+    detail = made.failures[session(1)].detail
+    assert detail == f"{POTION.id} would exceed {MAX_INT}"
+
+
+def test_loot_up_to_its_bound_is_given() -> None:
+    made = plan(solo(**loot(SWORD.id, MAX_PIECES)), world())
+    assert len(made.inserted) == MAX_PIECES
+    made = plan(solo(**loot(POTION.id, 1)), world([item(7, quantity=MAX_INT - 1)]))
+    assert made.updated[7].quantity == MAX_INT
