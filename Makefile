@@ -15,7 +15,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-browser test-json storm matrix lint bench clean
+.PHONY: help demo run test test-browser test-json storm matrix fuzz lint bench clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -59,6 +59,10 @@ bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
 
 mutants: $(VENV)/installed-dev  ## Change the core on purpose; show what no test notices (hours)
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+fuzz: $(VENV)/installed  ## Messages (ENVELOPES=20000) and documents (PAYLOADS=100000) that nobody should send; SEED=
+	@FUZZ_SEED=$(SEED) FUZZ_ENVELOPES=$(or $(ENVELOPES),20000) FUZZ_PAYLOADS=$(or $(PAYLOADS),100000) \
+		$(BIN)/python -m pytest -q --no-header tests/integration/test_fuzz.py
 
 clean:  ## Remove the virtual environment and the embedded servers' data
 	@test ! -x $(BIN)/python || $(BIN)/python -c 'from pathlib import Path; \

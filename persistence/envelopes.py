@@ -340,14 +340,18 @@ def _is_call(value: object) -> bool:
 
 def set_aside(message: Any, error: BaseException) -> None:
     """Turn a message that cannot be read into a call of `keep_unreadable`."""
-    body = _bytes(message.body)
-    call = _call_to_keep(message, body, _as_unreadable(error))
+    call = call_to_keep(message, error)
     message.errors = []
     message.headers = {"task": KEEP, "id": str(uuid4()), "lang": "py", "retries": 0}
     message.properties = {}
     message.content_type, message.content_encoding = JSON_TYPE, "utf-8"
     message.body = json.dumps([call, {}, None])
     message._decoded_cache = None
+
+
+def call_to_keep(message: Any, error: BaseException) -> list[Any]:
+    """The arguments of `keep_unreadable` for a message as it is."""
+    return _call_to_keep(message, _bytes(message.body), _as_unreadable(error))
 
 
 def refused_chord(message: Any) -> list[Any] | None:

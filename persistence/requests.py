@@ -9,6 +9,9 @@ from typing import Any
 from celery import Task
 from celery.worker.request import Request
 from celery.worker.state import revoked as revoked_tasks
+from kombu.exceptions import DecodeError
+
+from persistence.envelopes import KEEP, call_to_keep
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,15 @@ class LeanRequest(Request):
     @property
     def request_dict(self) -> dict[str, Any]:
         return {**super().request_dict, "args": (), "kwargs": {}}
+
+    def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> None:
+        """The pool has other frames on its stack than the consumer: a body may be too
+        deep for it alone.
+        """
+        if isinstance(exc_info.exception, DecodeError):
+            app: Any = self.app
+            app.send_task(KEEP, call_to_keep(self.message, exc_info.exception))
+        super().on_failure(exc_info, *args, **options)
 
 
 class LeanTask(Task[Any, Any]):
