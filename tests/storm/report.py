@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,10 @@ from tests.storm.bot import Bot, Doubt
 from tests.storm.nemesis import Nemesis
 from tests.storm.story import Story
 
-SHOWN = 40
+SHOWN = 3
+"""Findings that differ in nothing but ids and numbers; the file has all of them."""
+
+_IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9.]+")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -68,12 +72,16 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{name:>20}  {value}" for name, value in self.figures.items()]
-        for finding in self.findings[:SHOWN]:
+        shown: Counter[str] = Counter()
+        for finding in self.findings:
+            kind = _IDS.sub("*", finding["what"])
+            shown[kind] += 1
+            if shown[kind] > SHOWN:
+                continue
             lines.append(f"\nFOUND {finding['what']}")
             lines += [f"      {line}" for line in finding["journal"]]
             lines += [f"      {line}" for line in finding["faults"]]
-        if len(self.findings) > SHOWN:
-            lines.append(f"\n… and {len(self.findings) - SHOWN} more")
+        lines += [f"{number:>6} times {kind}" for kind, number in shown.items()]
         return "\n".join(lines)
 
 
