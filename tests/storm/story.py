@@ -7,12 +7,13 @@ are right where they say no more than what the engine wrote into the live sessio
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from tests.storm.activities.doors import other
+from tests.storm.activities.doors import other, respelt
 from tests.storm.activities.inventory import parks_as
 from tests.storm.book import Line, lines_of
 from tests.storm.game import fight_of
@@ -29,6 +30,7 @@ AMNESIA = ("flush",)
 LOSSY = ("flush", "fail-over")
 
 Row = dict[str, Any]
+Document = dict[str, Any]
 
 
 @dataclass
@@ -56,9 +58,11 @@ class Story:
             self._by_kind[line["kind"]].append(line)
         self._desk = lines_of(folder / "desk.jsonl")
         self._offers = {line["sid"]: line for line in self._by_kind["offer"]}
+        self._contradicted = {x["sid"]: x for x in self._by_kind["other offer"]}
         journal.has_forgotten = self.happened(LOSSY, 0, float("inf"))
         self._read_fights()
         self._read_contradictions()
+        self._read_repetitions()
         self._read_live()
         self._read_desk()
         self._read_operations()
@@ -117,21 +121,26 @@ class Story:
             self.journal.accepted.add(sid)
 
     def _read_contradictions(self) -> None:
-        contradicted = {line["sid"]: line for line in self._by_kind["other offer"]}
         answers = {line["sid"]: line["answer"] for line in self._by_kind["other"]}
-        for sid, offer in contradicted.items():
-            id_ = UUID(sid)
-            self.journal.conflicts[id_] = 1
-            first = min(a["at"] for a in self._by_kind["accepted"] if a["sid"] == sid)
-            if self.happened(AMNESIA, first - 1, offer["at"] + UNSURE_SECONDS):
-                self.journal.unsure_conflicts.add(id_)
-                document = other(self.journal.offered[id_].document)
-                self.journal.documents[id_] = [document]
-            elif answers.get(sid) != "conflict":
-                self.findings.append(f"{sid}: another document was {answers.get(sid)}")
+        for text, offer in self._contradicted.items():
+            sid, answer = UUID(text), answers.get(text)
+            self.journal.conflicts[sid] = 1
+            first = min(a["at"] for a in self._by_kind["accepted"] if a["sid"] == text)
+            is_lost = self.happened(AMNESIA, first - 1, offer["at"] + UNSURE_SECONDS)
+            if is_lost:
+                self._may_be_kept(sid, other)
+            elif answer not in ("conflict", None):
+                self.findings.append(f"{sid}: another document was {answer}")
+            if is_lost or answer is None:  # the engine was killed over it
+                self.journal.unsure_conflicts.add(sid)
+
+    def _read_repetitions(self) -> None:
+        for line in self._by_kind["respelt offer"]:
+            # The same document: where the first was forgotten this one is kept.
+            self._may_be_kept(UUID(line["sid"]), respelt)
         for line in [*self._by_kind["again"], *self._by_kind["refused"]]:
             is_right = line["answer"] in ("accepted", "duplicate")
-            if not is_right and line["sid"] not in contradicted:
+            if not is_right and line["sid"] not in self._contradicted:
                 self.findings.append(
                     f"{line['sid']}: the same document was {line['answer']}"
                     f"{' (respelt)' if line.get('respelt') else ''}"
@@ -139,6 +148,10 @@ class Story:
         for line in self._by_kind["broken"]:
             if line["answer"] != "invalid":
                 self.findings.append(f"{line['sid']}: a broken one {line['answer']}")
+
+    def _may_be_kept(self, sid: UUID, change: Callable[[Document], Document]) -> None:
+        document = change(self.journal.offered[sid].document)
+        self.journal.documents.setdefault(sid, []).append(document)
 
     def _read_live(self) -> None:
         """Fights whose engine gave no result, or was told that another one stands."""

@@ -115,6 +115,7 @@ def _come_again(game: Game, send: Send, done: list[Fight]) -> None:
         answer = _until_answered(game, send, fight.document)
         game.book.write("again", sid=sid, answer=answer)
     if "respelt" not in game.options.without and dice.random() < RESPELT:
+        game.book.write("respelt offer", sid=sid)
         answer = _until_answered(game, send, respelt(fight.document))
         game.book.write("again", sid=sid, answer=answer, respelt=True)
     if dice.random() < OTHER:
