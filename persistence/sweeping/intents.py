@@ -17,7 +17,7 @@ from persistence.sweeping.players import player_id
 logger = logging.getLogger(__name__)
 
 LIMIT = 1000
-"""Messages of one sweep: the next one sends the next."""
+"""Messages of one sweep, and as many as may wait where it adds to them."""
 
 LEAST = 1
 """Sent however many wait: those may be messages that no intent stands behind."""
@@ -38,7 +38,8 @@ def send_overdue() -> int:
     """Their tasks again, oldest first; one that was on its way after all is harmless.
 
     Never more than make up for what is missing: where as many messages wait in a queue
-    as there are intents for it, none of them is lost.
+    as there are intents for it, none of them is lost. Where many wait, a lost one costs
+    no time yet, and an engine may still be sending those of its latest calls.
     """
     noted: Counter[str] = Counter()
     due: list[_Message] = []
@@ -49,7 +50,10 @@ def send_overdue() -> int:
             if intent.is_due:
                 due.append(message)
     _forget_old_messages()
-    room = {queue: noted[queue] - _waiting(queue) for queue in {m.queue for m in due}}
+    room = {
+        queue: min(noted[queue], LIMIT) - _waiting(queue)
+        for queue in {message.queue for message in due}
+    }
     left = {queue: max(number, LEAST) for queue, number in room.items()}
     sent = 0
     for message in due:

@@ -14,6 +14,7 @@ from combat_history.models import Character, CombatHistory
 from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import SyncScope
+from persistence.sweeping.intents import LIMIT
 from persistence.tasks import sweep, task_sync_state
 from settlement_project.celery import app
 from tests.support.engine import let_time_pass, messages
@@ -59,7 +60,10 @@ def serve(number: int) -> None:
 def test_sweeps_send_no_more_messages_than_there_are_intents(
     redis_client: redis.Redis,
 ) -> None:
-    note(redis_client, *(f"vitals:{1000 + i}" for i in range(PLAYERS)))
+    players = range(1000, 1000 + PLAYERS)
+    note(redis_client, *(f"vitals:{player}" for player in players))
+    for player in players:
+        app.send_task("task_sync_state", args=["vitals", player])
     for _ in range(7):
         sweep()
         let_time_pass(redis_client)
@@ -75,6 +79,21 @@ def test_sweeps_send_no_more_messages_than_there_are_intents(
 
     assert lengths == sorted(lengths, reverse=True)
     assert lengths[-1] <= PLAYERS + 7 - 100 + 4
+
+
+def test_sweeps_bring_back_lost_messages_without_filling_the_queue(
+    redis_client: redis.Redis,
+) -> None:
+    note(redis_client, *(f"vitals:{1000 + i}" for i in range(3 * LIMIT)))
+    for _ in range(4):
+        sweep()
+        let_time_pass(redis_client)
+    assert LIMIT <= waiting() <= LIMIT + 3
+
+    serve(200)
+    let_time_pass(redis_client)
+    sweep()
+    assert LIMIT <= waiting() <= LIMIT + 4
 
 
 def test_a_message_that_was_sent_is_given_longer_and_longer(
