@@ -50,8 +50,8 @@ class Call:
 NOTHING = Call("look", "Redis", "nothing", [], [])
 
 HAND_OFF, QUEUE = "handoff", "queue"
-_CHAR_ID, _PREFIX, _OPERATIONS = 0, 1, 3
-"""Among the arguments of QUEUE."""
+_OPERATIONS = 4
+"""Where they begin among the arguments of QUEUE, see `_queue`."""
 
 
 def again(kept: Sequence[Call]) -> Call:
@@ -63,9 +63,8 @@ def again(kept: Sequence[Call]) -> Call:
         return replace(kept[0], args=unjudged(kept[0].args))
     if kept[0].script != QUEUE:
         return kept[0]
-    first = kept[0].args
     operations = [one for call in kept for one in call.args[_OPERATIONS:]]
-    return replace(kept[0], args=[first[_CHAR_ID], first[_PREFIX], "[]", *operations])
+    return replace(kept[0], args=_queue(kept[0].args[0], [], {}, operations))
 
 
 def behind(call: Call, kept: Sequence[Call]) -> Call:
@@ -170,14 +169,23 @@ def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
             redis_keys.INTENTS,
             redis_keys.INTENTS_SENT,
         ],
-        [
+        _queue(
             char_id,
-            redis_keys.SESSION_PREFIX,
-            json.dumps(taken_from),
-            json.dumps(pieces_by_template(parsed)),
-            *(operation.model_dump_json(exclude_none=True) for operation in parsed),
-        ],
+            taken_from,
+            pieces_by_template(parsed),
+            [operation.model_dump_json(exclude_none=True) for operation in parsed],
+        ),
     )
+
+
+def _queue(
+    char_id: int,
+    taken_from: Sequence[str],
+    pieces: Mapping[str, object],
+    operations: Sequence[str],
+) -> list[Any]:
+    head = [char_id, redis_keys.SESSION_PREFIX, json.dumps(taken_from)]
+    return [*head, json.dumps(pieces), *operations]
 
 
 def switch(char_id: int, to: GameMode, session_id: SessionId | None) -> Call:

@@ -10,14 +10,10 @@ local strict, life = table.remove(ARGV), table.remove(ARGV)
 local highest = tonumber(table.remove(ARGV))
 local counter, epoch_key = table.remove(KEYS), table.remove(KEYS)
 
-local function text_of(key)
-    local text = redis.pcall('GET', key)
-    return type(text) == 'string' and text
-end
-
-local number = (tonumber(text_of(counter) or '') or 0) + 1
+-- Of a foreign type it says nil.
+local told, epoch = unpack(redis.call('MGET', counter, epoch_key))
+local number = (tonumber(told or '') or 0) + 1
 redis.call('SET', counter, string.format('%d', number), 'EX', life)
-local epoch = text_of(epoch_key)
 if not epoch then
     local time = redis.call('TIME')
     epoch = redis.sha1hex(time[1] .. ':' .. time[2] .. ':' .. counter)
