@@ -7,6 +7,7 @@ PostgreSQL is up; and after an outage it connects only when its own next try is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from threading import BoundedSemaphore
 from typing import Any
@@ -80,6 +81,10 @@ class Pool:
 
 _pools: dict[str, Pool] = {}
 """By database: the test runner and the nameless alias go to others."""
+
+# What a parent had opened is the parent's: two processes on one connection would read
+# each other's answers.
+os.register_at_fork(after_in_child=_pools.clear)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

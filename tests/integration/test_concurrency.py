@@ -28,6 +28,7 @@ from persistence.drain import settle_entries
 from persistence.handoff import checked
 from persistence.inbox import Entry
 from persistence.tasks import settle_combat, settle_inbox
+from settlement_project.celery import app
 from tests.support.factories import (
     HERO,
     PELT,
@@ -42,6 +43,7 @@ from tests.support.parallel import (
     wait_until_blocked,
 )
 from tests.support.waiting import wait_until
+from tests.support.worker import running_worker, wait_idle
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -206,3 +208,18 @@ def test_inbox_drained_by_two_workers_is_settled_once_and_by_both(
     assert settlements() == 300
     assert Character.objects.get().gold == 5 * 300
     assert not redis_client.exists(redis_keys.INBOX)
+
+
+def test_processes_of_a_worker_that_is_given_a_pool_share_no_connection(
+    world: None, tmp_path: Path
+) -> None:
+    fights = [make_document() for _ in range(60)]
+    with running_worker(tmp_path, SETTLEMENT_DATABASE_POOL="4") as worker:
+        for document in fights:
+            app.send_task("settle_combat", args=[json.dumps(document)])
+        wait_idle()
+    told = worker.output()
+    assert CombatHistory.objects.filter(settlement_status="processed").count() == 60
+    assert "transaction status" not in told
+    assert "unexpected result" not in told
+    assert "given up" not in told
