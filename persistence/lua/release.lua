@@ -1,10 +1,8 @@
 -- Put leased entries back for later, each only while its lease is ours.
 -- KEYS: inbox   ARGV: result prefix, delay (ms), 1 = this delivery does not count,
 --       then session id and lease of each entry
--- Returns how many were put back.
 local time = redis.call('TIME')
 local due = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[2])
-local released = 0
 for at = 4, #ARGV, 2 do
     local score = redis.call('ZSCORE', KEYS[1], ARGV[at])
     if score and tonumber(score) == tonumber(ARGV[at + 1]) then
@@ -12,7 +10,5 @@ for at = 4, #ARGV, 2 do
         if ARGV[3] == '1' then
             redis.call('HINCRBY', ARGV[1] .. ARGV[at], 'claims', -1)
         end
-        released = released + 1
     end
 end
-return released

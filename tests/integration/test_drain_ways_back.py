@@ -112,6 +112,25 @@ def test_the_wait_after_a_transient_error_grows_to_a_bound(
             assert claims(redis_client, session_id) == delivery
 
 
+def test_every_entry_is_put_back_for_its_moment(redis_client: redis.Redis) -> None:
+    sessions = {submit() for _ in range(3)}
+    entries, _ = inbox.claim(3)
+
+    def now_ms() -> int:
+        seconds, microseconds = redis_client.time()
+        return seconds * 1000 + microseconds // 1000
+
+    before = now_ms()
+    inbox.release(entries, 10_000, uncount=True)
+    after = now_ms()
+
+    assert {entry.session_id for entry in entries} == sessions
+    for session_id in sessions:
+        score = redis_client.zscore(redis_keys.INBOX, str(session_id))
+        assert before + 10_000 <= (score or 0) <= after + 10_000
+        assert claims(redis_client, session_id) == 0
+
+
 def test_isolation_that_used_its_time_puts_the_rest_back_at_once(
     redis_client: redis.Redis,
 ) -> None:
