@@ -89,8 +89,8 @@ def test_every_player_has_one_line_in_the_order_of_ids() -> None:
 def test_ai_takes_no_part() -> None:
     parts: dict[int | str, Any] = {
         101: participant(xp_gained=1),
-        -102: participant(xp_gained=1000),
-        "goblin_1": {"changes": {"loot": "any"}},
+        -102: participant(xp_gained=0),
+        "goblin_1": {"name": "Гоблин", "state_snapshot": {"hp": 0, "energy": 0}},
     }
     start = world([], [character(101), character(102)])
 
