@@ -316,7 +316,7 @@ def _check_callbacks(embedded: dict[str, Any], app: Celery) -> None:
     for name, value in embedded.items():
         if not value:
             continue
-        _check_depth(name, value)
+        _check_depth(f"body.{name}", value)
         callbacks = [value] if name == "chord" else value
         if not isinstance(callbacks, list) or not all(map(_is_call, callbacks)):
             raise Unreadable(f"body.{name}", "holds what is no call of a task")
