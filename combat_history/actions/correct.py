@@ -24,7 +24,7 @@ from combat_history.models import (
 from persistence.document import Document, canonical_json, unstorable
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.identity import identity
-from persistence.payload import player_ids, validate
+from persistence.payload import player_ids, session_id_of, validate
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -78,7 +78,7 @@ def check(session_id: UUID, document: Document) -> list[dict[str, Any]]:
     faults = [
         {"path": path, "message": "a correction keeps it as it is"}
         for path, before, after in (
-            ("session_id", standing.get("session_id"), document.get("session_id")),
+            ("session_id", session_id, session_id_of(document)),
             ("meta.end_timestamp", _moment(standing), _moment(document)),
         )
         if before != after

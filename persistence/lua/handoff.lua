@@ -90,9 +90,10 @@ end
 if is_future and not known and ARGV[9] ~= '' then return {'future', 0} end
 
 -- A duplicate is recorded again: where the first was settled, the drain finds the row
--- and repeats the effects; where PostgreSQL lost it, it is settled.
+-- and repeats the effects; where PostgreSQL lost it, it is settled. Until then the first
+-- spelling of it is kept.
 if known then
-    redis.call('HSET', KEYS[1], 'raw', raw)
+    redis.call('HSETNX', KEYS[1], 'raw', raw)
     redis.call('HSETNX', KEYS[1], 'accepted_at', now)
     redis.call('HSETNX', KEYS[1], 'players', #KEYS - 5)
     redis.call('PERSIST', KEYS[1])

@@ -51,7 +51,7 @@ def test_ai_participants_are_kept_in_the_document_and_nowhere_else(
     document = make_document(
         {
             str(HERO): make_participant(xp_gained=3),
-            "-102": make_participant(xp_gained=1000),
+            "-102": make_participant(),
             "goblin_1": {"anything": ["goes"]},
             "": {},
         }

@@ -58,6 +58,16 @@ def test_a_correction_is_a_revision_beside_the_original(admin: User) -> None:
     assert audit(session_id) == [f"correct done: revision 2; reason: {REASON}"]
 
 
+def test_a_correction_may_spell_the_session_in_another_way(admin: User) -> None:
+    document = unknown_loot()
+    session_id = UUID(document["session_id"])
+    fail({**document, "session_id": session_id.hex})
+
+    correct.correct(session_id, corrected(document), actor=admin, reason=REASON)
+
+    assert CombatHistory.objects.get(pk=session_id).revision == 2
+
+
 def test_a_corrected_combat_is_settled_as_corrected(
     admin: User, redis_client: redis.Redis
 ) -> None:

@@ -104,7 +104,7 @@ FAILURES = [
         with_meta(end_timestamp=SAMPLE_END * 1000),
         "invalid_payload",
         "end_timestamp",
-        id="milliseconds: in the future",
+        id="milliseconds: another unit",
     ),
     pytest.param(
         make_document({"0101": make_participant()}),

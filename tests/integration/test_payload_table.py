@@ -22,7 +22,7 @@ from combat_history.models import (
     RejectedPayload,
     SettlementDiscrepancy,
 )
-from persistence.document import MAX_DOCUMENT_BYTES, Document
+from persistence.document import MAX_DOCUMENT_BYTES, Document, readable
 from persistence.errors import PayloadInvalid
 from persistence.handoff import checked
 from tests.conftest import Settle
@@ -36,6 +36,8 @@ from tests.support.factories import (
     new_session_id,
     sample_document,
 )
+from tests.support.spelling import with_key_twice
+from tests.unit.strategies import deep_values, gifts, typed_values
 
 
 def status() -> tuple[str, str | None]:
@@ -227,6 +229,7 @@ _JSON = st.recursive(
 _WORDS = st.sampled_from(
     [
         *("101", "102", "0", "-7", "goblin_1", "9223372036854775808"),
+        *("101.0", "1e2", "１０１", " 101", "player:101", "inv_id", "changes"),
         *("item:sword_epic", "inventory:56", "inventory:9223372036854775808"),
         *("cls", "qty", "name", "item_template_id", "items_gained", "team"),
     ]
@@ -248,8 +251,12 @@ def _paths(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 _PATHS = _paths(sample_document(items_gained=[{}]))
 
 
+# Up to a depth that the writer of these tests survives.
+_ODD = _JSON | gifts() | deep_values(0, 300)
+
+
 @st.composite
-def near_documents(draw: st.DrawFn) -> Document:
+def near_documents(draw: st.DrawFn, values: st.SearchStrategy[Any] = _ODD) -> Document:
     """The sample with one to three places replaced, removed or added to."""
     document = sample_document(session_id=new_session_id())
     for path in draw(st.lists(st.sampled_from(_PATHS), min_size=1, max_size=3)):
@@ -260,13 +267,13 @@ def near_documents(draw: st.DrawFn) -> Document:
             continue
         match draw(st.sampled_from(["replace", "remove", "repeat", "add"])):
             case "replace":
-                place[path[-1]] = draw(_JSON | _WORDS)
+                place[path[-1]] = draw(values | _WORDS)
             case "remove":
                 place.pop(path[-1], None)
             case "repeat":
                 place[draw(_WORDS)] = place.get(path[-1])
             case _:
-                place[draw(_WORDS | _TEXT)] = draw(_JSON)
+                place[draw(_WORDS | _TEXT)] = draw(values)
     return document
 
 
@@ -278,13 +285,19 @@ ANYTHING = near_documents() | _JSON
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(payload=ANYTHING, as_text=st.booleans())
+@given(
+    payload=ANYTHING | near_documents(typed_values()),
+    form=st.sampled_from(["dict", "text", "a key twice"]),
+)
 def test_any_json_ends_as_processed_failed_or_rejected(
-    settle_here: Settle, payload: Any, as_text: bool
+    settle_here: Settle, payload: Any, form: str
 ) -> None:
     ended, unexpected = _endings()
+    text = readable(payload).decode("utf-8", "surrogatepass")
+    if form == "a key twice":
+        text = with_key_twice(text, "meta", {"finish_reason": "draw"})
 
-    settle_here(json.dumps(payload) if as_text else payload)
+    settle_here(payload if form == "dict" else text)
 
     assert _endings() == (ended + 1, unexpected)
 
