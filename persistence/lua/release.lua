@@ -1,6 +1,7 @@
 -- Put leased entries back for later, each only while its lease is ours.
 -- KEYS: inbox   ARGV: result prefix, delay (ms), 1 = this delivery does not count,
 --       then session id and lease of each entry
+-- Returns nothing.
 local time = redis.call('TIME')
 local due = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[2])
 for at = 4, #ARGV, 2 do
