@@ -14,7 +14,8 @@ from celery.worker.control import control_command
 from kombu import Message
 
 from persistence.arguments import check_keys
-from persistence.envelopes import KEEP, Unreadable, read, refused_chord, set_aside
+from persistence.callbacks import refused_chord
+from persistence.envelopes import KEEP, Unreadable, read, set_aside
 
 logger = logging.getLogger(__name__)
 

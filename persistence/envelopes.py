@@ -349,28 +349,12 @@ def set_aside(message: Any, error: BaseException) -> None:
     message._decoded_cache = None
 
 
-def call_to_keep(message: Any, error: BaseException) -> list[Any]:
-    """The arguments of `keep_unreadable` for a message as it is."""
-    return _call_to_keep(message, _bytes(message.body), _as_unreadable(error))
-
-
-def refused_chord(message: Any) -> list[Any] | None:
-    """The call that keeps the body of a chord which this message is a part of.
-
-    A body waits for results, and there are none. The part itself is run.
-    """
-    chord = message.payload[2] and message.payload[2].get("chord")
-    if not chord:
-        return None
-    why = Unreadable(
-        "chord",
-        "the body of a chord waits for results, which are not kept: it is never sent. "
-        "The tasks of its header are run. Use link, or read the result over HTTP",
-    )
-    return _call_to_keep(message, dumps(chord).encode(), why)
-
-
-def _call_to_keep(message: Any, body: bytes, why: Unreadable) -> list[Any]:
+def call_to_keep(
+    message: Any, error: BaseException, body: bytes | None = None
+) -> list[Any]:
+    """The arguments of `keep_unreadable`; `body`: what of the message is kept."""
+    body = _bytes(message.body) if body is None else body
+    why = _as_unreadable(error)
     told: dict[str, Any] = {
         "path": why.path,
         "message": printable(why.words),

@@ -6,11 +6,15 @@ import logging
 import re
 from typing import Any
 
+from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
+from billiard.exceptions import Terminated, WorkerLostError
 from celery import Task
+from celery.exceptions import Ignore, Reject, Retry
 from celery.worker.request import Request
 from celery.worker.state import revoked as revoked_tasks
 from kombu.exceptions import DecodeError
 
+from persistence.callbacks import unsent
 from persistence.envelopes import KEEP, call_to_keep
 
 logger = logging.getLogger(__name__)
@@ -18,6 +22,12 @@ logger = logging.getLogger(__name__)
 _SESSION_ID = re.compile(r'"session_id"\s*:\s*"([\w-]{22,36})"')
 _ID = re.compile(r"[\w-]{22,36}")
 _UNKNOWN = "no session id"
+
+NOT_DONE = (
+    *(Ignore, Reject, Retry),
+    *(MemoryError, SystemExit, KeyboardInterrupt, Terminated, WorkerLostError),
+)
+"""After these a message comes again, or was given up on purpose."""
 
 
 class LeanRequest(Request):
@@ -32,13 +42,23 @@ class LeanRequest(Request):
         return {**super().request_dict, "args": (), "kwargs": {}}
 
     def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> None:
-        """The pool has other frames on its stack than the consumer: a body may be too
-        deep for it alone.
-        """
-        if isinstance(exc_info.exception, DecodeError):
+        """What is lost with the task is kept before its message is acknowledged."""
+        error = exc_info.exception
+        is_traced = isinstance(error, ExceptionWithTraceback)
+        call = self._lost(error.exc if is_traced else error)
+        if call is not None:
             app: Any = self.app
-            app.send_task(KEEP, call_to_keep(self.message, exc_info.exception))
+            app.send_task(KEEP, call)
         super().on_failure(exc_info, *args, **options)
+
+    def _lost(self, error: BaseException) -> list[Any] | None:
+        if isinstance(error, NOT_DONE):
+            return None
+        if isinstance(error, DecodeError):
+            # The pool has other frames on its stack than the consumer: a body may be
+            # too deep for it alone.
+            return call_to_keep(self.message, error)
+        return unsent(self.message, error)
 
 
 class LeanTask(Task[Any, Any]):

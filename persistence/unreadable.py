@@ -75,7 +75,7 @@ def refuse_call(task: Any, arguments: object, path: str, words: str) -> None:
     except (ValueError, RecursionError):
         raw = saferepr(arguments).encode("utf-8", "backslashreplace")
     errors = [_fault(path, words), _fault("task", task.name)]
-    sha256 = hashlib.sha256(raw).hexdigest()
+    sha256 = _of_task(task.name, hashlib.sha256(raw).hexdigest())
     _reject(task, Rejected(None, sha256, CODE, errors, raw))
 
 
@@ -98,11 +98,20 @@ def _fault(path: object, words: object) -> dict[str, str]:
 
 
 def _digest(told: Any, raw: bytes) -> str:
-    """Of all the bytes that came, of which `raw` may be the first only."""
+    """Of all the bytes that came, of which `raw` may be the first only.
+
+    The same arguments for another task are another message.
+    """
     sha256 = str(told["sha256"])
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ValueError(sha256)
-    return sha256 if told["bytes"] != len(raw) else hashlib.sha256(raw).hexdigest()
+    if told["bytes"] == len(raw):
+        sha256 = hashlib.sha256(raw).hexdigest()
+    return _of_task(told["task"], sha256)
+
+
+def _of_task(task: object, sha256: str) -> str:
+    return hashlib.sha256(f"{task} {sha256}".encode()).hexdigest() if task else sha256
 
 
 def _document(body: bytes) -> bytes | None:
