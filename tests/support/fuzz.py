@@ -1,6 +1,7 @@
 """Messages and documents that nobody should send, drawn from a seed.
 
-Each carries a mark of its own wherever there is room for one.
+Each carries a mark of its own wherever there is room for one; of one length, so that a
+mark that was cut is none.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class Fuzz:
 
     def _marked(self) -> tuple[str, dict[str, Any]]:
         self._drawn += 1
-        mark = f"fuzz-{self._seed}-{self._drawn}"
+        mark = f"fuzz-{self._seed}-{self._drawn:07}"
         session_id = UUID(int=self._random.getrandbits(128), version=4)
         return mark, make_document(session_id=session_id, note=mark)
 
