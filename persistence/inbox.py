@@ -80,21 +80,29 @@ class NotReplicated(redis.RedisError):
     """Recorded, but a fail-over may lose it."""
 
 
-def record(handoff: Handoff, *, replicas: int = 0) -> tuple[Receipt, bool]:
-    """Run the hand-off script; see `dispatcher` for the engine's bounded call.
+def replicated(name: str, keys: list[str], args: Sequence[Any], replicas: int) -> Any:
+    """What that script answers, once `replicas` of Redis have what it wrote.
 
-    Raises NotReplicated where fewer than `replicas` of Redis have it: of a caller that
-    has nothing else to hand it over from again.
+    Raises NotReplicated where fewer have it in time: it may stand all the same.
     """
     if not replicas:
-        return answer(script("handoff")(keys=handoff.keys, args=handoff.args))
+        return script(name)(keys=keys, args=args)
     with client().pipeline(transaction=False) as pipe:
-        script("handoff")(keys=handoff.keys, args=handoff.args, client=pipe)
+        script(name)(keys=keys, args=args, client=pipe)
         pipe.wait(replicas, REPLICATED_WITHIN_MS)
         reply, reached = pipe.execute()
     if reached < replicas:
         raise NotReplicated(f"{reached} of {replicas} replicas have it")
-    return answer(reply)
+    return reply
+
+
+def record(handoff: Handoff, *, replicas: int = 0) -> tuple[Receipt, bool]:
+    """Run the hand-off script; see `dispatcher` for the engine's bounded call.
+
+    Raises NotReplicated, as `replicated`: of a caller that has nothing else to hand it
+    over from again.
+    """
+    return answer(replicated("handoff", handoff.keys, handoff.args, replicas))
 
 
 def claim(limit: int, until_ms: int | None = None) -> tuple[list[Entry], bool]:

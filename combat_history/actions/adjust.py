@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 import redis
 from celery import current_app
+from django.conf import settings
 from django.db import Error
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -207,7 +208,8 @@ def _is_known(char_id: int, op_id: str) -> bool:
 
 def _queue(char_id: int, documents: Sequence[Document]) -> None:
     call = engine_calls.queue(char_id, documents)
-    reply = inbox.script(call.script)(keys=call.keys, args=call.args)
+    replicas = settings.SETTLEMENT_SUBMIT_REPLICAS
+    reply = inbox.replicated(call.script, call.keys, call.args, replicas)
     word, *rest = engine_calls.texts(reply)
     if word == "reserved":
         raise ItemReserved(char_id, rest[0], [int(row) for row in rest[1:]])

@@ -97,7 +97,9 @@ def resubmit(
     handoff = check(text)
     try:
         row, before = _mark(rejected_id, handoff, actor, again=again)
-        receipt, to_ring = inbox.record(handoff)
+        receipt, to_ring = inbox.record(
+            handoff, replicas=settings.SETTLEMENT_SUBMIT_REPLICAS
+        )
         _write_down(row, before, handoff, receipt, actor, reason)
         if receipt is Receipt.FUTURE:
             raise in_the_future()
