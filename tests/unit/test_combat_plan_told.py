@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from persistence.errors import DiscrepancyCode
+from persistence.savers.combat_fingerprint import fingerprint
 from persistence.savers.combat_plan import MAX_INT, MAX_PIECES
-from persistence.savers.combat_rows import Discrepancy
+from persistence.savers.combat_rows import Catalogue, Combat, Discrepancy, World
 from tests.unit.builders import (
+    CATALOGUE,
     POTION,
     SWORD,
     character,
@@ -121,6 +123,42 @@ def test_where_shortages_fail_all_of_them_are_told() -> None:
         f"item_gone of character 101: {POTION.id} 0 of 3",
     )
     assert failure.session_id == str(session(1))
+
+
+def seen(fight: Combat, start: World) -> str:
+    catalogue = Catalogue(CATALOGUE)
+    return fingerprint(fight.payload, fight.revision, start, catalogue)
+
+
+def test_what_was_previewed_runs_while_nothing_moved() -> None:
+    fight = replace(solo(xp_gained=1, **loot(POTION.id, 2)), revision=REVISION)
+    previewed = replace(fight, fingerprint=seen(fight, world([item(7)])))
+    made = plan(previewed, world([item(7)]))
+    assert (made.failures, made.updated[7].quantity) == ({}, 7)
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        world([item(7, quantity=4)]),
+        world([item(7)], [character(gold=51)]),
+        world(),
+    ],
+)
+def test_what_was_previewed_is_refused_where_something_moved(moved: World) -> None:
+    fight = replace(solo(xp_gained=1, **loot(POTION.id, 2)), revision=REVISION)
+    previewed = replace(fight, fingerprint=seen(fight, world([item(7)])))
+    failure = plan(previewed, moved).failures[session(1)]
+    assert (failure.code, failure.detail) == (
+        "state_moved",
+        "balances, items or templates changed since the preview",
+    )
+
+
+def test_a_preview_of_another_revision_is_refused() -> None:
+    fight = solo(xp_gained=1)
+    previewed = replace(fight, fingerprint=seen(fight, world()), revision=REVISION)
+    assert plan(previewed, world()).failures[session(1)].code == "state_moved"
 
 
 def loot(template_id: str, qty: int) -> dict[str, Any]:

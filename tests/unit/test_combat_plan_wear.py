@@ -167,3 +167,14 @@ def test_wear_adds_up_over_the_combats_of_a_batch() -> None:
         -30,
         -20,
     ]
+
+
+def test_a_loss_of_nothing_stops_no_other() -> None:
+    worn = {f"item:{SWORD.id}": 0, "inventory:7": 3}
+    made = plan(solo(durability_loss=worn), world([item(7, SWORD)]))
+    assert made.updated[7].durability == 77
+
+
+def test_a_template_may_have_a_colon_in_its_name() -> None:
+    made = plan(solo(durability_loss={"item:sword:of:dawn": 3}), world())
+    assert made.discrepancies[0].item_template_id == "sword:of:dawn"
