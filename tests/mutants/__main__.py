@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -49,7 +50,14 @@ def main() -> None:
     if unknown := set(names) - set(known):
         parser.error(f"no such module or script: {', '.join(sorted(unknown))}")
     os.nice(15)
-    servers = embedded.ensure(FOLDER / "servers")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    # Of this run alone: another one would stop them at its end.
+    with tempfile.TemporaryDirectory(prefix="servers-", dir=FOLDER) as data:
+        sys.exit(_told(_with_servers(names, Path(data))))
+
+
+def _with_servers(names: list[str], data_dir: Path) -> dict[str, Result]:
+    servers = embedded.ensure(data_dir)
     environment = {
         **os.environ,
         "DATABASE_URL": servers.database_url,
@@ -58,10 +66,9 @@ def main() -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     try:
-        results = dict(_results(names, environment))
+        return dict(_results(names, environment))
     finally:
-        embedded.stop(FOLDER / "servers")
-    sys.exit(_told(results))
+        embedded.stop(data_dir)
 
 
 def _results(

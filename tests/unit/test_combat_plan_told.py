@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
 
 from persistence.errors import DiscrepancyCode
 from persistence.savers.combat_fingerprint import fingerprint
-from persistence.savers.combat_plan import MAX_INT, MAX_PIECES
+from persistence.savers.combat_plan import MAX_INT, MAX_PIECES, plan_batch
 from persistence.savers.combat_rows import Catalogue, Combat, Discrepancy, World
 from tests.unit.builders import (
     CATALOGUE,
@@ -123,6 +124,21 @@ def test_where_shortages_fail_all_of_them_are_told() -> None:
         f"item_gone of character 101: {POTION.id} 0 of 3",
     )
     assert failure.session_id == str(session(1))
+
+
+@pytest.mark.parametrize("usual", [True, False])
+@pytest.mark.parametrize("own", [True, False, None])
+def test_what_a_replay_asked_for_goes_before_the_setting(
+    own: bool | None, usual: bool
+) -> None:
+    fight = replace(solo(gold_gained=-51), fail_on_shortage=own)
+    made = plan(fight, world(), fail_on_shortage=usual)
+    assert bool(made.failures) is (usual if own is None else own)
+
+
+def test_shortages_are_recorded_unless_told_otherwise() -> None:
+    made = plan_batch([solo(gold_gained=-51)], world(), Catalogue([]), count())
+    assert (made.failures, len(made.discrepancies)) == ({}, 1)
 
 
 def seen(fight: Combat, start: World) -> str:
