@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, connection
 
 from combat_history.models import CombatHistory, Status, settled_gold, standing_document
-from persistence.document import Document
+from persistence.document import Document, with_integers
 from persistence.outcome import tombstone
 
 
@@ -60,6 +60,8 @@ def _select(session_id: UUID) -> HistoryRow | None:
     if found is None:
         return None
     status, participants, document, revision, compensated_at, moved = found
+    if isinstance(document, dict):  # somebody may have written the row by hand
+        with_integers(document)
     is_compensated = compensated_at is not None
     return HistoryRow(
         status, participants, document, revision, is_compensated, gold_by_player(moved)

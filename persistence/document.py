@@ -38,11 +38,18 @@ Document = dict[str, Any]
 
 
 def parse_document(raw: bytes) -> Document:
-    """Parse a document as received. Of a key that stands twice the last value stays.
+    """Parse a document. Of a key that stands twice the last value stays.
 
-    Raises PayloadInvalid `invalid_payload` for what is no JSON or nested too deeply,
-    and `not_an_object` for JSON that is no object.
+    Where the contract wants an integer, 5.0 and 5e0 are 5, as they are to JSON Schema
+    and to whoever compares two documents. Raises PayloadInvalid `invalid_payload` for
+    what is no JSON or nested too deeply, `not_an_object` for JSON that is no object.
     """
+    document = parse_as_spelt(raw)
+    return with_integers(document) if holds_floats(raw) else document
+
+
+def parse_as_spelt(raw: bytes) -> Document:
+    """Like `parse_document`; every number stays of the kind that it is written as."""
     try:
         document = from_json(raw)
     except ValueError:
@@ -54,6 +61,46 @@ def parse_document(raw: bytes) -> Document:
             f"expected a JSON object, got {type(document).__name__}",
         )
     return cast("Document", document)
+
+
+# A number stands after one of these three; without digits, minus signs and spaces the
+# point or the exponent of one follows at once.
+_STARTS = bytes.maketrans(b",[", b"::")
+_DIGITS = b"0123456789- \t\r\n"
+
+
+def holds_floats(text: bytes) -> bool:
+    """Never False where there is one; seldom True for what a string holds."""
+    bare = text.translate(_STARTS, _DIGITS)
+    return b":." in bare or b":e" in bare or b":E" in bare
+
+
+def with_integers(document: Document) -> Document:
+    """In place: whole numbers where the contract wants integers, however written."""
+    meta, participants = document.get("meta"), document.get("participants")
+    _whole_in(meta, ("end_timestamp",))
+    for entry in participants.values() if isinstance(participants, dict) else ():
+        _whole_in(entry, ("changes", "state_snapshot"))
+        if isinstance(entry, dict):
+            _whole_in(entry.get("ui_report"), ("loot_obtained",))
+    return document
+
+
+def _whole_in(value: Any, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if isinstance(value, dict) and key in value:
+            value[key] = _whole(value[key])
+
+
+def _whole(value: Any) -> Any:
+    """Its depth is bounded by the parser's."""
+    if isinstance(value, dict):
+        return {key: _whole(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_whole(inner) for inner in value]
+    # Beyond that an integer would have digits that nobody wrote.
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if is_whole else value
 
 
 def _parse_tolerantly(raw: bytes) -> object:

@@ -13,7 +13,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from persistence.document import Document, canonical_json, digest
+from persistence.document import Document, canonical_json, digest, holds_floats
 from persistence.ids import parse_session_id
 
 _ALIAS, _NAME = "inv_id", "inventory_id"
@@ -35,7 +35,7 @@ def identified(document: Document, canonical: bytes | None = None) -> bytes:
         text = canonical_json(spelt)
     if _may_sort_otherwise(text):
         text = _by_code_units(text)
-    return _NUMBERS.sub(_number, text) if _holds_floats(text) else text
+    return _NUMBERS.sub(_number, text) if holds_floats(text) else text
 
 
 def former_identity(document: Document) -> str:
@@ -74,18 +74,6 @@ def _renamed(entry: Any) -> Any:
     if not isinstance(entry, dict) or _ALIAS not in entry or _NAME in entry:
         return entry
     return {_NAME if key == _ALIAS else key: value for key, value in entry.items()}
-
-
-# A number stands after one of these three; without digits and minus signs the point or
-# the exponent of one follows at once.
-_STARTS = bytes.maketrans(b",[", b"::")
-_DIGITS = b"0123456789-"
-
-
-def _holds_floats(text: bytes) -> bool:
-    """Never False where there is one; seldom True for what a string holds."""
-    bare = text.translate(_STARTS, _DIGITS)
-    return b":." in bare or b":e" in bare
 
 
 _NUMBERS = re.compile(

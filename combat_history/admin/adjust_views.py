@@ -86,8 +86,9 @@ class AdjustViews(BoundedAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         context = {**(extra_context or {})}
-        if request.user.has_perm(PERMISSION) and object_id.isdecimal():
-            context["adjust_url"] = reverse(f"admin:{VIEW}", args=[int(object_id)])
+        is_number = object_id.isascii() and object_id.isdecimal()
+        if request.user.has_perm(PERMISSION) and is_number:
+            context["adjust_url"] = reverse(f"admin:{VIEW}", args=[object_id])
         return super().change_view(request, object_id, form_url, context)
 
     def adjust_view(self, request: HttpRequest, pk: int) -> HttpResponse:

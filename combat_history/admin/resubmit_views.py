@@ -85,9 +85,10 @@ class ResubmitViews(BoundedAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         context = {**(extra_context or {})}
-        if request.user.has_perm(PERMISSION) and object_id.isdecimal():
+        is_number = object_id.isascii() and object_id.isdecimal()
+        if request.user.has_perm(PERMISSION) and is_number:
             name = "admin:combat_history_rejectedpayload_resubmit"
-            context["resubmit_url"] = reverse(name, args=[int(object_id)])
+            context["resubmit_url"] = reverse(name, args=[object_id])
         return super().change_view(request, object_id, form_url, context)
 
     def resubmit_view(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -12,7 +12,7 @@ from django.db import connection
 
 from combat_history.models import Status
 from combat_history.reconcile.report import EXAMPLES, Finding, Result
-from persistence.document import Document, digest, parse_document
+from persistence.document import Document, digest, parse_as_spelt
 from persistence.errors import PayloadInvalid
 from persistence.identity import former_identity, identity
 from persistence.replay_log import unpack
@@ -76,7 +76,7 @@ def _difference(
 ) -> str | None:
     source = text.encode() if text is not None else bytes(raw or b"")
     try:
-        stored = parse_document(source)
+        stored = parse_as_spelt(source)
         document = stored
         if packed is not None:
             document = {**stored, "replay_log": unpack(bytes(packed))}

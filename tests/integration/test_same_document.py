@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import pytest
 import redis
 from django.db import connection
 
+from combat_history.lookup import find_result
 from combat_history.models import (
     Character,
     CombatHistory,
@@ -20,7 +22,7 @@ from combat_history.reconcile.run import reconcile
 from persistence import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.document import Document, canonical_json, parse_document
-from persistence.errors import PayloadConflict
+from persistence.errors import PayloadConflict, PayloadInvalid
 from persistence.handoff import Receipt, unchecked
 from persistence.identity import former_identity
 from persistence.payload import CombatResultPayload, validate
@@ -100,6 +102,52 @@ def test_every_spelling_is_a_duplicate_at_every_door(
     assert not RejectedPayload.objects.exists()
     assert Character.objects.get(pk=HERO).gold == before
     assert reconcile().findings == []
+
+
+def spelt_with_fractions(document: Document) -> str:
+    """Every whole number of the contract as a float."""
+    text = json.dumps(document)
+    return re.sub(r'(": |\[)(-?\d+)(?=[],}])', r"\1\2.0", text)
+
+
+@pytest.mark.parametrize("door", ["task", "dict", "engine", "http"])
+def test_a_whole_number_with_a_fraction_of_zero_is_that_number(
+    engine: SyncDispatcher, fight: Document, door: str
+) -> None:
+    fight["participants"][str(HERO)]["ui_report"] = {
+        "loot_obtained": [{"name": "Шкура волка", "qty": 1}]
+    }
+    text = spelt_with_fractions(fight)
+    assert '"gold_gained": 5.0' in text
+    assert '"qty": 1.0' in text
+    before = Character.objects.get(pk=HERO).gold
+
+    if door in ("task", "dict"):
+        settle_combat(text if door == "task" else json.loads(text))
+    elif door == "engine":
+        assert engine.submit_combat_sync(text) is Receipt.ACCEPTED
+    else:
+        assert post(text.encode()).status_code == 202
+    settle_inbox()
+    assert engine.submit_combat_sync(fight) is Receipt.DUPLICATE
+
+    combat = CombatHistory.objects.get()
+    assert (combat.settlement_status, combat.failure_detail) == ("processed", None)
+    assert combat.document() == fight
+    assert Character.objects.get(pk=HERO).gold == before + 5
+    told = find_result(combat.pk, HERO).outcome
+    assert told is not None
+    assert (told.gold, told.xp, told.loot[0].qty) == (5, 10, 1)
+    assert reconcile().findings == []
+
+
+def test_a_number_with_another_fraction_is_refused(
+    engine: SyncDispatcher, fight: Document
+) -> None:
+    fight["participants"][str(HERO)]["changes"]["gold_gained"] = 5.5
+
+    with pytest.raises(PayloadInvalid, match="gold_gained"):
+        engine.submit_combat_sync(fight)
 
 
 def test_what_is_stored_is_what_was_received(fight: Document) -> None:
