@@ -43,7 +43,7 @@ MODULES = {
         "combat_history/lookup.py",
         _integration(
             *("lookup", "lookup_cannot_say", "lookup_costs", "lookup_gold"),
-            "malformed_tombstones",
+            "tombstones",
         ),
     ),
 }
@@ -66,7 +66,7 @@ _LUA_TESTS = {
 }
 
 SCRIPTS = {
-    name: Target(f"{LUA}/{name}.lua", _integration(*tests))
+    f"{name}.lua": Target(f"{LUA}/{name}.lua", _integration(*tests))
     for name, tests in _LUA_TESTS.items()
 }
 """Lua of hand-off, drain and look-up, changed by `tests.mutants.lua`."""
