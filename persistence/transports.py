@@ -17,10 +17,11 @@ from amqp import Message as Content
 from amqp.method_framing import frame_handler
 from kombu.transport import pyamqp, redis, virtual
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import dumps
+from kombu.utils.json import dumps, loads
 from redis.exceptions import ConnectionError  # noqa: A004 -- as kombu knows it
 
-from persistence.envelopes import open_item, unpack
+from persistence.envelopes import Envelope, open_item, unpack
+from persistence.protocols import QUEUE
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +72,45 @@ class RedisMessage(virtual.Message):
         self._raw = payload
 
 
+class RedisQoS(redis.QoS):
+    """Gives back what a worker held, whatever else has been put beside it."""
+
+    channel: Any
+    _remove_from_indices: Any
+
+    def restore_by_tag(
+        self, tag: str, client: Any = None, leftmost: Any = False
+    ) -> None:
+        """As kombu's; what is no message goes into a queue to be set aside there."""
+
+        def give_back(pipe: Any) -> None:
+            held = pipe.hget(self.unacked_key, tag)
+            pipe.multi()
+            self._remove_from_indices(tag, pipe)
+            if held is None:
+                return
+            try:
+                message = _held(held)
+            except Exception:  # noqa: BLE001 -- told by whoever sets it aside
+                pipe.lpush(QUEUE, held)
+            else:
+                self.channel._do_restore_message(*message, pipe, leftmost)
+
+        with self.channel.conn_or_acquire(client) as connected:
+            connected.transaction(give_back, self.unacked_key)
+
+
+def _held(item: bytes) -> tuple[Envelope, str, str]:
+    """A message and its address. Raises whatever reading it does."""
+    message, exchange, queue = loads(item)
+    if not (isinstance(message, dict) and type(exchange) is type(queue) is str):
+        raise TypeError("no message of a worker")
+    return open_item(dumps(message).encode(), queue), exchange, queue
+
+
 class _RedisChannel(_Channel):
     Message = RedisMessage
+    QoS = RedisQoS
 
     def _brpop_read(self: Any, **options: Any) -> bool:
         """As kombu's, but for who opens the item."""
