@@ -1,6 +1,6 @@
 """Celery's consumer, which no message ends: what it cannot run is set aside.
 
-Between the transport and Celery's own code; see `envelopes` for what is read.
+Between the transport and Celery's own code; see `messages` for what is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from kombu import Message
 
 from persistence.arguments import check_keys
 from persistence.callbacks import refused_chord
-from persistence.envelopes import KEEP, Unreadable, read, set_aside
+from persistence.envelopes import KEEP, Unreadable, set_aside
+from persistence.messages import read
 
 logger = logging.getLogger(__name__)
 
