@@ -8,6 +8,7 @@ or script is done alone by its name: `make mutants ARGS=plan`.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -30,6 +31,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / ".data" / "mutants"
 PATIENCE_SECONDS = 300
 ALLOWED_ALIVE = 0.05
+
+ALIVE = (0, 33)
+NOTICED = (1, 24, 36, 152, -24)
+"""Exit codes of mutmut's: tests passed, or there is none; tests failed, or took too
+long. Any other says that pytest did not run, which mutmut calls a time-out, too."""
 
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "--reuse-db"]
 
@@ -126,30 +132,25 @@ def _of_python(name: str, target: Target, environment: Mapping[str, str]) -> Res
         subprocess.run(
             run, cwd=copy, env=environment, stdout=log, stderr=log, check=False
         )
-    listed = subprocess.run(
-        [*mutmut, "results", "--all", "true"],
+    meta = copy / "mutants" / f"{target.source}.meta"
+    ended = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
+    if not ended or not set(ended.values()) <= {*ALIVE, *NOTICED}:
+        raise SystemExit(f"not every mutant was run; see {FOLDER / f'{name}.log'}")
+    alive = [mutant for mutant, code in ended.items() if code in ALIVE]
+    return Result(len(ended), [_shown(mutant, copy) for mutant in alive])
+
+
+def _shown(mutant: str, copy: Path) -> str:
+    """The changed lines of a mutant."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mutmut", "show", mutant],
         cwd=copy,
-        env=environment,
         capture_output=True,
         check=True,
         text=True,
     )
-    states = re.findall(r"^\s+(\S+): (.+)$", listed.stdout, re.MULTILINE)
-    if not states or any(state == "not checked" for _, state in states):
-        raise SystemExit(f"mutmut did not end; see {FOLDER / f'{name}.log'}")
-    result = Result(len(states))
-    for mutant, state in states:
-        if state not in ("killed", "timeout", "caught by type check"):
-            shown = subprocess.run(
-                [*mutmut, "show", mutant],
-                cwd=copy,
-                capture_output=True,
-                check=True,
-                text=True,
-            )
-            lines = re.findall(r"^\+(?!\+\+)(.*)$", shown.stdout, re.MULTILINE)
-            result.alive.append(" ".join(line.strip() for line in lines))
-    return result
+    lines = re.findall(r"^\+(?!\+\+)(.*)$", done.stdout, re.MULTILINE)
+    return " ".join(line.strip() for line in lines)
 
 
 def _of_lua(name: str, target: Target, environment: Mapping[str, str]) -> Result:
