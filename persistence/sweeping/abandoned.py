@@ -9,7 +9,8 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from persistence import redis_keys
-from persistence.document import Document
+from persistence.document import Document, parse_strictly
+from persistence.errors import PayloadInvalid
 from persistence.meta import FinishReason
 from persistence.payload import CombatSessionContainerDTO, ConsumedItem
 from persistence.sweeping.players import player_id
@@ -27,7 +28,7 @@ def abandoned(
     and nothing else; its text stays in the document.
     """
     participants: Document = {}
-    faults: list[Fault] = []
+    faults = list(_of_no_player(session))
     for char_id, text in _actors(session).items():
         participants[char_id], found = _participant(char_id, text)
         faults += found
@@ -57,13 +58,30 @@ def _actors(session: Mapping[str, str]) -> dict[str, str | None]:
     return {name: session.get(f"{prefix}{name}") for name in players}
 
 
+def _of_no_player(session: Mapping[str, str]) -> Iterator[Fault]:
+    """What was consumed under another key was meant for a player."""
+    prefix = redis_keys.ACTOR_PREFIX
+    for field, text in session.items():
+        is_odd = field.startswith(prefix) and not player_id(field[len(prefix) :])
+        if is_odd and any(_readable_uses(text)):
+            words = "is consumed by nobody: this participant is no player"
+            yield {"path": f"{field}.consumed", "message": words}
+
+
 def _participant(char_id: str, text: str | None) -> tuple[Document, list[Fault]]:
     if text is None:
         return _part(CombatSessionContainerDTO()), []
     try:
+        parse_strictly(text.encode("utf-8", "surrogatepass"))
         return _part(CombatSessionContainerDTO.model_validate_json(text)), []
+    except PayloadInvalid as error:
+        found = [(fault["path"], fault["message"]) for fault in error.errors]
     except ValidationError as error:
-        faults = list(_faults(char_id, error))
+        found = list(_faults(error))
+    field = f"{redis_keys.ACTOR_PREFIX}{char_id}"
+    faults = [
+        {"path": f"{field}.{path}".rstrip("."), "message": m} for path, m in found
+    ]
     readable = CombatSessionContainerDTO(consumed=list(_readable_uses(text)))
     # No column takes a NUL.
     return {**_part(readable), "container": text.replace("\0", "\\0")}, faults
@@ -95,9 +113,8 @@ def _readable_uses(text: str) -> Iterator[ConsumedItem]:
             continue  # among the faults of the container
 
 
-def _faults(char_id: str, error: ValidationError) -> Iterator[Fault]:
+def _faults(error: ValidationError) -> Iterator[tuple[str, str]]:
     for fault in error.errors(
         include_url=False, include_context=False, include_input=False
     ):
-        path = (f"{redis_keys.ACTOR_PREFIX}{char_id}", *fault["loc"])
-        yield {"path": ".".join(map(str, path)), "message": fault["msg"]}
+        yield ".".join(map(str, fault["loc"])), fault["msg"]

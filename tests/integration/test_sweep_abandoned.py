@@ -73,6 +73,44 @@ def test_a_container_that_is_not_readable_takes_nothing(
     assert reports() == [("invalid_payload", session_id)]
 
 
+@pytest.mark.parametrize("key", ["101.0", "player:101", "0101", "goblin_1"])
+def test_what_a_container_of_no_player_consumed_is_reported(
+    engine: SyncDispatcher, redis_client: redis.Redis, key: str
+) -> None:
+    session_id = new_session_id()
+    engine.start_combat_sync(session_id, [HERO])
+    containers = {
+        f"actor:{key}": json.dumps({"consumed": [USED]}),
+        "actor:wolf": json.dumps({"team": "red", "hp": 7, "consumed": []}),
+    }
+    redis_client.hset(redis_keys.session(session_id), mapping=containers)
+    fall_silent(redis_client, session_id)
+
+    sweep_and_settle()
+
+    assert CombatHistory.objects.get(pk=session_id).settlement_status == "processed"
+    report = RejectedPayload.objects.get()
+    assert [error["path"] for error in report.errors] == [f"actor:{key}.consumed"]
+    assert json.dumps(USED).encode() in bytes(report.raw or b"").replace(b"\\", b"")
+
+
+def test_a_key_that_stands_twice_in_a_container_is_reported(
+    engine: SyncDispatcher, redis_client: redis.Redis
+) -> None:
+    session_id = new_session_id()
+    engine.start_combat_sync(session_id, [HERO])
+    container = f'{{"consumed": [{json.dumps(USED)}], "consumed": []}}'
+    redis_client.hset(redis_keys.session(session_id), "actor:101", container)
+    fall_silent(redis_client, session_id)
+
+    sweep_and_settle()
+
+    row = CombatHistory.objects.get(pk=session_id)
+    assert row.result_payload["participants"]["101"]["container"] == container
+    report = RejectedPayload.objects.get()
+    assert [error["path"] for error in report.errors] == ["actor:101.consumed"]
+
+
 @pytest.mark.parametrize(
     ("odd", "fault"),
     [
