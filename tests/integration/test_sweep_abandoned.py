@@ -79,7 +79,7 @@ def test_what_a_container_of_no_player_consumed_is_reported(
 ) -> None:
     session_id = new_session_id()
     engine.start_combat_sync(session_id, [HERO])
-    containers = {
+    containers: dict[Any, Any] = {
         f"actor:{key}": json.dumps({"consumed": [USED]}),
         "actor:wolf": json.dumps({"team": "red", "hp": 7, "consumed": []}),
     }
