@@ -92,7 +92,7 @@ FAILURES = [
         hero_gains(xp_gained="5"), "invalid_payload", "xp_gained", id="text as number"
     ),
     pytest.param(
-        hero_gains(xp_gained=5.0), "invalid_payload", "xp_gained", id="float as number"
+        hero_gains(xp_gained=5.5), "invalid_payload", "xp_gained", id="part of a point"
     ),
     pytest.param(
         with_meta(finish_reason="magic"),
