@@ -238,7 +238,7 @@ def _fight(second: int, shares: dict[int, Share], failure: str | None = None) ->
 def _other_document(fight: Fight) -> dict[str, Any]:
     document = json.loads(json.dumps(fight.document))
     document["participants"] = {
-        key: part | {"changes": {"xp_gained": 1_000_000}}
+        key: part | ({"changes": {"xp_gained": 1_000_000}} if key.isdigit() else {})
         for key, part in document["participants"].items()
     }
     return dict(document)

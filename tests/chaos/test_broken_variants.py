@@ -78,12 +78,13 @@ def _script_with(name: str, line: str, instead: str) -> Mutate:
 
         _replace(scripts, "source", broken)
         scripts.script.cache_clear()
+        scripts.counted.cache_clear()
 
     return mutate
 
 
 _no_conflict_check = _script_with(
-    "handoff", "if known and known ~= sha then", "if false then"
+    "handoff", "local known = redis.call('HGET', KEYS[1], 'sha256')", "local known"
 )
 _unconditional_snapshot = _script_with(
     "handoff", "if not own and not (idle and is_newer) then return end", ""

@@ -18,6 +18,7 @@ from combat_history.models import Character, ScenarioSession
 from persistence import inbox, redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.handoff import checked
+from persistence.remembered import Limits
 from tests.support.factories import (
     HERO,
     SAMPLE_END,
@@ -83,11 +84,21 @@ def test_restore_beside_a_hand_off_loses_neither(
         }
 
 
+def forgetful_engine() -> SyncDispatcher:
+    """Each round empties Redis: it is not to hand over again what was there."""
+    return SyncDispatcher(
+        settings.REDIS_URL,
+        settings.BROKER_URL,
+        timeout=1,
+        remembered=Limits(seconds=0),
+    )
+
+
 @pytest.mark.parametrize("mode", ["scenario", "inventory"])
 def test_restore_beside_a_switch_loses_neither(
     redis_client: redis.Redis, road: UUID, mode: str
 ) -> None:
-    dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL)
+    dispatcher = forgetful_engine()
     for _ in range(ROUNDS):
         redis_client.flushdb()
         sid = new_session_id()
@@ -119,7 +130,7 @@ def test_restore_beside_a_switch_loses_neither(
 def test_restore_beside_a_start_leaves_the_player_in_the_fight(
     redis_client: redis.Redis, road: UUID
 ) -> None:
-    dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL, timeout=0.2)
+    dispatcher = forgetful_engine()
     for _ in range(ROUNDS):
         redis_client.flushdb()
         sid = new_session_id()

@@ -88,6 +88,7 @@ class Disk:
     """A file system of a server's own, where this process may mount one."""
 
     def __init__(self, path: Path, size: str) -> None:
+        self.path = path
         path.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755"]
         done = subprocess.run([*mount, "storm", path], capture_output=True, check=False)
@@ -180,9 +181,11 @@ class Servers:
         """Whatever was done to them: all serve again, and the replica follows."""
         for disk in self.disks.values():
             disk.clear()
-        for server in (self.postgres, self.redis, self.replica):
+        for server in (self.postgres, self.redis):
             if not server.is_alive:
                 server.restart()
+        if not self.replica.is_alive:
+            self._restart_replica()
         self._follow()
 
     def fail_over(self) -> None:
@@ -195,8 +198,14 @@ class Servers:
         for name, cable in self.cables.items():
             if name.endswith(("~redis", "~broker")):
                 cable.point_to(self.redis.port)
-        self.replica.restart()
+        self._restart_replica()
         self._follow()
+
+    def _restart_replica(self) -> None:
+        """Empty: its primary fills it, whatever a full disk has made of its file."""
+        disk = self.disks[self._disk_of[id(self.replica)]]
+        shutil.rmtree(disk.path / "redis")
+        self.replica.restart()
 
     def wait_in_sync(self) -> None:
         """Until the replica has all but what is being written now."""
