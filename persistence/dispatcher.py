@@ -76,7 +76,7 @@ class SyncDispatcher:
         self._doorbell = Doorbell(broker_url or redis_url)
         self._redis = EngineRedis(redis_url, timeout, replicas)
         self._memory = Memory(remembered or Limits())
-        self._reminder = Reminder(self._memory, self._send)
+        self._reminder = Reminder(self._memory, self._send_all)
 
     @classmethod
     def from_env(cls) -> SyncDispatcher:
@@ -280,6 +280,10 @@ class SyncDispatcher:
 
     def _send(self, call: Call, asked: Asked) -> Answer:
         return self._heard(asked, self._redis.run(call, asked))
+
+    def _send_all(self, calls: Sequence[Call], asked: Asked) -> list[Answer]:
+        replies = self._redis.run_all(calls, asked)
+        return [self._heard(asked, reply) for reply in replies]
 
     async def _asend(self, call: Call, asked: Asked) -> Answer:
         return self._heard(asked, await self._redis.arun(call, asked))

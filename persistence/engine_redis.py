@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -81,6 +82,18 @@ class EngineRedis:
         except (redis.RedisError, OSError) as error:
             raise NotAnswered(_describe(error)) from error
 
+    def run_all(self, calls: Sequence[Call], asked: Asked) -> list[Any]:
+        """The replies to several calls, in one round trip.
+
+        Raises NotAnswered where one of them has none.
+        """
+        try:
+            return self._all(calls, asked)
+        except redis.TimeoutError:
+            raise self._too_late() from None
+        except (redis.RedisError, OSError) as error:
+            raise NotAnswered(_describe(error)) from error
+
     async def arun(self, call: Call, asked: Asked | None = None) -> Any:
         """The asynchronous twin of `run`."""
         try:
@@ -132,6 +145,24 @@ class EngineRedis:
             return await self._aask("evalsha", script.sha1, words, call)
         except NoScriptError:
             return await self._aask("eval", script.source, words, call)
+
+    def _all(self, calls: Sequence[Call], asked: Asked) -> list[Any]:
+        worded = [_words(call, asked) for call in calls]
+        is_waiting = self._replicas and any(call.promises for call in calls)
+        sources = {script.source for script, _ in worded}
+        with self._client.pipeline(transaction=False) as pipe:
+            # A Redis that has forgotten may have forgotten the scripts, too.
+            for source in sources:
+                pipe.script_load(source)
+            for script, words in worded:
+                pipe.evalsha(script.sha1, *words)
+            if is_waiting:
+                pipe.wait(self._replicas, self._wait_ms())
+            replies = pipe.execute()[len(sources) :]
+        if is_waiting:
+            *replies, reached = replies
+            self._if_reached(replies, reached)
+        return replies
 
     def _ask(self, command: str, text: str, words: tuple[Any, ...], call: Call) -> Any:
         if not (self._replicas and call.promises):

@@ -3,8 +3,9 @@
 Emptied, failed over to an older replica or restarted from an older file, Redis has lost
 what it acknowledged shortly before. Each call that promises something therefore gets a
 number, counted in Redis by a counter of the dispatcher's own: one that is not above all
-that were given before it was sent tells of a loss. A thread then hands over again what
-the caller was promised, in its order, which is harmless where nothing was lost.
+that were given before it was sent tells of a loss, and so does another epoch. A thread
+then hands over again what the caller was promised, in its order, which is harmless
+where nothing was lost.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 """How soon a loss is noticed where no call is made: what is remembered has to be asked
 for before it is too old."""
+
+AT_ONCE, BYTES_AT_ONCE = 50, 1024 * 1024
+"""Of what is handed over again in one round trip: thousands of calls may be lost, and
+until they are known again their players are told of no fight."""
 
 OVERHEAD_BYTES = 1000
 """Of a call's own objects and keys, about."""
@@ -85,6 +90,7 @@ class Memory:
         self._generation = 0
         self._owes = False
         self._number = 0
+        self._epoch: bytes | None = None
         self._heard_at = float("-inf")
         self._warned_at = float("-inf")
 
@@ -107,8 +113,11 @@ class Memory:
         with self._lock:
             generation = asked.generation
             if generation == self._generation:
-                if number <= asked.number:
+                # A call that nobody waited for any more may have counted late.
+                was_emptied = self._epoch not in (None, epoch) and bool(self._kept)
+                if number <= asked.number or was_emptied:
                     self._lost(epoch)
+                self._epoch = epoch
                 self._heard_at = max(self._heard_at, asked.at)
                 self._forget_old()
                 self._number = max(self._number, number)
@@ -196,7 +205,9 @@ class Memory:
 class Reminder:
     """A daemon thread that looks for losses and hands over again; never raises."""
 
-    def __init__(self, memory: Memory, send: Callable[[Call, Asked], Answer]) -> None:
+    def __init__(
+        self, memory: Memory, send: Callable[[Sequence[Call], Asked], list[Answer]]
+    ) -> None:
         self._memory = memory
         self._send = send
         self._wake = threading.Event()
@@ -236,7 +247,7 @@ class Reminder:
     def _look(self, is_last: bool) -> None:
         try:
             if self._memory and (is_last or not self._memory.was_heard_lately()):
-                self._send(calls.NOTHING, self._memory.asked())
+                self._send([calls.NOTHING], self._memory.asked())
             # Once more for what was lost meanwhile; the rest is left to the next look.
             for _ in range(2):
                 self._hand_over_again()
@@ -244,14 +255,19 @@ class Reminder:
             logger.warning("not handed over again yet: %s", error)
 
     def _hand_over_again(self) -> None:
-        for kept in _by_player(self._memory.owed()):
-            call = calls.again([one.call for one in kept])
-            answer = self._send(call, self._memory.asked())
-            self._memory.handed(kept, answer.generation)
-            try:
-                kept[-1].read(answer.reply)
-            except PersistenceError as error:
-                logger.warning("handed over again, and refused: %s", error)
+        for groups in _round_trips(_by_player(self._memory.owed())):
+            again = [calls.again([one.call for one in kept]) for kept in groups]
+            answers = self._send(again, self._memory.asked())
+            for kept, answer in zip(groups, answers, strict=True):
+                self._memory.handed(kept, answer.generation)
+                _read(kept[-1], answer)
+
+
+def _read(kept: Kept, answer: Answer) -> None:
+    try:
+        kept.read(answer.reply)
+    except PersistenceError as error:
+        logger.warning("handed over again, and refused: %s", error)
 
 
 def _by_player(owed: Sequence[Kept]) -> list[list[Kept]]:
@@ -261,6 +277,19 @@ def _by_player(owed: Sequence[Kept]) -> list[list[Kept]]:
         is_queued = kept.call.script == calls.QUEUE
         groups.setdefault(kept.call.subject if is_queued else number, []).append(kept)
     return list(groups.values())
+
+
+def _round_trips(groups: Sequence[list[Kept]]) -> Iterator[list[list[Kept]]]:
+    together: list[list[Kept]] = []
+    size = 0
+    for group in groups:
+        together.append(group)
+        size += sum(kept.size for kept in group)
+        if len(together) == AT_ONCE or size > BYTES_AT_ONCE:
+            yield together
+            together, size = [], 0
+    if together:
+        yield together
 
 
 def _is_like(kept: Call, call: Call) -> bool:

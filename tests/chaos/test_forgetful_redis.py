@@ -338,6 +338,27 @@ def test_the_age_of_what_is_remembered_stands_still_while_redis_is_away(
     door.close()
 
 
+def test_hundreds_of_lost_fights_are_known_again_in_a_few_round_trips(
+    server: redis.Redis,
+) -> None:
+    """Until then their players are told that there is no such fight."""
+    documents, door = (
+        [make_document() for _ in range(300)],
+        Proxy((HOST, port_of(server))),
+    )
+    with connected(door.port) as engine:
+        for document in documents:
+            engine.submit_combat_sync(document)
+        server.flushall()
+        # One after the other they would take half a minute, there and back.
+        door.slow_down(0.05)
+        wait_until(
+            lambda: all(is_recorded(server, document) for document in documents),
+            "all are known again",
+        )
+    door.close()
+
+
 def test_redis_says_which_memory_it_answers_from(
     server: redis.Redis, engine: SyncDispatcher
 ) -> None:
