@@ -15,8 +15,20 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 BESIDE = (
-    ("tests/chaos", "tests/integration/embedded", "tests/integration/test_demo.py"),
-    ("tests/integration/admin", "tests/integration/telegram", "tests/unit"),
+    (
+        "tests/chaos",
+        "tests/integration/test_doors_state_machine.py",
+        "tests/integration/test_heartbeat.py",
+        "tests/integration/test_pause.py",
+        "tests/integration/test_start_waits.py",
+    ),
+    (
+        "tests/integration/admin",
+        "tests/integration/embedded",
+        "tests/integration/telegram",
+        "tests/integration/test_demo.py",
+        "tests/unit",
+    ),
 )
 """What runs beside the rest: as long as that takes, on a quiet machine."""
 
