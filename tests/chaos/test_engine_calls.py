@@ -22,6 +22,7 @@ from persistence.dispatcher import SyncDispatcher
 from persistence.errors import DispatchFailed, HandoffFailed, PersistenceError
 from persistence.handoff import Receipt
 from persistence.protocols import GameMode, SyncScope
+from persistence.remembered import Limits
 from tests.chaos.load import tell_story, wait_settled
 from tests.chaos.rig import HOST, ServerPair
 from tests.support.factories import make_document, new_session_id
@@ -165,7 +166,11 @@ def test_a_frozen_broker_is_not_waited_for(
     redis_client: redis.Redis, hole: Proxy
 ) -> None:
     engine = SyncDispatcher(
-        settings.REDIS_URL, f"redis://{HOST}:{hole.port}/0", timeout=TIMEOUT
+        settings.REDIS_URL,
+        f"redis://{HOST}:{hole.port}/0",
+        timeout=TIMEOUT,
+        # Redis is emptied on purpose, and is to stay so.
+        remembered=Limits(seconds=0),
     )
     hole.pause()
     for name, call in CALLS.items():

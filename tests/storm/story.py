@@ -225,7 +225,7 @@ class Story:
                 self.journal.undone.add(sid)
             elif ended == "corrected":
                 self.journal.standing[sid] = corrected(self.journal.offered[sid])
-            elif ended != "replayed":
+            elif ended != "replayed" and not _came_too_late(line):
                 self.findings.append(f"{sid}: {line['verb']} was {ended}")
 
     def _read_operations(self) -> None:
@@ -267,3 +267,8 @@ def corrected(fight: Fight) -> Fight:
     first, *_ = fight.shares
     shares = {**fight.shares, first: replace(fight.shares[first], loot=1)}
     return replace(fight, shares=shares, failure=None)
+
+
+def _came_too_late(line: Row) -> bool:
+    """A corrected or replayed combat was settled before it could be voided."""
+    return (line["verb"], line["ended"]) == ("void", "processed")
