@@ -17,7 +17,6 @@ COPY manage.py ./
 COPY settlement_project settlement_project
 COPY combat_history combat_history
 COPY persistence persistence
-COPY locale locale
 COPY ops/flower ops/flower
 # Addresses and secrets of nobody: static files are collected without servers.
 RUN DEBUG=false SECRET_KEY=unused ALLOWED_HOSTS=unused \

@@ -96,7 +96,7 @@ if DATABASE_POOL:
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("ru", "Русский"), ("en", "English")]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = [Path(__file__).resolve().parent / "locale"]
 USE_I18N = True
 FORMAT_MODULE_PATH = ["settlement_project.formats"]
 USE_TZ = True

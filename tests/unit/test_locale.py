@@ -13,7 +13,8 @@ from django.utils.translation.template import templatize
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("combat_history", "persistence", "settlement_project")
-CATALOGUE = PROJECT_ROOT / "locale" / "ru" / "LC_MESSAGES" / "django.po"
+LOCALE = PROJECT_ROOT / "settlement_project" / "locale"
+CATALOGUE = LOCALE / "ru" / "LC_MESSAGES" / "django.po"
 
 TAKES_TEXT = frozenset({"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"})
 LINE = re.compile(r'([\w\[\]]+ )?(".*")')
