@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -16,46 +15,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from settlement_project.embedded import identity, postgres, redis
 from settlement_project.embedded.server import Server
+from tests.support import server_pair
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, CeleryProcess, environment
 
 HOST = "127.0.0.1"
-PORTS = (12_000, 30_000)
-"""Where nobody looks for a port while a server that was killed is down."""
-
 CONCURRENCY = 2
 START_SECONDS = 60
 
 
-class ServerPair:
-    """PostgreSQL with the project's tables, and Redis with AOF; both may be killed."""
+class ServerPair(server_pair.ServerPair):
+    """With the project's tables; not the servers of the other tests."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "logs").mkdir()
-        programs = [postgres.binaries() / "postgres", redis.binary()]
-        owner = identity.choose(folder, programs)
-        self._socket_dir = postgres.socket_directory(None, owner)
-        database = postgres.Postgres(folder, owner, self._socket_dir)
-        self.postgres = Server(database, random.randrange(*PORTS))
-        self.redis = Server(redis.Redis(folder, owner), random.randrange(*PORTS))
+        super().__init__(folder)
         self.hired: list[Staff] = []
         """Everybody who has worked on these servers."""
 
     def start(self) -> None:
-        self.postgres.start()
-        self.redis.start()
+        super().start()
         self._manage("migrate", "--verbosity", "0")
-
-    def stop(self) -> None:
-        self.postgres.stop()
-        self.redis.stop()
-        for leftover in self._socket_dir.iterdir():
-            leftover.unlink()
-        self._socket_dir.rmdir()
 
     def database_url(self, port: int | None = None) -> str:
         """Over TCP, so that a proxy's port serves as well."""

@@ -27,8 +27,9 @@ from tests.chaos.load import tell_story, wait_settled
 from tests.chaos.rig import HOST, ServerPair
 from tests.support.factories import make_document, new_session_id
 from tests.support.ledger_oracle import Oracle
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy_to
-from tests.support.redis_server import free_port, running_redis
+from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 from tests.support.worker import running_worker
 

@@ -28,8 +28,9 @@ from persistence.protocols import GameMode, SyncScope
 from persistence.remembered import Limits
 from tests.chaos.rig import HOST
 from tests.support.factories import make_document, new_session_id
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy_to
-from tests.support.redis_server import free_port, running_redis
+from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 
 PLAYER = 7

@@ -14,8 +14,13 @@ from combat_history.lookup import find_result
 from persistence.dispatcher import SyncDispatcher
 from tests.support.api import OTHER_TOKEN, TOKEN
 from tests.support.lookups import Find, find_in_a_loop
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy_to
-from tests.support.redis_server import free_port
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers(servers: None) -> None:
+    """Every test here may ask for them, by whatever way."""
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from pytest_django import Settings
 from settlement_project.celery import app
 from settlement_project.embedded import state
 from tests.support import worker
-from tests.support.redis_server import free_port, running_redis
+from tests.support.ports import free_port
+from tests.support.redis_server import running_redis
 
 SECRET = "x7Qm-3vT_pK9wZr5LdYc8HfBn2sJg6UeAaXi4oRtVkWqNyMzCbDhEjFl"
 

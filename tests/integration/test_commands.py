@@ -23,7 +23,8 @@ from persistence import redis_keys
 from persistence.document import Document
 from tests.support import factories, worker
 from tests.support.factories import HERO, make_participant
-from tests.support.redis_server import free_port, running_redis
+from tests.support.ports import free_port
+from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 
 SAMPLE = worker.PROJECT_ROOT / "examples" / "sample_payload.json"

@@ -47,8 +47,8 @@ from tests.support import api
 from tests.support.ids import new_session_id
 from tests.support.journal import Fight, Journal, Share
 from tests.support.ledger_oracle import Oracle
+from tests.support.ports import free_port
 from tests.support.reconciling import reconcile
-from tests.support.redis_server import free_port
 from tests.support.silence import LONG_AGO_MS, fall_silent
 from tests.support.spelling import SPELLINGS, respelt
 from tests.support.worker import database_url

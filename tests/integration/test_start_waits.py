@@ -21,8 +21,9 @@ from settlement_project.embedded.ports import HOST
 from settlement_project.embedded.redis import binary
 from tests.integration.test_checks import ids, manage, production, run
 from tests.support import worker
+from tests.support.ports import free_port
 from tests.support.proxy import proxy_to
-from tests.support.redis_server import free_port, running_redis
+from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 
 KEYS = 20_000

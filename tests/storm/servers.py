@@ -7,7 +7,6 @@ to them by a cable, so that a promoted replica is found where the primary was.
 
 from __future__ import annotations
 
-import random
 import shutil
 import subprocess
 import time
@@ -24,7 +23,8 @@ from settlement_project.embedded import identity, postgres
 from settlement_project.embedded import redis as embedded_redis
 from settlement_project.embedded.errors import EmbeddedError
 from settlement_project.embedded.server import Server
-from tests.chaos.rig import HOST, PORTS, kill_server
+from tests.chaos.rig import HOST, kill_server
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
@@ -118,9 +118,9 @@ class Servers:
         owner = identity.choose(folder / "postgres", programs)
         self._socket_dir = postgres.socket_directory(None, owner)
         database = kind.postgres(folder / "postgres", owner, self._socket_dir)
-        self.postgres = Server(database, random.randrange(*PORTS))
+        self.postgres = Server(database, free_port())
         self.redis, self.replica = (
-            Server(Redis(folder / name, owner, redis_program), random.randrange(*PORTS))
+            Server(Redis(folder / name, owner, redis_program), free_port())
             for name in ("redis-a", "redis-b")
         )
         self._disk_of = {id(self.redis): "redis-a", id(self.replica): "redis-b"}

@@ -18,7 +18,7 @@ from pathlib import Path
 import redis
 
 from settlement_project.embedded.ports import HOST
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 OLDEST_MAJOR = 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +13,8 @@ from pytest_django import Settings
 from persistence import inbox
 from settlement_project.embedded.ports import HOST
 from settlement_project.embedded.redis import binary
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
-
-
-def free_port() -> int:
-    """One of the kernel's choice: counting from a fixed one, two suites that run at
-    once would meet."""
-    with socket.create_server((HOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextmanager

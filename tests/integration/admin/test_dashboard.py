@@ -27,7 +27,7 @@ from persistence.savers.cleanup_saver import CASES
 from settlement_project import heartbeat
 from tests.support.admin import add_combat, add_failed, body, count_queries, logged_in
 from tests.support.pages import text_of
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 
 INDEX = "/admin/"
 FIGURES = "/admin/combat_history/combathistory/dashboard/"
