@@ -1,9 +1,11 @@
 """Servers and timings for the tests, ready before Django reads its settings.
 
-A pytest plugin (`-p tests.servers`). Without DATABASE_URL or REDIS_URL it starts an
-embedded pair in a throw-away folder. Given servers are used with care: PostgreSQL
-through Django's own test database, Redis through two numbered databases that must be
-empty. The addresses go into the environment, so that worker processes inherit them.
+A pytest plugin (`-p tests.servers`). Without DATABASE_URL or REDIS_URL each process
+that runs tests has a pair of its own, which is started for the first test that asks
+for `servers`; tests/unit does without. Given servers are used with care, and by one
+process: PostgreSQL through Django's own test database, Redis through two numbered
+databases that must be empty. The addresses go into the environment, so that worker
+processes inherit them.
 """
 
 from __future__ import annotations
@@ -20,9 +22,13 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from settlement_project import embedded
+from settlement_project.embedded import EmbeddedError
+from tests.support.server_pair import ServerPair
 
 _Thing = TypeVar("_Thing")
+
+FOLDER_VARIABLE = "SETTLEMENT_TESTS_FOLDER"
+"""Where the pairs of all processes of a run are; set by the first of them."""
 
 STATE_DB, BROKER_DB = 15, 14
 
@@ -44,35 +50,65 @@ TIMINGS = {
 }
 
 
+class _Pair:
+    """The pair of this process, if its servers were not given."""
+
+    own: ServerPair | None = None
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests() -> Generator[None]:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
     """A wrapper: those run first, and pytest-django loads the settings in this hook."""
     for name, value in TIMINGS.items():
         os.environ.setdefault(name, value)
-    if not os.environ.get("DATABASE_URL") or not os.environ.get("REDIS_URL"):
-        _start()
-    _separate_redis_databases()
+    given = [bool(os.environ.get(name)) for name in ("DATABASE_URL", "REDIS_URL")]
+    if FOLDER_VARIABLE in os.environ or not any(given):
+        _take_addresses()
+    elif not all(given):
+        raise pytest.UsageError("DATABASE_URL and REDIS_URL: set both, or neither.")
+    elif getattr(early_config.known_args_namespace, "numprocesses", None):
+        raise pytest.UsageError(
+            "Servers given by DATABASE_URL and REDIS_URL are for one process: leave "
+            "out -n, or unset both, and each process has servers of its own."
+        )
+    else:
+        _separate_redis_databases()
     return (yield)
 
 
-def _start() -> None:
-    data_dir = Path(tempfile.mkdtemp(prefix="settlement-tests-"))
-    _at_exit(_remove, data_dir)
+@pytest.fixture(scope="session")
+def servers() -> None:
+    """PostgreSQL and Redis serve from here on."""
+    if _Pair.own is None:
+        return
     try:
-        servers = embedded.ensure(data_dir)
-    except embedded.EmbeddedError as error:
+        _Pair.own.start()
+    except EmbeddedError as error:
+        pytest.exit(str(error), pytest.ExitCode.USAGE_ERROR)
+
+
+def _take_addresses() -> None:
+    """Nothing serves there yet. A process that is given tests by xdist has its own."""
+    if FOLDER_VARIABLE not in os.environ:
+        os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="settlement-tests-")
+        # Also what a process left that was killed.
+        _at_exit(_remove, Path(os.environ[FOLDER_VARIABLE]))
+    folder = Path(os.environ[FOLDER_VARIABLE])
+    own = folder / os.environ.get("PYTEST_XDIST_WORKER", "main")
+    own.mkdir()
+    try:
+        _Pair.own = ServerPair(own)
+    except EmbeddedError as error:
         raise pytest.UsageError(str(error)) from error
-    addresses = {
-        "DATABASE_URL": servers.database_url,
-        "REDIS_URL": servers.redis_url,
-    }
-    for name, url in addresses.items():
-        os.environ[name] = os.environ.get(name) or url
+    _at_exit(ServerPair.stop, _Pair.own)
+    url = urlsplit(_Pair.own.redis.url)
+    os.environ["DATABASE_URL"] = _Pair.own.postgres.url
+    os.environ["REDIS_URL"] = url._replace(path=f"/{STATE_DB}").geturl()
+    os.environ["CELERY_BROKER_URL"] = url._replace(path=f"/{BROKER_DB}").geturl()
 
 
-def _remove(data_dir: Path) -> None:
-    embedded.stop(data_dir)
-    shutil.rmtree(data_dir)
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _at_exit(clean: Callable[[_Thing], None], thing: _Thing) -> None:

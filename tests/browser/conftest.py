@@ -80,6 +80,11 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _servers(servers: None) -> None:
+    """Every test here may ask for them, by whatever way."""
+
+
 @pytest.fixture(scope="session")
 def site(
     django_db_setup: None, tmp_path_factory: pytest.TempPathFactory

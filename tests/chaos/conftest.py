@@ -44,6 +44,11 @@ def pytest_collection_modifyitems(
         items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _servers(servers: None) -> None:
+    """Every test here may ask for them, by whatever way."""
+
+
 @pytest.fixture
 def oracle(transactional_db: None, redis_client: redis.Redis) -> Iterator[Oracle]:
     """Over the servers of all tests, for work in forked children."""
