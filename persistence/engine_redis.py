@@ -6,7 +6,9 @@ Usable from several threads and event loops, never blocking one of the latter.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +45,52 @@ class Asked:
     at: float
 
 
+class _Idle:
+    """Connections that wait for the next call, the one used last on top.
+
+    Beside the pool of redis-py, which looks at the socket before each command and keeps
+    accounts of it: a third of what a hand-off costs its caller. Thread-safe; a child of
+    a fork begins with none.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._pool = client.connection_pool
+        self._pid = os.getpid()
+        self._waiting: deque[Any] = deque()
+
+    def ask(self, *words: Any) -> Any:
+        """The reply to one command.
+
+        Where a connection turns out dead the others are no better: the next command
+        gets a new one.
+        """
+        connection = self._taken()
+        try:
+            connection.send_command(*words)
+            reply = connection.read_response()
+        except redis.ResponseError:
+            self._waiting.append(connection)
+            raise
+        except BaseException:
+            connection.disconnect()
+            self.close()
+            raise
+        self._waiting.append(connection)
+        return reply
+
+    def close(self) -> None:
+        while self._waiting:
+            self._waiting.pop().disconnect()
+
+    def _taken(self) -> Any:
+        if self._pid != os.getpid():
+            self._pid, self._waiting = os.getpid(), deque()
+        try:
+            return self._waiting.pop()
+        except IndexError:
+            return self._pool.connection_class(**self._pool.connection_kwargs)
+
+
 class EngineRedis:
     """Runs the Lua scripts by name; `timeout` includes connecting and one reconnect.
 
@@ -62,6 +110,7 @@ class EngineRedis:
             socket_timeout=timeout / 2,
             retry=Retry(NoBackoff(), 0),
         )
+        self._idle = _Idle(self._client)
         self._async_clients: WeakKeyDictionary[
             asyncio.AbstractEventLoop, redis.asyncio.Redis
         ] = WeakKeyDictionary()
@@ -130,6 +179,7 @@ class EngineRedis:
             await client.aclose()
 
     def close(self) -> None:
+        self._idle.close()
         self._client.close()
 
     def _once(self, call: Call, asked: Asked | None) -> Any:
@@ -166,7 +216,7 @@ class EngineRedis:
 
     def _ask(self, command: str, text: str, words: tuple[Any, ...], call: Call) -> Any:
         if not (self._replicas and call.promises):
-            return getattr(self._client, command)(text, *words)
+            return self._idle.ask(command, text, *words)
         with self._client.pipeline(transaction=False) as pipe:
             getattr(pipe, command)(text, *words)
             pipe.wait(self._replicas, self._wait_ms())

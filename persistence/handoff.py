@@ -18,11 +18,13 @@ from persistence.document import (
     Document,
     canonical_json,
     digest,
-    parse_document,
+    parse_as_spelt,
     refused_keys,
     repeated_keys,
     unstorable,
+    with_integers,
     write_document,
+    writes_floats,
 )
 from persistence.errors import FailureCode, PayloadInvalid
 from persistence.identity import identified
@@ -95,12 +97,12 @@ class _Document:
     canonical: bytes
     repeated: list[str]
 
-    def hashes(self) -> tuple[str, str]:
+    def hashes(self, session_id: UUID) -> tuple[str, str]:
         """Its identity, and the one that versions before this one gave it."""
         if self.repeated:
             return (digest(self.raw),) * 2
         former = digest(self.canonical)
-        text = identified(self.parsed, self.canonical)
+        text = identified(self.parsed, self.canonical, session_id)
         return (former if text == self.canonical else digest(text)), former
 
 
@@ -116,8 +118,7 @@ def _read(
         payload = payload.encode("utf-8", "surrogatepass")
     if isinstance(payload, bytes):
         _refuse_too_large(payload, max_bytes)
-        document = parse_document(payload)
-        canonical = canonical_json(document)
+        document, canonical = _with_integers(parse_as_spelt(payload))
         repeated = repeated_keys(payload, canonical)
         return _Document(document, payload, canonical, repeated)
     raise PayloadInvalid.of(
@@ -131,12 +132,23 @@ def _read_dict(given: dict[Any, Any], max_bytes: int) -> _Document:
     """As its JSON text would be read: 101 and "101" are one key there."""
     raw = write_document(given)
     _refuse_too_large(raw, max_bytes)
-    document = parse_document(raw)
+    document = parse_as_spelt(raw)
+    if writes_floats(raw):
+        document = with_integers(document)
     if document == given:
         return _Document(document, raw, raw, [])
     canonical = canonical_json(document)
     repeated = repeated_keys(raw, canonical)
     return _Document(document, raw if repeated else canonical, canonical, repeated)
+
+
+def _with_integers(document: Document) -> tuple[Document, bytes]:
+    """A document that was just parsed as `parse_document` has it, and canonical."""
+    canonical = canonical_json(document)
+    if not writes_floats(canonical):
+        return document, canonical
+    document = with_integers(document)
+    return document, canonical_json(document)
 
 
 def checked(
@@ -216,7 +228,7 @@ def _handoff(
     snapshots: dict[int, tuple[int | str, int | str]],
     silent_since_ms: int | None = None,
 ) -> Handoff:
-    sha256, former_sha256 = document.hashes()
+    sha256, former_sha256 = document.hashes(session_id)
     return Handoff(
         session_id=session_id,
         raw=document.raw,

@@ -12,8 +12,9 @@ import json
 import re
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from persistence.document import Document, canonical_json, digest, holds_floats
+from persistence.document import Document, canonical_json, digest, writes_floats
 from persistence.ids import parse_session_id
 
 _ALIAS, _NAME = "inv_id", "inventory_id"
@@ -27,15 +28,22 @@ def identity(document: Document, canonical: bytes | None = None) -> str:
     return digest(identified(document, canonical))
 
 
-def identified(document: Document, canonical: bytes | None = None) -> bytes:
-    """The bytes whose SHA-256 is the identity; nearly always the canonical JSON."""
+def identified(
+    document: Document,
+    canonical: bytes | None = None,
+    session_id: UUID | None = None,
+) -> bytes:
+    """The bytes whose SHA-256 is the identity; nearly always the canonical JSON.
+
+    `session_id`: the document's own, where it has been read already.
+    """
     text = canonical_json(document) if canonical is None else canonical
-    spelt = _in_one_spelling(document, text)
+    spelt = _in_one_spelling(document, text, session_id)
     if spelt is not document:
         text = canonical_json(spelt)
     if _may_sort_otherwise(text):
         text = _by_code_units(text)
-    return _NUMBERS.sub(_number, text) if holds_floats(text) else text
+    return _NUMBERS.sub(_number, text) if writes_floats(text) else text
 
 
 def former_identity(document: Document) -> str:
@@ -43,19 +51,25 @@ def former_identity(document: Document) -> str:
     return digest(canonical_json(document))
 
 
-def _in_one_spelling(document: Document, text: bytes) -> Document:
+def _in_one_spelling(
+    document: Document, text: bytes, session_id: UUID | None
+) -> Document:
     given = document.get("session_id")
-    try:
-        session_id: Any = str(parse_session_id(given))
-    except ValueError:
-        session_id = given
-    if session_id != given:
-        document = {**document, "session_id": session_id}
+    spelt = _spelt(given) if session_id is None else str(session_id)
+    if spelt != given:
+        document = {**document, "session_id": spelt}
     participants = document.get("participants")
     if b'"inv_id":' in text and isinstance(participants, dict):
         named = {key: _named(entry) for key, entry in participants.items()}
         document = {**document, "participants": named}
     return document
+
+
+def _spelt(session_id: Any) -> Any:
+    try:
+        return str(parse_session_id(session_id))
+    except ValueError:
+        return session_id
 
 
 def _named(participant: Any) -> Any:
