@@ -61,9 +61,6 @@ def test_the_same_arguments_of_two_tasks_are_two_messages(
     for task in ("engine.settled", "engine.refunded", "engine.settled"):
         app.send_task(task, args=[101], queue="celery")
 
-    rows = kept(2)
-    assert [r.times_seen for r in rows] == [2, 1]
-    assert [r.errors[1]["message"] for r in rows] == [
-        "engine.settled",
-        "engine.refunded",
-    ]
+    # Two processes may write them, in either order.
+    seen = {row.errors[1]["message"]: row.times_seen for row in kept(2)}
+    assert seen == {"engine.settled": 2, "engine.refunded": 1}
