@@ -124,7 +124,7 @@ def test_a_half_open_client_holds_up_its_own_character_and_nobody_else(
             psycopg.connect(
                 pair.database_url(cable.port),
                 # As long as our own sessions may idle, shortened.
-                options="-c idle_in_transaction_session_timeout=5s",
+                options="-c idle_in_transaction_session_timeout=10s",
             )
         ) as holder,
     ):
@@ -132,7 +132,7 @@ def test_a_half_open_client_holds_up_its_own_character_and_nobody_else(
         # Nobody hears of it any more: it cannot even roll back.
         cable.pause()
         _submit(engine, journal, fights)
-        wait_until(lambda: _settled(watch, others), "others are settled", 10)
+        wait_until(lambda: _settled(watch, others), "others are settled")
         assert not _settled(watch, fights[:1])
         wait_settled(watch, journal)
     wait_until(lambda: not watch.tries_left(journal), "all tries are taken back")
@@ -160,7 +160,7 @@ def test_a_time_limit_that_strikes_in_a_commit_leaves_a_worker_that_works(
             fault = cable.hold_reply_to(b"COMMIT")
             _submit(engine, journal, fights[:1])
             assert fault.struck.wait(10)
-            wait_until(lambda: "SoftTimeLimit" in worker.output(), "the limit", 10)
+            wait_until(lambda: "SoftTimeLimit" in worker.output(), "the limit")
             cable.resume()
             _submit(engine, journal, fights[1:])
             wait_settled(watch, journal)
@@ -188,7 +188,7 @@ def test_messages_that_no_worker_can_read_harm_nobody_else(
         wired.supervise()
         return watch.is_quiet() and not watch.violations(journal)
 
-    wait_until(is_settled, "all fights are settled", 40)
+    wait_until(is_settled, "all fights are settled")
 
 
 def _submit(engine: SyncDispatcher, journal: Journal, fights: list[Fight]) -> None:

@@ -46,7 +46,7 @@ def _under_load(pair: ServerPair, watch: Oracle) -> Iterator[Journal]:
     try:
         time.sleep(0.3)
         yield journal
-        wait_until(lambda: senders.is_done, "every sender has its answers", 40)
+        wait_until(lambda: senders.is_done, "every sender has its answers")
     finally:
         senders.stop()
 

@@ -139,7 +139,7 @@ def test_only_the_drain_that_ended_is_paused() -> None:
 def test_a_mode_set_elsewhere_is_heard_of_within_a_second() -> None:
     assert control.mode() is Mode.RUNNING
     SettlementControl.objects.create(mode=Mode.PAUSED, actor_name="elsewhere")
-    wait_until(lambda: control.mode() is Mode.PAUSED, "the new mode is known", 2)
+    wait_until(lambda: control.mode() is Mode.PAUSED, "the new mode is known")
 
 
 def test_the_last_known_mode_holds_while_postgresql_is_away(

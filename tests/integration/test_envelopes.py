@@ -395,5 +395,8 @@ def test_a_rate_limit_is_refused_by_name(
 def test_a_pool_without_time_limits_is_refused(world: None, tmp_path: Path) -> None:
     refused = CeleryProcess(tmp_path, ["worker", "--pool", "threads"], {})
 
-    wait_until(lambda: not refused.is_alive, "the worker has ended")
+    try:
+        wait_until(lambda: not refused.is_alive, "the worker has ended")
+    finally:
+        refused.kill9()
     assert "the pool is thread, and only prefork has" in refused.output()

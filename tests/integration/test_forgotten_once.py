@@ -71,7 +71,7 @@ def test_results_and_operations_are_applied_once_though_redis_is_emptied(
     for thread in threads:
         thread.join()
     engine.close()
-    wait_until(is_applied, "all that was accepted is applied", 40)
+    wait_until(is_applied, "all that was accepted is applied")
     wait_idle()
 
     assert min(len(accepted), len(queued)) > 20

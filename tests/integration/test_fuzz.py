@@ -153,7 +153,7 @@ def _post(document: bytes) -> bool:
 
 
 def quiet(expected: Callable[[], bool]) -> None:
-    wait_until(expected, "every one has ended", 60)
+    wait_until(expected, "every one has ended")
     wait_idle()
 
 

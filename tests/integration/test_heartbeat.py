@@ -130,7 +130,7 @@ def test_a_worker_that_cannot_keep_one_does_not_start(tmp_path: Path) -> None:
     env = {FOLDER_VARIABLE: str(file)}
     worker = CeleryProcess(tmp_path, ["worker", "--loglevel", "INFO"], env)
     try:
-        wait_until(lambda: not worker.is_alive, "it has ended", 60)
+        wait_until(lambda: not worker.is_alive, "it has ended")
     finally:
         worker.kill9()
     assert "FileExistsError" in worker.output()

@@ -204,10 +204,10 @@ def test_a_worker_counts_what_it_settles(tmp_path: Path) -> None:
             sent = [app.send_task("settle_combat", args=[d]).id for d in batch]
             worker.wait_succeeded(sent)
             wait_idle()
-        wait_until(lambda: _counted("combat.processed") == 3, "counted", 10)
-        wait_until(lambda: _counted("combat.failed") == 1, "counted", 10)
-        wait_until(lambda: _counted("combat.duplicate") == 1, "counted", 10)
-        wait_until(lambda: _counted("effects.applied") == 5, "counted", 10)
+        wait_until(lambda: _counted("combat.processed") == 3, "counted")
+        wait_until(lambda: _counted("combat.failed") == 1, "counted")
+        wait_until(lambda: _counted("combat.duplicate") == 1, "counted")
+        wait_until(lambda: _counted("effects.applied") == 5, "counted")
 
 
 def test_a_worker_that_stops_has_counted_all(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 60.0
+"""Bounds a failure alone: on a busy machine a program takes half of it to start."""
 POLL_SECONDS = 0.02
 
 
