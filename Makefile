@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell comma
 VENV := .venv
 BIN := $(VENV)/bin
 BOT_VENV := .venv-bot
-BOT_CODE := persistence/telegram.py $(wildcard examples/*.py examples/*/*.py)
+BOT_CODE := $(wildcard persistence/bot/*.py) $(wildcard examples/*.py examples/*/*.py)
 ENGINE_VENV := .venv-engine
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 # RUNLEVEL: a server that is installed must not start.

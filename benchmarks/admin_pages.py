@@ -82,8 +82,8 @@ def _measure(servers: Servers, combats: int) -> list[Timing]:
 
 def _pages() -> list[Page]:
     from combat_history.models import CombatHistory, CombatReplay
-    from persistence.ids import short_id
-    from persistence.replay_log import pack
+    from persistence.contract.fight_log import pack
+    from persistence.contract.ids import short_id
 
     def newest(status: str) -> CombatHistory:
         rows = CombatHistory.objects.filter(settlement_status=status)

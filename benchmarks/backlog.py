@@ -19,7 +19,7 @@ import orjson
 
 from benchmarks import world
 from benchmarks.world import Kit, row_id
-from persistence.handoff import Handoff, checked
+from persistence.engine.handoff import Handoff, checked
 
 FIRST_FIGHT_ENDED = 1_735_460_000
 LAST_ITEM_EVERY = 10

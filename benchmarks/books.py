@@ -14,7 +14,7 @@ from benchmarks import world
 from benchmarks.backlog import Backlog
 from benchmarks.errors import BenchmarkError
 from benchmarks.servers import Servers
-from persistence import redis_keys
+from persistence.contract import redis_keys
 
 FOUND = f"""
 SELECT (SELECT count(*) FROM combat_history WHERE settlement_status = 'processed')

@@ -20,7 +20,8 @@ import psycopg
 import redis
 
 from benchmarks.ceiling_plan import Combat, Ledger
-from persistence import redis_keys, scripts
+from persistence.contract import redis_keys
+from persistence.engine import scripts
 from persistence.savers import combat_sql as sql
 
 if TYPE_CHECKING:

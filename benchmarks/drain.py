@@ -11,7 +11,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.processes import Settling, wait_until
 from benchmarks.servers import Servers
 from benchmarks.variants import QUEUE, Variant
-from persistence import redis_keys
+from persistence.contract import redis_keys
 
 DRAIN_SECONDS = 120
 

@@ -20,8 +20,8 @@ from uuid import uuid4
 
 import redis
 
+from persistence.contract.errors import DispatchFailed, HandoffFailed
 from persistence.dispatcher import DEFAULT_TIMEOUT_SECONDS, SyncDispatcher
-from persistence.errors import DispatchFailed, HandoffFailed
 from persistence.protocols import GameMode, SyncScope
 from settlement_project.embedded.redis import binary
 

@@ -20,7 +20,7 @@ from benchmarks.processes import wait_until
 from benchmarks.servers import Servers
 from benchmarks.variants import settlement_worker
 from benchmarks.witness import Witness, watching
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 
 RATE = 50

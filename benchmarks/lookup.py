@@ -45,8 +45,8 @@ def _measure() -> dict[str, list[float]]:
     from combat_history import redis_clients
     from combat_history.lookup import find_result
     from combat_history.models import CombatHistory, Status
-    from persistence import redis_keys
-    from persistence.outcome import brief
+    from persistence.contract import redis_keys
+    from persistence.contract.outcome import brief
 
     session_id = uuid4()
     document = {

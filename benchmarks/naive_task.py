@@ -26,7 +26,7 @@ from combat_history.models import (
     ItemTemplate,
     LedgerLine,
 )
-from persistence.replay_log import pack
+from persistence.contract.fight_log import pack
 
 Json = dict[str, Any]
 

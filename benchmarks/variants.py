@@ -16,7 +16,8 @@ from benchmarks import ceiling, naive
 from benchmarks.backlog import Backlog
 from benchmarks.processes import POOL_SIZE, Settling, bare_processes, celery_worker
 from benchmarks.servers import Servers
-from persistence import redis_keys, scripts
+from persistence.contract import redis_keys
+from persistence.engine import scripts
 
 QUEUE = "celery"
 HIDDEN = "benchmark:hidden"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import redis
 
 from benchmarks.servers import Servers
-from persistence import redis_keys
+from persistence.contract import redis_keys
 
 CHANNEL = "__redis__:invalidate"
 

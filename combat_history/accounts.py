@@ -18,9 +18,9 @@ from combat_history.models import (
     ScenarioSession,
     Status,
 )
-from persistence import redis_keys
-from persistence.moments import FIRST_MS
-from persistence.scripts import script
+from persistence.contract import redis_keys
+from persistence.contract.moments import FIRST_MS
+from persistence.engine.scripts import script
 
 
 def restore_account(char_id: int, *, as_json: bool = False) -> bool:

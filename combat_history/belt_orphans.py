@@ -12,7 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from combat_history.belts import LOCK_OWNERS, RELEASE
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.savers.combat_sql import Row, array, fetch
 from persistence.transactions import open_cursor
 

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from persistence import belt_containers
 from persistence.belt_containers import Stage
-from persistence.payload import MAX_QUANTITY, BeltItem
+from persistence.contract.payload import MAX_QUANTITY, BeltItem
 from persistence.savers.combat_sql import Row, array, fetch
 from persistence.transactions import open_cursor
 

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from combat_history import counts, redis_clients
 from combat_history.figures import AT_ONCE, LET_GO
-from persistence import redis_keys
+from persistence.contract import redis_keys
 
 STATEMENT_MS = 2000
 

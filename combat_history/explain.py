@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.replay_view import Problem
-from persistence.errors import DiscrepancyCode, FailureCode
-from persistence.meta import FinishReason
+from persistence.contract.errors import DiscrepancyCode, FailureCode
+from persistence.contract.meta import FinishReason
 from persistence.protocols import Outcome
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from combat_history.models import CombatHistory, Status
-from persistence.payload import MAX_AMOUNT, PLAYER_KEY
+from persistence.contract.payload import MAX_AMOUNT, PLAYER_KEY
 
 MAX_LOOKED_AT = 5_000
 

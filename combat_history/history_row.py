@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, connection
 
 from combat_history.models import CombatHistory, Status, settled_gold, standing_document
-from persistence.document import Document, with_integers
-from persistence.outcome import tombstone
+from persistence.contract.document import Document, with_integers
+from persistence.contract.outcome import tombstone
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,14 @@ from combat_history import counts, history_row, redis_clients
 from combat_history.history_row import HistoryRow
 from combat_history.models import Status
 from combat_history.outcomes import Outcome, outcome_of, read_brief
-from persistence import redis_keys, scripts
-from persistence.document import Document, parse_document
-from persistence.errors import PayloadInvalid
-from persistence.ids import parse_session_id
-from persistence.payload import (
+from persistence.contract import redis_keys
+from persistence.contract.document import Document, parse_document
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.ids import parse_session_id
+from persistence.contract.payload import (
     player_ids,
 )
+from persistence.engine import scripts
 from persistence.transience import transience
 
 logger = logging.getLogger(__name__)

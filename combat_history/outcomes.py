@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from combat_history.models import Status
-from persistence.errors import PayloadInvalid
-from persistence.meta import FinishReason
-from persistence.outcome import NOTHING_MOVED, tombstone
-from persistence.payload import validate
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.meta import FinishReason
+from persistence.contract.outcome import NOTHING_MOVED, tombstone
+from persistence.contract.payload import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What `persistence.outcome.brief` writes; its revision is for Redis."""
+    """What `persistence.contract.outcome.brief` writes; its revision is for Redis."""
 
     winner_team: str | None
     finish_reason: str

@@ -18,7 +18,7 @@ from django.utils.translation import (
 
 from combat_history.lookup import Credit, Lookup, State
 from combat_history.outcomes import Outcome, is_drawn, winner_of
-from persistence.meta import FinishReason
+from persistence.contract.meta import FinishReason
 
 CALLBACK_LIMIT = 200
 """Of the answer to a callback query."""

@@ -14,8 +14,8 @@ import sys
 from typing import Protocol
 from uuid import UUID
 
-from persistence.ids import parse_session_id
-from persistence.telegram import HttpResults, Results, ResultsUnavailable
+from persistence.bot.router import HttpResults, Results, ResultsUnavailable
+from persistence.contract.ids import parse_session_id
 
 
 class Engine(Protocol):

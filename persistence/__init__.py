@@ -1,5 +1,5 @@
 """Write-behind half of the game: from Redis, where a fight ends, to PostgreSQL.
 
-`payload`, `ids`, `errors`, `redis_keys`, `handoff` and `dispatcher` are the engine's
-side: they import without Django. `tasks` and `savers` are the worker's side.
+`contract`, `engine` and `dispatcher` are the engine's side, `bot` is the bot's: they
+import without Django. `tasks` and all other packages are the worker's side.
 """

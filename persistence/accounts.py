@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 
 
 def read(char_id: int, fields: Sequence[str]) -> dict[str, str | None]:

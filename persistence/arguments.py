@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from persistence.document import repeated_keys
+from persistence.contract.document import repeated_keys
 from persistence.envelopes import SETTLE, Unreadable
 
 

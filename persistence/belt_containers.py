@@ -14,8 +14,9 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from persistence import inbox, redis_keys
-from persistence.payload import MAX_BIGINT, PLAYER_KEY, BeltItem
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.payload import MAX_BIGINT, PLAYER_KEY, BeltItem
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from combat_history import belts
 from persistence import belt_containers, intents
-from persistence.ids import parse_session_id
-from persistence.redis_keys import BELTS
+from persistence.contract.ids import parse_session_id
+from persistence.contract.redis_keys import BELTS
 from persistence.transactions import renew_connection
 from persistence.transience import Transience, transience
 from persistence.unreadable import refuse_call

@@ -14,14 +14,9 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-from persistence import engine_calls as calls
-from persistence import redis_keys
-from persistence.document import MAX_DOCUMENT_BYTES, Document
-from persistence.doorbell import Doorbell
-from persistence.engine_answers import CombatStart, ContextSwitch, read_start
-from persistence.engine_calls import Call, SessionId
-from persistence.engine_redis import Asked, EngineRedis, NotAnswered
-from persistence.errors import (
+from persistence.contract import redis_keys
+from persistence.contract.document import MAX_DOCUMENT_BYTES, Document
+from persistence.contract.errors import (
     CombatFinished,
     CombatInProgress,
     CombatRunning,
@@ -30,11 +25,16 @@ from persistence.errors import (
     ItemReserved,
     PayloadConflict,
 )
-from persistence.handoff import Handoff, Receipt, answer, checked, in_the_future
-from persistence.operations import Operation
-from persistence.payload import CombatResultPayload
+from persistence.contract.operations import Operation
+from persistence.contract.payload import CombatResultPayload
+from persistence.engine import calls
+from persistence.engine.answers import CombatStart, ContextSwitch, read_start
+from persistence.engine.calls import Call, SessionId
+from persistence.engine.doorbell import Doorbell
+from persistence.engine.handoff import Handoff, Receipt, answer, checked, in_the_future
+from persistence.engine.redis import Asked, EngineRedis, NotAnswered
+from persistence.engine.remembered import Answer, Kept, Limits, Memory, Reminder
 from persistence.protocols import GameMode, SyncScope
-from persistence.remembered import Answer, Kept, Limits, Memory, Reminder
 
 MAX_TRIES = 3
 """Of operations whose Redis loses its memory between two of them."""

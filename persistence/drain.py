@@ -23,7 +23,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from combat_history import counts
 from persistence import inbox, refused
-from persistence.errors import FailureCode, PayloadInvalid
+from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.inbox import Entry
 from persistence.protocols import Delivery, Outcome, Verdict
 from persistence.savers import combat_attempts as attempts

@@ -18,8 +18,9 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from celery.signals import task_failure
 from django.conf import settings
 
-from persistence import redis_keys, scripts
-from persistence.handoff import Handoff, Receipt, answer
+from persistence.contract import redis_keys
+from persistence.engine import scripts
+from persistence.engine.handoff import Handoff, Receipt, answer
 from persistence.protocols import Verdict
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 
 _KEYS = [redis_keys.INTENTS, redis_keys.INTENTS_SENT]
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from combat_history.models import Character, CombatHistory, Status
-from persistence import inbox, redis_keys
-from persistence.document import parse_document
-from persistence.errors import PayloadInvalid
-from persistence.payload import CombatResultPayload, validate
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import parse_document
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.payload import CombatResultPayload, validate
 
 logger = logging.getLogger(__name__)
 

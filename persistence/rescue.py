@@ -8,10 +8,11 @@ from uuid import UUID
 from django.conf import settings
 
 from combat_history.models import CombatHistory
-from persistence import inbox, redis_keys
-from persistence.document import digest
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.handoff import unchecked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import digest
+from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.engine.handoff import unchecked
 from persistence.protocols import Delivery
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.transactions import open_cursor

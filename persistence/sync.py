@@ -16,7 +16,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, connection
 
 from persistence import accounts, intents, rescue
-from persistence.errors import ParkCode
+from persistence.contract.errors import ParkCode
 from persistence.protocols import Saved, SyncScope
 from persistence.savers import cleanup_saver
 from persistence.savers.combat_sql import run

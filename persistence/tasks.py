@@ -20,9 +20,9 @@ from kombu.exceptions import OperationalError as BrokerError
 from combat_history import counts
 from persistence import drain, gate, inbox
 from persistence import sync as saving
-from persistence.document import Document, readable
-from persistence.errors import PayloadInvalid
-from persistence.handoff import unchecked
+from persistence.contract.document import Document, readable
+from persistence.contract.errors import PayloadInvalid
+from persistence.engine.handoff import unchecked
 from persistence.keeping import keep
 from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver

@@ -7,7 +7,7 @@ from enum import Enum, auto
 import psycopg
 from django.db.utils import InterfaceError, OperationalError
 
-from persistence.errors import ReceiptRaced
+from persistence.contract.errors import ReceiptRaced
 
 _CONNECTION_CLASSES = ("08", "53", "57P", "25P")
 """Lost connections, exhausted resources, shutdown, idle-in-transaction timeout."""

@@ -16,9 +16,9 @@ from celery import shared_task
 from celery.utils.saferepr import saferepr
 
 from combat_history import counts
+from persistence.contract.errors import FailureCode
+from persistence.contract.ids import parse_session_id
 from persistence.envelopes import KEEP, SETTLE, printable
-from persistence.errors import FailureCode
-from persistence.ids import parse_session_id
 from persistence.keeping import keep
 from persistence.protocols import Outcome
 from persistence.savers.combat_cases import Rejected

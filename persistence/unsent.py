@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import UUID
 
-from persistence import accounts, inbox, redis_keys
+from persistence import accounts, inbox
+from persistence.contract import redis_keys
 
 FINISHED = b"finished"
 

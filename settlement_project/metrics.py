@@ -25,7 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from combat_history import figures, redis_clients
 from combat_history.figures import Reading
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.protocols import QUEUES
 from settlement_project import heartbeat
 

@@ -23,10 +23,10 @@ from kombu.exceptions import OperationalError as BrokerError
 from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.models import AuditEntry, Character
-from persistence import engine_calls, inbox
-from persistence.document import Document
-from persistence.errors import ItemReserved, OperationInvalid
-from persistence.operations import (
+from persistence import inbox
+from persistence.contract.document import Document
+from persistence.contract.errors import ItemReserved, OperationInvalid
+from persistence.contract.operations import (
     MADE_BY,
     Add,
     Merge,
@@ -37,6 +37,7 @@ from persistence.operations import (
     named_rows,
     parse_operation,
 )
+from persistence.engine import calls
 from persistence.protocols import SyncScope
 from persistence.savers import inventory_sql
 from persistence.savers.combat_rows import Template
@@ -207,10 +208,10 @@ def _is_known(char_id: int, op_id: str) -> bool:
 
 
 def _queue(char_id: int, documents: Sequence[Document]) -> None:
-    call = engine_calls.queue(char_id, documents)
+    call = calls.queue(char_id, documents)
     replicas = settings.SETTLEMENT_SUBMIT_REPLICAS
     reply = inbox.replicated(call.script, call.keys, call.args, replicas)
-    word, *rest = engine_calls.texts(reply)
+    word, *rest = calls.texts(reply)
     if word == "reserved":
         raise ItemReserved(char_id, rest[0], [int(row) for row in rest[1:]])
 

@@ -36,8 +36,8 @@ from combat_history.actions.compensation_plan import (
 from combat_history.audit import Act, Outcome
 from combat_history.models import CombatHistory, Status
 from persistence import inbox
-from persistence.errors import DomainFailure
-from persistence.outcome import undone
+from persistence.contract.errors import DomainFailure
+from persistence.contract.outcome import undone
 from persistence.savers.combat_rows import Discrepancy, LedgerEntry, Template
 from persistence.savers.combat_sql import (
     LOAD_TEMPLATES,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from persistence.errors import DiscrepancyCode, DomainFailure, FailureCode
-from persistence.payload import MAX_BIGINT
+from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
+from persistence.contract.payload import MAX_BIGINT
 from persistence.savers.combat_plan import MAX_INT
 from persistence.savers.combat_rows import Discrepancy, LedgerEntry, Template
 from persistence.savers.inventory_bag import Item

@@ -21,10 +21,10 @@ from combat_history.models import (
     CombatRevision,
     Status,
 )
-from persistence.document import Document, canonical_json, unstorable
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.identity import identity
-from persistence.payload import player_ids, session_id_of, validate
+from persistence.contract.document import Document, canonical_json, unstorable
+from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.identity import identity
+from persistence.contract.payload import player_ids, session_id_of, validate
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

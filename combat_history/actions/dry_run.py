@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from psycopg import Cursor
 
-from persistence.document import Document, canonical_json
+from persistence.contract.document import Document, canonical_json
 from persistence.savers import combat_sql as sql
 from persistence.savers.combat_cases import Case, read_document, read_row
 from persistence.savers.combat_rows import Discrepancy, LedgerEntry

@@ -18,9 +18,9 @@ from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.models import CombatHistory, RejectedPayload
 from persistence import inbox
-from persistence.document import parse_document
-from persistence.handoff import Handoff, Receipt, checked, in_the_future
-from persistence.identity import identity
+from persistence.contract.document import parse_document
+from persistence.contract.identity import identity
+from persistence.engine.handoff import Handoff, Receipt, checked, in_the_future
 from persistence.tasks import send_ring
 
 if TYPE_CHECKING:

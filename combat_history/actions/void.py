@@ -15,7 +15,8 @@ from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.belts import release
 from combat_history.models import CombatHistory, ReplayRequest, Status
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.transactions import open_cursor
 
 if TYPE_CHECKING:

@@ -31,9 +31,9 @@ from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.models import CombatHistory, Status
 from combat_history.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.replay import Terms, replay
-from persistence.document import Document, parse_strictly
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.ids import short_id
+from persistence.contract.document import Document, parse_strictly
+from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.ids import short_id
 from persistence.savers.combat_rows import LedgerEntry
 
 if TYPE_CHECKING:

@@ -37,9 +37,9 @@ from combat_history.admin.parked_codes import explained
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Character, InventoryItem, ItemTemplate
 from combat_history.player_page import inventory
-from persistence.document import Document
-from persistence.errors import ItemReserved, OperationInvalid
-from persistence.ids import short_id
+from persistence.contract.document import Document
+from persistence.contract.errors import ItemReserved, OperationInvalid
+from persistence.contract.ids import short_id
 from persistence.savers.inventory_bag import Refused
 
 if TYPE_CHECKING:

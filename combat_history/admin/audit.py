@@ -18,7 +18,7 @@ from combat_history.admin.export_views import ExportViews
 from combat_history.admin.rendering import EMPTY, preformatted, pretty, visible
 from combat_history.export import AUDIT
 from combat_history.models import AuditEntry
-from persistence.ids import parse_session_id, short_id
+from persistence.contract.ids import parse_session_id, short_id
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString

@@ -21,8 +21,8 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Character
 from combat_history.paginator import EstimatedPaginator
-from persistence.ids import parse_session_id
-from persistence.payload import MAX_BIGINT
+from persistence.contract.ids import parse_session_id
+from persistence.contract.payload import MAX_BIGINT
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

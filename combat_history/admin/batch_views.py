@@ -41,7 +41,7 @@ from combat_history.admin.rendering import visible
 from combat_history.failures import members
 from combat_history.models import CombatHistory, Status
 from combat_history.replay import MAX_COMBATS, PERMISSION, preview
-from persistence.ids import parse_session_id, short_id
+from persistence.contract.ids import parse_session_id, short_id
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

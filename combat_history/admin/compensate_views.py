@@ -38,8 +38,8 @@ from combat_history.admin.movements import Change, change_of
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import CombatHistory, Status
-from persistence.errors import DomainFailure
-from persistence.ids import short_id
+from persistence.contract.errors import DomainFailure
+from persistence.contract.ids import short_id
 from persistence.savers.combat_rows import Discrepancy
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from combat_history.models import (
 )
 from combat_history.outcomes import winner_of
 from combat_history.replay import PERMISSION as REPLAY_PERMISSION
-from persistence.errors import FailureCode
-from persistence.ids import short_id
+from persistence.contract.errors import FailureCode
+from persistence.contract.ids import short_id
 from persistence.savers.combat_rows import Discrepancy
 
 if TYPE_CHECKING:

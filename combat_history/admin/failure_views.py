@@ -30,7 +30,7 @@ from combat_history.failures import (
 from combat_history.models import CombatHistory, Triage
 from combat_history.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.triage import MAX_TARGETS
-from persistence.ids import parse_session_id, short_id
+from persistence.contract.ids import parse_session_id, short_id
 
 MAX_MEMBERS = 100
 """Combats of one group that its page shows."""

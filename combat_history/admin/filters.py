@@ -19,9 +19,9 @@ from django.utils.translation import gettext_lazy as _
 from combat_history import explain
 from combat_history.admin.rendering import UNDONE
 from combat_history.models import CombatHistory, Status
-from persistence.errors import FailureCode
-from persistence.ids import parse_session_id, short_id
-from persistence.meta import FinishReason
+from persistence.contract.errors import FailureCode
+from persistence.contract.ids import parse_session_id, short_id
+from persistence.contract.meta import FinishReason
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

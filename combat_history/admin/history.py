@@ -41,8 +41,8 @@ from combat_history.admin.replay_views import ReplayViews
 from combat_history.models import CombatHistory, Status
 from combat_history.outcomes import winner_of
 from combat_history.paginator import MAX_ROWS
-from persistence.ids import short_id
-from persistence.meta import FinishReason
+from persistence.contract.ids import short_id
+from persistence.contract.meta import FinishReason
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.rendering import EMPTY, as_json, visible
 from combat_history.models import Character, ItemTemplate
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString

@@ -19,7 +19,7 @@ from combat_history.admin.rendering import cut, preformatted, pretty, visible
 from combat_history.admin.triage_views import TriageViews, triage
 from combat_history.models import ParkedOperation, Triage
 from combat_history.parked import Action
-from persistence.errors import ParkCode
+from persistence.contract.errors import ParkCode
 from persistence.protocols import SyncScope
 
 if TYPE_CHECKING:

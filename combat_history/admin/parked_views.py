@@ -33,7 +33,7 @@ from combat_history.parked import (
     preview,
     replay,
 )
-from persistence.payload import MAX_BIGINT
+from persistence.contract.payload import MAX_BIGINT
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

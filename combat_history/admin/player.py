@@ -38,7 +38,7 @@ from combat_history.models import (
     Status,
 )
 from combat_history.player_page import Fight, Fights, Lines, Position
-from persistence.payload import MAX_BIGINT
+from persistence.contract.payload import MAX_BIGINT
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User

@@ -42,7 +42,7 @@ from combat_history.models import (
     SettlementFailure,
     Triage,
 )
-from persistence.errors import DiscrepancyCode, FailureCode
+from persistence.contract.errors import DiscrepancyCode, FailureCode
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

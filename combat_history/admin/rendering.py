@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from combat_history import explain
 from combat_history.models import CombatHistory, Status
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString

@@ -35,7 +35,7 @@ from combat_history.admin.timeline import POLICIES
 from combat_history.models import ReplayBatch
 from combat_history.replay import PERMISSION
 from combat_history.replay_batches import Result, Told
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

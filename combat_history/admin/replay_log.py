@@ -28,7 +28,7 @@ from combat_history.replay_view import (
     read_stored,
     text_lines,
 )
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString

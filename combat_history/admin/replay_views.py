@@ -32,7 +32,7 @@ from combat_history.replay import (
     preview,
     replay,
 )
-from persistence.ids import parse_session_id, short_id
+from persistence.contract.ids import parse_session_id, short_id
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

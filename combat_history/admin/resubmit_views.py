@@ -33,9 +33,9 @@ from combat_history.admin.action_views import DOCUMENT_ATTRS, ReasonForm
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.rendering import bytes_as_text
 from combat_history.models import AuditEntry, RejectedPayload
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.handoff import Receipt
-from persistence.ids import short_id
+from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.ids import short_id
+from persistence.engine.handoff import Receipt
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

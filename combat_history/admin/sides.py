@@ -14,8 +14,8 @@ from django.utils.translation import gettext
 
 from combat_history.admin.naming import Names, combats_url
 from combat_history.admin.rendering import as_json, visible
-from persistence.meta import MAX_NAME
-from persistence.payload import MAX_BIGINT, PLAYER_KEY
+from persistence.contract.meta import MAX_NAME
+from persistence.contract.payload import MAX_BIGINT, PLAYER_KEY
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString

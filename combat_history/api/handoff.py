@@ -23,10 +23,12 @@ from combat_history import redis_clients
 from combat_history.api.endpoint import json_response
 from combat_history.api.problems import Problem, faults
 from combat_history.api.schemas import Accepted
-from persistence import drain, redis_keys, scripts
-from persistence.doorbell import Doorbell
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.handoff import Handoff, Receipt, answer, checked, in_the_future
+from persistence import drain
+from persistence.contract import redis_keys
+from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.engine import scripts
+from persistence.engine.doorbell import Doorbell
+from persistence.engine.handoff import Handoff, Receipt, answer, checked, in_the_future
 from persistence.protocols import Delivery
 from persistence.transactions import renew_connection
 

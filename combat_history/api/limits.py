@@ -19,7 +19,7 @@ from django.conf import settings
 
 from combat_history import redis_clients
 from combat_history.api.problems import Problem
-from persistence import redis_keys
+from persistence.contract import redis_keys
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from combat_history.api import problems, schemas
 from combat_history.api.pages import DEFAULT_LIMIT, MAX_LIMIT
-from persistence.payload_schema import payload_schema
+from persistence.contract.payload_schema import payload_schema
 
 Json = dict[str, Any]
 

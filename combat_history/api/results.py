@@ -16,7 +16,7 @@ from combat_history.api.limits import UnknownLimit
 from combat_history.api.problems import Problem, unavailable
 from combat_history.api.schemas import CombatResult, Texts
 from combat_history.lookup import Credit, Lookup, State, afind_result
-from persistence.redis_keys import DAY_SECONDS
+from persistence.contract.redis_keys import DAY_SECONDS
 
 FINAL = frozenset({Credit.CREDITED, Credit.CANCELLED, Credit.REVERSED})
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from combat_history.lookup import Credit, State
 from combat_history.outcomes import Outcome
-from persistence.payload import MAX_BIGINT, MAX_PARTICIPANTS
+from persistence.contract.payload import MAX_BIGINT, MAX_PARTICIPANTS
 
 
 class _Body(BaseModel):

@@ -9,7 +9,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 
 
 class ReplayBatch(models.Model):

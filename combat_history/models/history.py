@@ -11,7 +11,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from persistence.replay_log import unpack
+from persistence.contract.fight_log import unpack
 
 
 class Status(models.TextChoices):
@@ -175,7 +175,7 @@ class CombatParticipant(models.Model):
 
 
 class CombatReplay(models.Model):
-    """The replay log of a combat, zstd-compressed JSON (`persistence.replay_log`)."""
+    """The replay log of a combat, zstd-compressed JSON (`contract.fight_log`)."""
 
     session_id = models.UUIDField(primary_key=True)
     data = models.BinaryField()

@@ -12,10 +12,10 @@ from django.db import connection
 
 from combat_history.models import Status
 from combat_history.reconcile.report import EXAMPLES, Finding, Result
-from persistence.document import Document, digest, parse_as_spelt
-from persistence.errors import PayloadInvalid
-from persistence.identity import former_identity, identity
-from persistence.replay_log import unpack
+from persistence.contract.document import Document, digest, parse_as_spelt
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.fight_log import unpack
+from persistence.contract.identity import former_identity, identity
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdError

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 
 from combat_history.reconcile.report import EXAMPLES, Finding, Result
-from persistence import redis_keys
+from persistence.contract import redis_keys
 
 if TYPE_CHECKING:
     import redis
@@ -29,7 +29,7 @@ NO_EXPIRY = -1
 """TTL's answer for a key that lives for ever."""
 
 UNDONE = re.compile(rb'{"revision":\d+,"undone":true')
-"""As `persistence.outcome.undone` begins."""
+"""As `persistence.contract.outcome.undone` begins."""
 
 Key = TypeVar("Key")
 Command = tuple[str | bytes, ...]

@@ -16,7 +16,7 @@ from aiogram.types import (
     User,
 )
 
-from persistence.telegram import VIEW, FightButton
+from persistence.bot.router import VIEW, FightButton
 
 HANDOFF_TIMEOUT = aiohttp.ClientTimeout(total=10)
 

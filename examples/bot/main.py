@@ -21,7 +21,7 @@ from aiogram.enums import ParseMode
 from aiogram.types import CallbackQuery
 
 from examples.bot.game import Game, fights
-from persistence.telegram import HttpResults, finished_fights
+from persistence.bot.router import HttpResults, finished_fights
 
 
 async def main() -> None:

@@ -11,7 +11,8 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from combat_history.belt_orphans import release_orphaned
 from combat_history.parked import ask_unanswered
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.protocols import Saved
 from persistence.sweeping import accounts, intents, rows, sessions, tombstones
 from persistence.transience import transience

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from persistence.document import (
+from persistence.contract.document import (
     Document,
     canonical_json,
     digest,
@@ -22,18 +22,18 @@ from persistence.document import (
     repeated_keys,
     unstorable,
 )
-from persistence.errors import DomainFailure, FailureCode, PayloadInvalid
-from persistence.handoff import in_the_future
-from persistence.identity import identity
-from persistence.meta import MAX_FUTURE_SECONDS
-from persistence.payload import (
+from persistence.contract.errors import DomainFailure, FailureCode, PayloadInvalid
+from persistence.contract.fight_log import compress, write
+from persistence.contract.identity import identity
+from persistence.contract.meta import MAX_FUTURE_SECONDS
+from persistence.contract.payload import (
     CombatResultPayload,
     player_ids,
     session_id_of,
     validate,
 )
+from persistence.engine.handoff import in_the_future
 from persistence.protocols import Delivery
-from persistence.replay_log import compress, write
 
 
 @dataclass(slots=True)

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from persistence.document import Document, parse_document
-from persistence.errors import PayloadInvalid
-from persistence.identity import former_identity, identity
+from persistence.contract.document import Document, parse_document
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.fight_log import unpack
+from persistence.contract.identity import former_identity, identity
 from persistence.protocols import Delivery
-from persistence.replay_log import unpack
 from persistence.savers import combat_sql as sql
 from persistence.savers.combat_cases import Rejected, conflict
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from persistence.payload import CombatResultPayload
+from persistence.contract.payload import CombatResultPayload
 from persistence.savers.combat_rows import Catalogue, ItemRow, World
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from persistence.payload import LootEntry
+from persistence.contract.payload import LootEntry
 from persistence.savers import combat_sql as sql
 from persistence.savers.combat_plan import MAX_PIECES
 from persistence.savers.combat_rows import (

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from persistence.errors import DiscrepancyCode, DomainFailure, FailureCode
-from persistence.payload import MAX_BIGINT, ParticipantResult
+from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
+from persistence.contract.payload import MAX_BIGINT, ParticipantResult
 from persistence.savers.combat_fingerprint import fingerprint
 from persistence.savers.combat_rows import (
     Catalogue,

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from persistence.errors import DiscrepancyCode, DomainFailure
-from persistence.payload import CombatResultPayload, LootEntry
+from persistence.contract.errors import DiscrepancyCode, DomainFailure
+from persistence.contract.payload import CombatResultPayload, LootEntry
 
 
 @dataclass(frozen=True, slots=True)

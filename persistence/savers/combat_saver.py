@@ -21,15 +21,15 @@ from uuid import UUID
 from pydantic_core import from_json
 
 from persistence import unsent
-from persistence.document import digest
-from persistence.errors import (
+from persistence.contract.document import digest
+from persistence.contract.errors import (
     FailureCode,
     PayloadInvalid,
     ReceiptRaced,
 )
-from persistence.handoff import Receipt, in_the_future
-from persistence.identity import identity
-from persistence.outcome import brief, tombstone
+from persistence.contract.identity import identity
+from persistence.contract.outcome import brief, tombstone
+from persistence.engine.handoff import Receipt, in_the_future
 from persistence.protocols import Delivery, Outcome, Saved, Verdict
 from persistence.savers import combat_conflicts as conflicts
 from persistence.savers import combat_load as load

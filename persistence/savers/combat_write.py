@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from persistence.errors import DomainFailure
+from persistence.contract.errors import DomainFailure
 from persistence.savers import combat_sql as sql
 from persistence.savers.combat_cases import Case, Rejected
 from persistence.savers.combat_rows import Plan

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from persistence.errors import ParkCode
-from persistence.operations import (
+from persistence.contract.errors import ParkCode
+from persistence.contract.operations import (
     MADE_BY,
     Add,
     Equip,

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from persistence.errors import ParkCode
-from persistence.operations import MADE_BY, Operation, Remove, named_rows
+from persistence.contract.errors import ParkCode
+from persistence.contract.operations import MADE_BY, Operation, Remove, named_rows
 from persistence.savers.inventory_bag import Bag, Refused
 from persistence.savers.inventory_requests import Claim, Request, row_claim
 

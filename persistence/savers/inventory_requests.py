@@ -12,22 +12,22 @@ from typing import Any, cast
 
 from pydantic_core import from_json, to_json
 
-from persistence.document import (
+from persistence.contract.document import (
     Document,
     canonical_json,
     digest,
     refused_keys,
     repeated_keys,
 )
-from persistence.errors import OperationInvalid
-from persistence.operations import (
+from persistence.contract.errors import OperationInvalid
+from persistence.contract.operations import (
     MADE_BY,
     MAX_OP_ID,
     Operation,
     is_op_id,
     parse_operation,
 )
-from persistence.payload import MAX_BIGINT
+from persistence.contract.payload import MAX_BIGINT
 from persistence.savers.parking import OpenOperation
 
 MAX_OPERATION_BYTES = 64 * 1024

@@ -12,9 +12,17 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from persistence import inbox, redis_keys
-from persistence.errors import ParkCode
-from persistence.operations import MADE_BY, Add, Operation, Remove, Split, named_rows
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.errors import ParkCode
+from persistence.contract.operations import (
+    MADE_BY,
+    Add,
+    Operation,
+    Remove,
+    Split,
+    named_rows,
+)
 from persistence.protocols import Saved, SyncScope
 from persistence.savers import inventory_sql as sql
 from persistence.savers.combat_plan import MAX_PIECES

@@ -17,8 +17,9 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from persistence import accounts, inbox, redis_keys
-from persistence.errors import ParkCode
+from persistence import accounts, inbox
+from persistence.contract import redis_keys
+from persistence.contract.errors import ParkCode
 from persistence.protocols import GameMode, Saved, SyncScope
 from persistence.savers.combat_sql import Row, array, columns, fetch, run
 from persistence.savers.parking import Parked, open_operations, park, resolve

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from persistence import accounts
-from persistence.errors import ParkCode
-from persistence.moments import FIRST_MS, any_unit_ms
-from persistence.payload import Vital
+from persistence.contract.errors import ParkCode
+from persistence.contract.moments import FIRST_MS, any_unit_ms
+from persistence.contract.payload import Vital
 from persistence.protocols import Saved, SyncScope
 from persistence.savers.combat_sql import Row, run
 from persistence.savers.parking import Parked, park, resolve

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from persistence import redis_keys
-from persistence.document import Document, parse_strictly
-from persistence.errors import PayloadInvalid
-from persistence.meta import FinishReason
-from persistence.payload import CombatSessionContainerDTO, ConsumedItem
+from persistence.contract import redis_keys
+from persistence.contract.document import Document, parse_strictly
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.meta import FinishReason
+from persistence.contract.payload import CombatSessionContainerDTO, ConsumedItem
 from persistence.sweeping.players import player_id
 
 Fault = dict[str, str]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from celery import current_app
 from kombu.exceptions import ChannelError
 
-from persistence import inbox, intents, redis_keys
-from persistence.ids import parse_session_id
+from persistence import inbox, intents
+from persistence.contract import redis_keys
+from persistence.contract.ids import parse_session_id
 from persistence.protocols import QUEUE, ROUTES, SyncScope
 from persistence.sweeping.players import player_id
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from persistence.payload import MAX_BIGINT, PLAYER_KEY
+from persistence.contract.payload import MAX_BIGINT, PLAYER_KEY
 
 
 def player_id(text: str) -> int | None:

@@ -11,9 +11,10 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from combat_history.models import CombatHistory, Status
-from persistence import inbox, redis_keys
-from persistence.errors import PayloadInvalid
-from persistence.handoff import Handoff, unchecked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.errors import PayloadInvalid
+from persistence.engine.handoff import Handoff, unchecked
 from persistence.transience import transience
 
 logger = logging.getLogger(__name__)

@@ -11,12 +11,13 @@ from uuid import UUID
 from django.conf import settings
 
 from combat_history.models import CombatHistory
-from persistence import inbox, redis_keys, rescue, unsent
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.handoff import Receipt, forced
-from persistence.ids import parse_session_id
-from persistence.meta import MIN_END_TIMESTAMP
-from persistence.moments import any_unit_ms
+from persistence import inbox, rescue, unsent
+from persistence.contract import redis_keys
+from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.ids import parse_session_id
+from persistence.contract.meta import MIN_END_TIMESTAMP
+from persistence.contract.moments import any_unit_ms
+from persistence.engine.handoff import Receipt, forced
 from persistence.sweeping.abandoned import abandoned
 
 logger = logging.getLogger(__name__)

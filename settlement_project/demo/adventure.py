@@ -22,17 +22,17 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from combat_history import redis_clients
-from persistence import redis_keys
-from persistence.dispatcher import SyncDispatcher
-from persistence.engine_answers import CombatStart
-from persistence.errors import (
+from persistence.contract import redis_keys
+from persistence.contract.errors import (
     CombatInProgress,
     DispatchFailed,
     HandoffFailed,
     ItemReserved,
     OperationInvalid,
 )
-from persistence.handoff import Receipt
+from persistence.dispatcher import SyncDispatcher
+from persistence.engine.answers import CombatStart
+from persistence.engine.handoff import Receipt
 from persistence.protocols import SyncScope
 from settlement_project.demo import buttons
 from settlement_project.demo.deeds import (
@@ -50,7 +50,7 @@ from settlement_project.demo.deeds import (
 
 logger = logging.getLogger(__name__)
 
-_BELL_LOGGER = logging.getLogger("persistence.doorbell")
+_BELL_LOGGER = logging.getLogger("persistence.engine.doorbell")
 
 ABANDONED_SECONDS = 5
 """How long a fight of the demo may be silent until the sweep ends it."""

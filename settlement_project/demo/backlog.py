@@ -14,7 +14,8 @@ from django.db.models import QuerySet
 from kombu.transport.redis import Channel
 
 from combat_history.models import CombatHistory, Status
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.protocols import QUEUES
 from settlement_project import celery_app
 

@@ -9,7 +9,8 @@ from functools import reduce
 from django.db.models import Q
 
 from combat_history.models import Character, InventoryItem, ParkedOperation
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.protocols import GameMode
 from settlement_project.demo.bag import Bag, Row
 from settlement_project.demo.fates import Fate

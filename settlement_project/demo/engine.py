@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerError
 
+from persistence.contract.errors import HandoffFailed, PayloadConflict
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import HandoffFailed, PayloadConflict
 from settlement_project.demo.submission import Door, Submission
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from itertools import count
 from random import Random
 from uuid import UUID
 
-from persistence.identity import identity
+from persistence.contract.identity import identity
 from settlement_project.demo import documents
 from settlement_project.demo.documents import FAULTS, Document, Gain
 from settlement_project.demo.fights import Actor, monsters, player, shadow, simulate

@@ -29,7 +29,7 @@ _ENGINE = """
 import json, sys, uuid
 from celery import Celery
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import PersistenceError
+from persistence.contract.errors import PersistenceError
 
 redis_url, broker_url = sys.argv[1:]
 dispatcher = SyncDispatcher(redis_url, broker_url, timeout=1.0)

@@ -14,8 +14,8 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerError
 
+from persistence.contract.errors import HandoffFailed
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import HandoffFailed
 from tests.support.ids import new_session_id
 from tests.support.journal import Fight, Journal, Share
 from tests.support.ledger_oracle import Oracle

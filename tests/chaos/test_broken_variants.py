@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from persistence import drain, inbox, scripts
+from persistence import drain, inbox
+from persistence.engine import scripts
 from persistence.inbox import Entry
 from persistence.protocols import Delivery, Verdict
 from persistence.savers import combat_sql

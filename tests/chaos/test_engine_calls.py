@@ -17,12 +17,12 @@ import pytest
 import redis
 from django.conf import settings
 
-from persistence import redis_keys
+from persistence.contract import redis_keys
+from persistence.contract.errors import DispatchFailed, HandoffFailed, PersistenceError
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import DispatchFailed, HandoffFailed, PersistenceError
-from persistence.handoff import Receipt
+from persistence.engine.handoff import Receipt
+from persistence.engine.remembered import Limits
 from persistence.protocols import GameMode, SyncScope
-from persistence.remembered import Limits
 from tests.chaos.load import tell_story, wait_settled
 from tests.chaos.rig import HOST, ServerPair
 from tests.support.factories import make_document, new_session_id

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from persistence.contract.errors import HandoffFailed
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import HandoffFailed
 from tests.chaos.load import bare_producer, wait_settled
 from tests.chaos.matrix import PLAYED
 from tests.chaos.points import POINTS, Point, Stage

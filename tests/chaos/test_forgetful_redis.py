@@ -19,13 +19,14 @@ from uuid import UUID
 import pytest
 import redis
 
-from persistence import redis_keys, scripts
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.contract.errors import DispatchFailed, HandoffFailed
 from persistence.dispatcher import SyncDispatcher
-from persistence.document import Document
-from persistence.errors import DispatchFailed, HandoffFailed
-from persistence.handoff import Receipt, checked
+from persistence.engine import scripts
+from persistence.engine.handoff import Receipt, checked
+from persistence.engine.remembered import Limits
 from persistence.protocols import GameMode, SyncScope
-from persistence.remembered import Limits
 from tests.chaos.rig import HOST
 from tests.support.factories import make_document, new_session_id
 from tests.support.ports import free_port

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from celery import Celery
 
+from persistence.contract.errors import HandoffFailed
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import HandoffFailed
-from persistence.handoff import Receipt
+from persistence.engine.handoff import Receipt
 from tests.chaos.load import tell_story, wait_settled
 from tests.chaos.rig import HOST, ServerPair, Staff
 from tests.support.journal import Fight, Journal

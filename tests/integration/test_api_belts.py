@@ -14,8 +14,8 @@ from pytest_django import Settings
 
 from combat_history import belts
 from persistence import inbox
-from persistence.handoff import checked
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, sweep
 from tests.support.api import NOBODY_LISTENS, get, problem, request
 from tests.support.belts import add_fighter, begin, container, holders

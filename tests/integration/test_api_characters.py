@@ -15,7 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from combat_history.api.schemas import Belt, CombatPage
 from combat_history.models import CombatHistory, CombatParticipant
-from persistence.document import Document
+from persistence.contract.document import Document
 from tests.conftest import Settle
 from tests.support.api import get, problem
 from tests.support.factories import (

@@ -21,9 +21,10 @@ from combat_history.models import (
     LedgerLine,
     RejectedPayload,
 )
-from persistence import inbox, redis_keys
-from persistence.document import Document
-from persistence.handoff import checked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox, sweep
 from tests.support.api import (
     NOBODY_LISTENS,

@@ -13,10 +13,11 @@ import redis
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from combat_history.models import CombatHistory
-from persistence import inbox, redis_keys
-from persistence.document import Document
-from persistence.handoff import checked
-from persistence.ids import short_id
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.contract.ids import short_id
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.api import (

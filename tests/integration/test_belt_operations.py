@@ -11,10 +11,10 @@ import redis
 
 from combat_history.belts import assemble
 from combat_history.models import InventoryItem, ParkedOperation
-from persistence import redis_keys
+from persistence.contract import redis_keys
+from persistence.contract.errors import ItemReserved
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import ItemReserved
-from persistence.handoff import checked
+from persistence.engine.handoff import checked
 from persistence.inbox import record
 from persistence.tasks import task_sync_state
 from tests.conftest import Settle

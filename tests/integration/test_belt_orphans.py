@@ -10,7 +10,8 @@ import redis
 from combat_history import belts
 from combat_history.belt_orphans import GRACE_MS, release_orphaned
 from combat_history.models import CombatHistory
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.tasks import settle_combat
 from tests.support.belts import add_fighter, begin, fail, holders, result_of
 from tests.support.factories import HERO, POTION, new_session_id

@@ -13,12 +13,13 @@ from combat_history import belts
 from combat_history.belt_orphans import release_orphaned
 from combat_history.models import CombatHistory, InventoryItem
 from combat_history.replay import replay
-from persistence import inbox, intents, redis_keys
+from persistence import inbox, intents
 from persistence.belt_containers import Stage
 from persistence.belt_tasks import assemble_belts
-from persistence.document import Document
-from persistence.handoff import checked
-from persistence.payload import BeltItem
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.contract.payload import BeltItem
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.transactions import open_cursor
 from tests.support.belts import (

@@ -17,10 +17,11 @@ from django.db import connection
 from combat_history import belts
 from combat_history.belt_orphans import release_orphaned
 from combat_history.models import CombatHistory
-from persistence import inbox, redis_keys
+from persistence import inbox
 from persistence.belt_containers import Stage
-from persistence.document import Document
-from persistence.handoff import checked
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
 from persistence.transactions import open_cursor
 from tests.support import crash

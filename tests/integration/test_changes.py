@@ -16,9 +16,10 @@ from combat_history.models import (
     LedgerLine,
     SettlementDiscrepancy,
 )
-from persistence import inbox, redis_keys
-from persistence.document import Document
-from persistence.handoff import checked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.factories import (

@@ -13,10 +13,10 @@ from django.contrib.auth.models import User
 
 from combat_history.models import CombatHistory, RejectedPayload
 from combat_history.replay import replay
-from persistence import redis_keys
+from persistence.contract import redis_keys
+from persistence.contract.errors import PayloadInvalid
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import PayloadInvalid
-from persistence.handoff import Receipt, checked
+from persistence.engine.handoff import Receipt, checked
 from persistence.protocols import Delivery
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.tasks import settle_combat, settle_inbox, sweep

@@ -19,8 +19,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from combat_history.models import CombatHistory
-from persistence import redis_keys
-from persistence.document import Document
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
 from tests.support import factories, worker
 from tests.support.factories import HERO, make_participant
 from tests.support.ports import free_port

@@ -22,8 +22,8 @@ from combat_history.models import (
     LedgerLine,
     SettlementDiscrepancy,
 )
-from persistence.document import Document
-from persistence.errors import DomainFailure
+from persistence.contract.document import Document
+from persistence.contract.errors import DomainFailure
 from tests.conftest import Settle
 from tests.support.compensations import (
     REASON,

@@ -23,8 +23,9 @@ from combat_history.models import (
     InventoryItem,
     LedgerLine,
 )
-from persistence import inbox, redis_keys
-from persistence.outcome import undone
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.outcome import undone
 from persistence.tasks import settle_combat
 from tests.conftest import Settle
 from tests.support.compensations import (

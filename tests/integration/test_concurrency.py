@@ -22,10 +22,11 @@ from combat_history.models import (
     LedgerLine,
     RejectedPayload,
 )
-from persistence import inbox, redis_keys
-from persistence.document import Document
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
 from persistence.drain import settle_entries
-from persistence.handoff import checked
+from persistence.engine.handoff import checked
 from persistence.inbox import Entry
 from persistence.tasks import settle_combat, settle_inbox
 from settlement_project.celery import app

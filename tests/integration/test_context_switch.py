@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from combat_history.models import InventoryItem, ScenarioSession
-from persistence import redis_keys
+from persistence.contract import redis_keys
+from persistence.contract.errors import CombatInProgress
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import CombatInProgress
 from persistence.protocols import GameMode
 from persistence.tasks import sweep
 from tests.support.engine import let_time_pass

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from combat_history import control
 from combat_history.control import Mode
 from combat_history.models import AuditEntry, SettlementControl
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from tests.support.admin import logged_in, viewer
 from tests.support.parallel import in_threads
 from tests.support.waiting import wait_until

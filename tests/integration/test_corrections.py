@@ -21,8 +21,8 @@ from combat_history.models import (
 )
 from combat_history.reconcile.run import reconcile
 from combat_history.replay import replay
-from persistence.document import Document
-from persistence.errors import PayloadInvalid
+from persistence.contract.document import Document
+from persistence.contract.errors import PayloadInvalid
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.actions import REASON, corrected, fail, request_of, status
 from tests.support.admin import audit, unknown_loot

@@ -14,18 +14,18 @@ import pytest
 import redis
 from django.conf import settings
 
-from persistence import redis_keys
-from persistence.dispatcher import SyncDispatcher
-from persistence.errors import (
+from persistence.contract import redis_keys
+from persistence.contract.errors import (
     CombatFinished,
     CombatInProgress,
     DispatchFailed,
     ItemReserved,
     OperationInvalid,
 )
-from persistence.handoff import Receipt
-from persistence.ids import short_id
-from persistence.payload import MAX_PARTICIPANTS
+from persistence.contract.ids import short_id
+from persistence.contract.payload import MAX_PARTICIPANTS
+from persistence.dispatcher import SyncDispatcher
+from persistence.engine.handoff import Receipt
 from persistence.protocols import GameMode, SyncScope
 from tests.support.engine import account, intents, live, messages
 from tests.support.factories import (

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from persistence.dispatcher import SyncDispatcher
-from persistence.errors import (
+from persistence.contract.errors import (
     CombatInProgress,
 )
+from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import GameMode
 from tests.support.engine import account, intents, messages
 from tests.support.factories import (

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from combat_history.models import CombatHistory, CombatReplay
-from persistence.document import Document, canonical_json
-from persistence.handoff import checked
-from persistence.identity import identity
-from persistence.replay_log import unpack
+from persistence.contract.document import Document, canonical_json
+from persistence.contract.fight_log import unpack
+from persistence.contract.identity import identity
+from persistence.engine.handoff import checked
 from tests.conftest import Settle
 from tests.support.factories import make_document, sample_document
 

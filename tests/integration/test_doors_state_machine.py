@@ -37,11 +37,15 @@ from combat_history.actions import compensate, correct, void
 from combat_history.lookup import Credit, State, find_result
 from combat_history.models import CombatHistory
 from persistence.belt_tasks import assemble_belts
+from persistence.contract.errors import (
+    CombatFinished,
+    CombatInProgress,
+    PayloadConflict,
+)
+from persistence.contract.identity import identity
+from persistence.contract.ids import parse_session_id
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import CombatFinished, CombatInProgress, PayloadConflict
-from persistence.handoff import Receipt
-from persistence.identity import identity
-from persistence.ids import parse_session_id
+from persistence.engine.handoff import Receipt
 from persistence.tasks import settle_combat, settle_inbox, sweep, task_sync_state
 from tests.support import api
 from tests.support.ids import new_session_id

@@ -10,9 +10,10 @@ import redis
 from pytest_django import Settings
 
 from combat_history.models import CombatHistory
-from persistence import inbox, redis_keys
-from persistence.document import Document
-from persistence.handoff import checked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.factories import (
     HERO,

@@ -9,7 +9,7 @@ import redis
 from django.conf import settings
 
 from persistence.dispatcher import SyncDispatcher
-from persistence.handoff import Receipt
+from persistence.engine.handoff import Receipt
 from tests.support.factories import make_document
 from tests.support.parallel import in_threads
 

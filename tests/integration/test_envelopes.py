@@ -20,7 +20,7 @@ from django.contrib.auth.models import Permission, User
 from django.db.models import Sum
 
 from combat_history.models import CombatHistory, MinuteCount, RejectedPayload
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from settlement_project.celery import app
 from tests.support.admin import body, logged_in, viewer
 from tests.support.factories import make_document

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from combat_history.actions import resubmit
 from combat_history.models import CombatHistory, RejectedPayload
-from persistence import redis_keys
+from persistence.contract import redis_keys
+from persistence.contract.document import Document, readable
+from persistence.contract.errors import OperationInvalid, PayloadInvalid
+from persistence.contract.payload import CombatResultPayload
 from persistence.dispatcher import SyncDispatcher
-from persistence.document import Document, readable
-from persistence.errors import OperationInvalid, PayloadInvalid
-from persistence.payload import CombatResultPayload
 from persistence.tasks import settle_combat, settle_inbox, sweep
 from settlement_project.celery import app
 from tests.conftest import Settle

@@ -16,10 +16,11 @@ from combat_history.models import (
     RejectedPayload,
     SettlementAttempt,
 )
-from persistence import inbox, redis_keys
-from persistence.document import Document, canonical_json
-from persistence.errors import PayloadInvalid
-from persistence.handoff import checked, unchecked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document, canonical_json
+from persistence.contract.errors import PayloadInvalid
+from persistence.engine.handoff import checked, unchecked
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.factories import (

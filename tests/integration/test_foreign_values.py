@@ -12,10 +12,11 @@ import redis
 
 from combat_history.lookup import UNKNOWN, Credit
 from combat_history.models import CombatHistory
-from persistence import drain, inbox, redis_keys
+from persistence import drain, inbox
 from persistence.belt_containers import fighters
-from persistence.document import Document
-from persistence.handoff import checked
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.engine.handoff import checked
 from persistence.protocols import Delivery
 from persistence.tasks import settle_inbox, sweep
 from tests.support.api import get, request, result_path

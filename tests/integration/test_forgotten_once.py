@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db.models import Sum
 
 from combat_history.models import Character, CombatHistory, InventoryItem
+from persistence.contract.errors import DispatchFailed, HandoffFailed
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import DispatchFailed, HandoffFailed
 from settlement_project.celery import app
 from tests.support.factories import HERO, make_document, make_participant
 from tests.support.waiting import wait_until

@@ -26,9 +26,9 @@ from django.conf import settings
 from django.db.models import Sum
 
 from combat_history.models import CombatHistory, RejectedPayload
-from persistence import redis_keys
+from persistence.contract import redis_keys
+from persistence.contract.errors import PayloadInvalid
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import PayloadInvalid
 from tests.support.api import post
 from tests.support.fuzz import Fuzz, call, envelope, raw
 from tests.support.waiting import wait_until

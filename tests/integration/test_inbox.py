@@ -20,10 +20,11 @@ from combat_history.models import (
     SettlementAttempt,
     Status,
 )
-from persistence import inbox, redis_keys
-from persistence.document import Document
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
 from persistence.drain import settle_entries
-from persistence.handoff import Receipt, checked
+from persistence.engine.handoff import Receipt, checked
 from persistence.inbox import Entry
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.factories import (

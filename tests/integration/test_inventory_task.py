@@ -13,7 +13,8 @@ import pytest
 from django.db import connections
 
 from combat_history.models import InventoryItem, LedgerLine, ParkedOperation
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.tasks import settle_combat, task_sync_state
 from settlement_project.celery import app
 from tests.support import crash

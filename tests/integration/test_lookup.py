@@ -14,11 +14,12 @@ from pytest_django import DjangoAssertNumQueries
 from combat_history.lookup import ACTIVE, UNKNOWN, Credit
 from combat_history.models import CombatHistory, Status
 from combat_history.outcomes import Loot, Outcome
-from persistence import drain, inbox, redis_keys
-from persistence.document import Document
-from persistence.handoff import checked, unchecked
-from persistence.ids import short_id
-from persistence.outcome import brief
+from persistence import drain, inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.contract.ids import short_id
+from persistence.contract.outcome import brief
+from persistence.engine.handoff import checked, unchecked
 from persistence.protocols import Delivery
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle

@@ -21,8 +21,8 @@ from combat_history.lookup import (
     Lookup,
     find_result,
 )
-from persistence import scripts
-from persistence.document import Document
+from persistence.contract.document import Document
+from persistence.engine import scripts
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.api import NOBODY_LISTENS

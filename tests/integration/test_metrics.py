@@ -27,7 +27,7 @@ from combat_history.models import (
     Status,
     Triage,
 )
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from settlement_project import heartbeat
 from tests.support.admin import add_combat, add_failed, with_status
 from tests.support.api import NOBODY_LISTENS, get

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from combat_history.models import Status
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from settlement_project import heartbeat
 from tests.support.admin import add_failed, with_status
 from tests.support.api import get

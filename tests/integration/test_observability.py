@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from combat_history.models import CombatHistory
-from persistence.document import Document
+from persistence.contract.document import Document
 from settlement_project.celery import app
 from tests.conftest import Settle
 from tests.support.factories import (

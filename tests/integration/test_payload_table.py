@@ -23,9 +23,9 @@ from combat_history.models import (
     RejectedPayload,
     SettlementDiscrepancy,
 )
-from persistence.document import MAX_DOCUMENT_BYTES, Document, readable
-from persistence.errors import PayloadInvalid
-from persistence.handoff import checked
+from persistence.contract.document import MAX_DOCUMENT_BYTES, Document, readable
+from persistence.contract.errors import PayloadInvalid
+from persistence.engine.handoff import checked
 from tests.conftest import Settle
 from tests.support.factories import (
     HERO,

@@ -26,8 +26,8 @@ from combat_history.models import (
 from combat_history.reconcile.ledger_checks import LEDGER_CHECKS
 from combat_history.reconcile.run import TABLE_CHECKS
 from combat_history.reconcile.table_check import TableCheck
-from persistence.document import Document
-from persistence.errors import DiscrepancyCode
+from persistence.contract.document import Document
+from persistence.contract.errors import DiscrepancyCode
 from persistence.tasks import settle_inbox, sweep
 from tests.support import factories, worker
 from tests.support.factories import HERO, PELT, POTION, SWORD, make_participant

@@ -14,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from pytest_django import Settings
 
 from combat_history.reconcile.redis_checks import REDIS_CHECKS
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.tasks import settle_inbox
 from tests.support import factories
 from tests.support.factories import HERO

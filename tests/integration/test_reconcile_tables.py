@@ -12,7 +12,7 @@ from django.db.backends.utils import CursorWrapper
 from combat_history.reconcile.compensation_checks import COMPENSATION_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.run import TABLE_CHECKS
-from persistence.replay_log import pack
+from persistence.contract.fight_log import pack
 from tests.support.factories import HERO, POTION
 from tests.support.reconciling import (
     ALLY,

@@ -10,7 +10,7 @@ import redis
 from pytest_django import Settings
 
 from combat_history.models import CombatHistory, RejectedPayload
-from persistence.document import MAX_DOCUMENT_BYTES
+from persistence.contract.document import MAX_DOCUMENT_BYTES
 from persistence.tasks import settle_combat, settle_inbox
 from tests.conftest import Settle
 from tests.support.factories import make_document

@@ -23,7 +23,7 @@ from combat_history.models import (
     SettlementDiscrepancy,
 )
 from combat_history.replay import Terms, replay
-from persistence.document import Document
+from persistence.contract.document import Document
 from persistence.tasks import settle_inbox
 from tests.support.actions import REASON, fail, request_of, status
 from tests.support.admin import unknown_loot

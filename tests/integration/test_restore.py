@@ -14,9 +14,10 @@ from asgiref.sync import async_to_sync
 from combat_history import redis_clients
 from combat_history.accounts import arestore_account, restore_account
 from combat_history.models import Character, CombatParticipant, ScenarioSession
-from persistence import inbox, redis_keys
-from persistence.document import Document
-from persistence.handoff import checked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.engine.handoff import checked
 from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.savers.vitals_saver import VitalsStateSaver
 from persistence.transactions import open_cursor

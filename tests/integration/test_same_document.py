@@ -19,13 +19,13 @@ from combat_history.models import (
     RejectedPayload,
 )
 from combat_history.reconcile.run import reconcile
-from persistence import redis_keys
+from persistence.contract import redis_keys
+from persistence.contract.document import Document, canonical_json, parse_document
+from persistence.contract.errors import PayloadConflict, PayloadInvalid
+from persistence.contract.identity import former_identity
+from persistence.contract.payload import CombatResultPayload, validate
 from persistence.dispatcher import SyncDispatcher
-from persistence.document import Document, canonical_json, parse_document
-from persistence.errors import PayloadConflict, PayloadInvalid
-from persistence.handoff import Receipt, unchecked
-from persistence.identity import former_identity
-from persistence.payload import CombatResultPayload, validate
+from persistence.engine.handoff import Receipt, unchecked
 from persistence.protocols import Delivery, Outcome, Verdict
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.tasks import settle_combat, settle_inbox

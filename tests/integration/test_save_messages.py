@@ -11,7 +11,7 @@ import redis
 from django.conf import settings
 
 from combat_history.models import Character, CombatHistory
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import SyncScope
 from persistence.sweeping.intents import LIMIT

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from combat_history.models import ParkedOperation, ScenarioSession
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from tests.support import factories
 from tests.support.factories import HERO
 from tests.support.scenarios import (

@@ -14,7 +14,7 @@ from combat_history.models import (
     LedgerLine,
     SettlementDiscrepancy,
 )
-from persistence.document import Document
+from persistence.contract.document import Document
 from tests.conftest import Settle
 from tests.support.factories import (
     HERO,

@@ -10,9 +10,10 @@ import pytest
 import redis
 
 from combat_history.models import Character
-from persistence import inbox, redis_keys
-from persistence.document import Document
-from persistence.handoff import Receipt, checked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.engine.handoff import Receipt, checked
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.factories import (
     HERO,

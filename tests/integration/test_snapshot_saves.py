@@ -14,7 +14,8 @@ from django.conf import settings
 from django.db import connections
 
 from combat_history.models import Character, ParkedOperation, ScenarioSession
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.tasks import task_sync_state
 from tests.support import crash, scenarios

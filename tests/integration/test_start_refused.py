@@ -11,16 +11,16 @@ import redis
 from django.conf import settings
 
 from combat_history.models import CombatHistory
-from persistence import redis_keys
 from persistence.belt_tasks import assemble_belts
-from persistence.dispatcher import SyncDispatcher
-from persistence.errors import (
+from persistence.contract import redis_keys
+from persistence.contract.errors import (
     CharactersUnknown,
     CombatFinished,
     CombatInProgress,
     CombatRunning,
     FailureCode,
 )
+from persistence.dispatcher import SyncDispatcher
 from persistence.tasks import settle_combat
 from tests.conftest import Settle
 from tests.support.belts import add_fighter, holders

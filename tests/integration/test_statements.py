@@ -12,8 +12,8 @@ from pytest_django import Settings
 from combat_history import control
 from combat_history.models import CombatHistory, SettlementDiscrepancy
 from persistence import inbox
-from persistence.document import Document
-from persistence.handoff import checked
+from persistence.contract.document import Document
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
 from tests.support.factories import (
     PELT,

@@ -17,9 +17,10 @@ from combat_history.models import (
     InventoryItem,
     RejectedPayload,
 )
-from persistence import inbox, redis_keys
-from persistence.document import Document, canonical_json, digest
-from persistence.handoff import checked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document, canonical_json, digest
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox, sweep
 from tests.conftest import Settle
 from tests.support.factories import (

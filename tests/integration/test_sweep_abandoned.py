@@ -16,7 +16,7 @@ from combat_history.models import (
     InventoryItem,
     RejectedPayload,
 )
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from tests.support.factories import HERO, POTION, make_document, new_session_id
 from tests.support.silence import (

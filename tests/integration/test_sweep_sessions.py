@@ -17,9 +17,9 @@ from combat_history.models import (
     InventoryItem,
     RejectedPayload,
 )
-from persistence import redis_keys
+from persistence.contract import redis_keys
+from persistence.contract.errors import CombatFinished, PayloadConflict, PayloadInvalid
 from persistence.dispatcher import SyncDispatcher
-from persistence.errors import CombatFinished, PayloadConflict, PayloadInvalid
 from persistence.sweeping.sessions import force_abandoned
 from persistence.tasks import settle_combat, settle_inbox, sweep
 from tests.support.factories import (

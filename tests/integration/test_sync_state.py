@@ -17,7 +17,7 @@ from combat_history.models import (
     ParkedOperation,
     RejectedPayload,
 )
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import SyncScope
 from persistence.tasks import sweep, task_sync_state

@@ -20,9 +20,10 @@ from pytest_django import Settings
 
 from combat_history.lookup import UNKNOWN, Credit, find_result
 from combat_history.models import CombatHistory
-from persistence import drain, inbox, redis_keys
-from persistence.document import Document
-from persistence.outcome import brief, undone
+from persistence import drain, inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.contract.outcome import brief, undone
 from persistence.protocols import Delivery
 from persistence.sweeping import tombstones
 from persistence.tasks import sweep

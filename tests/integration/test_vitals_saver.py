@@ -14,9 +14,10 @@ import pytest
 import redis
 
 from combat_history.models import Character, ParkedOperation
-from persistence import inbox, redis_keys
-from persistence.document import Document
-from persistence.handoff import checked
+from persistence import inbox
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
+from persistence.engine.handoff import checked
 from persistence.protocols import Saved
 from persistence.savers.vitals_saver import VitalsStateSaver
 from persistence.transactions import open_cursor

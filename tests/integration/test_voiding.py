@@ -19,7 +19,7 @@ from combat_history.models import (
     InventoryItem,
 )
 from combat_history.replay import replay
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.actions import REASON, corrected, fail, request_of, status
 from tests.support.admin import audit, unknown_loot

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from combat_history import control, replay
 from combat_history.actions import compensate, correct, void
-from persistence.errors import DomainFailure, PayloadInvalid
+from persistence.contract.errors import DomainFailure, PayloadInvalid
 from tests.storm.book import Book, Reader, lines_of
 from tests.storm.game import fight_of
 from tests.support.journal import PELT, Fight

@@ -6,7 +6,7 @@ import copy
 from uuid import UUID
 
 from combat_history.models import CombatHistory, ReplayRequest
-from persistence.document import Document
+from persistence.contract.document import Document
 from persistence.tasks import settle_combat
 from tests.support.factories import PELT
 

@@ -13,7 +13,7 @@ from django.test import AsyncClient
 
 from combat_history import redis_clients
 from combat_history.api.schemas import Accepted, CombatResult, ProblemDetails
-from persistence.document import Document
+from persistence.contract.document import Document
 from tests.support.factories import HERO
 from tests.support.ids import OTHER_TOKEN as OTHER_TOKEN
 from tests.support.ids import TOKEN as TOKEN

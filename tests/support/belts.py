@@ -10,8 +10,8 @@ import redis
 
 from combat_history.belts import Assembly
 from combat_history.models import CombatHistory, InventoryItem
-from persistence import redis_keys
-from persistence.document import Document
+from persistence.contract import redis_keys
+from persistence.contract.document import Document
 from persistence.tasks import settle_combat
 from tests.support.factories import (
     HERO,

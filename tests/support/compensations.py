@@ -21,7 +21,7 @@ from combat_history.models import (
     LedgerLine,
     SettlementDiscrepancy,
 )
-from persistence.document import Document
+from persistence.contract.document import Document
 from tests.support.factories import (
     HERO,
     make_document,

@@ -10,7 +10,7 @@ from uuid import UUID
 import redis
 from django.conf import settings
 
-from persistence import redis_keys
+from persistence.contract import redis_keys
 
 
 def account(client: redis.Redis, char_id: int) -> dict[str, str]:

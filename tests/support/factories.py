@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from combat_history.models import Character, InventoryItem, ItemTemplate
-from persistence.document import Document
+from persistence.contract.document import Document
 from tests.support.ids import new_session_id as new_session_id
 
 HERO = 101

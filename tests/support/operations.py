@@ -12,7 +12,8 @@ from combat_history.models import (
     LedgerLine,
     ParkedOperation,
 )
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.protocols import Saved
 from persistence.savers.inventory_saver import InventoryStateSaver
 from persistence.transactions import open_cursor

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.core.management import CommandError, call_command
 
 from combat_history.models import CombatHistory
-from persistence.document import Document
+from persistence.contract.document import Document
 from tests.support import factories
 from tests.support.factories import HERO, PELT, make_participant
 

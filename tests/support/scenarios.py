@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from combat_history.models import ParkedOperation, ScenarioSession
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.protocols import Saved
 from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.transactions import open_cursor

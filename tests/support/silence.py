@@ -9,7 +9,7 @@ from uuid import UUID
 import redis
 
 from combat_history.models import RejectedPayload
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.tasks import settle_inbox, sweep
 from tests.support.factories import POTION
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from persistence.document import Document
-from persistence.ids import parse_session_id, short_id
+from persistence.contract.document import Document
+from persistence.contract.ids import parse_session_id, short_id
 
 SPELLINGS = ("as it was", "hex", "capitals", "short", "other order", "alias")
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from persistence.document import Document
+from persistence.contract.document import Document
 from tests.support.ids import TOKEN
 from tests.support.waiting import wait_until
 from tests.support.worker import Process, environment

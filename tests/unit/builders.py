@@ -13,9 +13,9 @@ from uuid import UUID
 
 import pytest
 
-from persistence.document import Document
-from persistence.errors import PayloadInvalid
-from persistence.payload import (
+from persistence.contract.document import Document
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.payload import (
     validate,
 )
 from persistence.savers.combat_plan import plan_batch

@@ -17,7 +17,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from persistence.document import Document
+from persistence.contract.document import Document
 from persistence.savers.combat_plan import plan_batch
 from persistence.savers.combat_rows import (
     Catalogue,

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistence.document import canonical_json, digest
-from persistence.errors import PayloadInvalid
-from persistence.handoff import checked
-from persistence.payload import (
+from persistence.contract.document import canonical_json, digest
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.fight_log import unpack
+from persistence.contract.payload import (
     MAX_BIGINT,
 )
+from persistence.engine.handoff import checked
 from persistence.protocols import Delivery
-from persistence.replay_log import unpack
 from persistence.savers.combat_cases import (
     Case,
     Rejected,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from persistence.payload import MAX_BIGINT, validate
+from persistence.contract.payload import MAX_BIGINT, validate
 from persistence.savers.combat_rows import Combat
 from tests.unit.builders import (
     HIDE,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from persistence.payload import validate
+from persistence.contract.payload import validate
 from persistence.savers.combat_plan import MAX_INT
 from persistence.savers.combat_rows import Catalogue, Template
 from tests.unit.builders import (

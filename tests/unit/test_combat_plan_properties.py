@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from persistence.errors import DiscrepancyCode
-from persistence.payload import ParticipantResult
+from persistence.contract.errors import DiscrepancyCode
+from persistence.contract.payload import ParticipantResult
 from persistence.savers.combat_rows import Combat, ItemRow, Plan
 from tests.unit.builders import (
     CATALOGUE,

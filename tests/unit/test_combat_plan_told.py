@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from persistence.errors import DiscrepancyCode
+from persistence.contract.errors import DiscrepancyCode
 from persistence.savers.combat_fingerprint import fingerprint
 from persistence.savers.combat_plan import MAX_INT, MAX_PIECES, plan_batch
 from persistence.savers.combat_rows import Catalogue, Combat, Discrepancy, World

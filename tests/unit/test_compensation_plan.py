@@ -16,8 +16,8 @@ from combat_history.actions.compensation_plan import (
     origin_of,
     plan_compensation,
 )
-from persistence.errors import DomainFailure, FailureCode
-from persistence.payload import MAX_BIGINT
+from persistence.contract.errors import DomainFailure, FailureCode
+from persistence.contract.payload import MAX_BIGINT
 from persistence.savers.combat_rows import Catalogue, ItemRow, LedgerEntry, Template
 from persistence.savers.inventory_bag import Item
 from tests.unit import builders

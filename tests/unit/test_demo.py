@@ -15,10 +15,10 @@ from uuid import UUID
 import pytest
 
 from combat_history.management.commands.seed_world import CATALOGUE
-from persistence.document import Document, parse_document
-from persistence.errors import PayloadInvalid
-from persistence.handoff import checked, unchecked
-from persistence.payload import validate
+from persistence.contract.document import Document, parse_document
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.payload import validate
+from persistence.engine.handoff import checked, unchecked
 from persistence.savers import inventory_bag
 from persistence.savers.combat_plan import plan_batch
 from persistence.savers.combat_rows import (

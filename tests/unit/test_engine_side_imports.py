@@ -12,14 +12,14 @@ from tests.unit.builders import ROOT
 
 PURE = [
     "persistence",
-    "persistence.payload",
-    "persistence.ids",
-    "persistence.errors",
-    "persistence.redis_keys",
-    "persistence.handoff",
-    "persistence.scripts",
-    "persistence.outcome",
-    "persistence.replay_log",
+    "persistence.contract.payload",
+    "persistence.contract.ids",
+    "persistence.contract.errors",
+    "persistence.contract.redis_keys",
+    "persistence.engine.handoff",
+    "persistence.engine.scripts",
+    "persistence.contract.outcome",
+    "persistence.contract.fight_log",
 ]
 BLOCK = """
 import importlib.abc, sys

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from persistence import errors
-from persistence.errors import (
+from persistence.contract import errors
+from persistence.contract.errors import (
     CharactersUnknown,
     CombatFinished,
     CombatInProgress,

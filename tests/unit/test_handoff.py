@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from persistence import scripts
-from persistence.document import canonical_json, digest
-from persistence.errors import PayloadInvalid
-from persistence.handoff import Receipt, answer, checked, unchecked
+from persistence.contract.document import canonical_json, digest
+from persistence.contract.errors import PayloadInvalid
+from persistence.engine import scripts
+from persistence.engine.handoff import Receipt, answer, checked, unchecked
 from tests.unit.builders import paths, sample, sample_with, sample_without
 
 ID = sample()["session_id"]
@@ -127,7 +127,7 @@ def test_an_answer_of_another_kind_is_no_acceptance() -> None:
         answer([b"OK", 1])
 
 
-LUA = Path(scripts.__file__).parent / "lua"
+LUA = Path(scripts.__file__).parent.parent / "lua"
 SCRIPTS = [
     path.stem
     for path in sorted(LUA.glob("*.lua"))

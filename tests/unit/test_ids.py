@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistence.ids import parse_session_id, short_id
+from persistence.contract.ids import parse_session_id, short_id
 from tests.unit.strategies import BOUNDED
 
 ID = UUID("0192f3a4-5b6c-7d8e-9f01-555666777888")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from persistence.errors import OperationInvalid
-from persistence.operations import named_rows, parse_operation, reservable_rows
-from persistence.payload import MAX_BIGINT
+from persistence.contract.errors import OperationInvalid
+from persistence.contract.operations import named_rows, parse_operation, reservable_rows
+from persistence.contract.payload import MAX_BIGINT
 from tests.unit.inventories import op
 from tests.unit.test_engine_side_imports import import_without
 
@@ -103,5 +103,5 @@ def test_an_operation_tells_which_rows_it_names_and_which_a_fight_may_hold() -> 
 
 def test_the_operations_import_without_django() -> None:
     blocked = ("django", "celery", "kombu", "psycopg", "redis")
-    done = import_without("persistence.operations", *blocked)
+    done = import_without("persistence.contract.operations", *blocked)
     assert (done.returncode, done.stderr) == (0, "")

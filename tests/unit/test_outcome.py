@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from persistence.document import Document
-from persistence.outcome import brief
+from persistence.contract.document import Document
+from persistence.contract.outcome import brief
 from tests.unit.builders import sample, sample_with, sample_without
 
 

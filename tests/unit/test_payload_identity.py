@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistence.document import (
+from persistence.contract.document import (
     Document,
     canonical_json,
     parse_document,
 )
-from persistence.errors import PayloadInvalid
-from persistence.handoff import checked, unchecked
-from persistence.identity import identified, identity
-from persistence.meta import CombatMeta, FinishReason
-from persistence.payload import (
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.identity import identified, identity
+from persistence.contract.meta import CombatMeta, FinishReason
+from persistence.contract.payload import (
     AiParticipant,
     Changes,
     CombatResultPayload,
@@ -31,6 +30,7 @@ from persistence.payload import (
     StateSnapshot,
     validate,
 )
+from persistence.engine.handoff import checked, unchecked
 from tests.unit.builders import sample, sample_with
 from tests.unit.strategies import BOUNDED, json_values, typed_values
 

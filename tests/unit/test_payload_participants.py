@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from persistence.payload import (
+from persistence.contract.payload import (
     MAX_BIGINT,
     MAX_PARTICIPANTS,
     AiParticipant,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from persistence.meta import MAX_NAME, MIN_END_TIMESTAMP
-from persistence.payload import (
+from persistence.contract.meta import MAX_NAME, MIN_END_TIMESTAMP
+from persistence.contract.payload import (
     MAX_AMOUNT,
     MAX_BIGINT,
     MAX_ENTRIES,

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from persistence.document import Document
-from persistence.errors import PayloadInvalid
-from persistence.payload import MAX_PARTICIPANTS, validate
-from persistence.payload_schema import payload_schema
+from persistence.contract.document import Document
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.payload import MAX_PARTICIPANTS, validate
+from persistence.contract.payload_schema import payload_schema
 from tests.unit.builders import sample
 from tests.unit.json_schema import holds
 from tests.unit.strategies import BOUNDED, SLOPPY_KEYS, gifts, number_like_keys

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from persistence.document import (
+from persistence.contract.document import (
     MAX_DOCUMENT_BYTES,
     canonical_json,
     parse_document,
     unstorable,
 )
-from persistence.errors import PayloadInvalid
-from persistence.handoff import checked, unchecked
+from persistence.contract.errors import PayloadInvalid
+from persistence.engine.handoff import checked, unchecked
 from tests.unit.builders import paths, sample, sample_with
 
 SURROGATE = "a string holds a lone surrogate"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from combat_history.lookup import ACTIVE, UNKNOWN, Credit, Lookup, State
 from combat_history.outcomes import Loot, Outcome
 from combat_history.player_text import callback_text, message_text
-from persistence.meta import FinishReason
+from persistence.contract.meta import FinishReason
 
 SAMPLE = Outcome(
     winner_team="blue",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from persistence import redis_keys
+from persistence.contract import redis_keys
 
 ID = UUID("0192F3A4-5B6C-7D8E-9F01-555666777888")
 TEXT = "0192f3a4-5b6c-7d8e-9f01-555666777888"

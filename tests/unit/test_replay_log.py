@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistence.replay_log import pack, unpack
+from persistence.contract.fight_log import pack, unpack
 from tests.unit.builders import sample
 from tests.unit.strategies import BOUNDED, json_values
 

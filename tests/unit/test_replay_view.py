@@ -22,7 +22,7 @@ from combat_history.replay_view import (
     read_stored,
     text_lines,
 )
-from persistence.replay_log import pack
+from persistence.contract.fight_log import pack
 
 if sys.version_info >= (3, 14):
     from compression import zstd as compressor

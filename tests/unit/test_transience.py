@@ -7,7 +7,7 @@ import pytest
 from django.db.utils import IntegrityError, InterfaceError, OperationalError
 from psycopg import errors as pg
 
-from persistence.errors import DomainFailure, ReceiptRaced
+from persistence.contract.errors import DomainFailure, ReceiptRaced
 from persistence.transience import Transience, transience
 
 

@@ -21,7 +21,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from combat_history.export import Format, Selection, Source, audit_log, history, lines
 from combat_history.models import Status
-from persistence.payload import MAX_BIGINT
+from persistence.contract.payload import MAX_BIGINT
 
 
 class Command(BaseCommand):

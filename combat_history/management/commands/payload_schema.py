@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from persistence.payload_schema import payload_schema
+from persistence.contract.payload_schema import payload_schema
 
 
 class Command(BaseCommand):

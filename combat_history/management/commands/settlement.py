@@ -15,7 +15,7 @@ from django.db import DatabaseError, InterfaceError
 
 from combat_history import control, redis_clients
 from combat_history.control import Mode
-from persistence import redis_keys
+from persistence.contract import redis_keys
 
 MODES = {verb: mode for mode, verb in control.VERBS.items()}
 

@@ -15,12 +15,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from persistence.document import parse_document
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.handoff import checked
-from persistence.payload import (
+from persistence.contract.document import parse_document
+from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.payload import (
     player_ids,
 )
+from persistence.engine.handoff import checked
 
 REFUSED, UNREADABLE = 1, 2
 

@@ -21,7 +21,7 @@ from combat_history.models import (
     InventoryItem,
     ReplayRequest,
 )
-from persistence.document import Document
+from persistence.contract.document import Document
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.admin import (
     REASON,

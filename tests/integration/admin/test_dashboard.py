@@ -22,7 +22,7 @@ from combat_history.admin import dashboard as dashboard_pages
 from combat_history.dashboard import Span, read
 from combat_history.models import AuditEntry, MinuteCount, Status
 from combat_history.templatetags.combat_dashboard import BY_USE
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.savers.cleanup_saver import CASES
 from settlement_project import heartbeat
 from tests.support.admin import add_combat, add_failed, body, count_queries, logged_in

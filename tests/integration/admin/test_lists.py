@@ -23,7 +23,7 @@ from combat_history.models import (
     Status,
 )
 from combat_history.paginator import MAX_ROWS
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 from tests.support.admin import (
     LIST_URL,
     add_combat,

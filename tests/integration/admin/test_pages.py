@@ -28,8 +28,8 @@ from combat_history.models import (
     SettlementFailure,
     Status,
 )
-from persistence.errors import DiscrepancyCode, FailureCode
-from persistence.meta import FinishReason
+from persistence.contract.errors import DiscrepancyCode, FailureCode
+from persistence.contract.meta import FinishReason
 from persistence.protocols import Outcome
 from tests.conftest import Settle
 from tests.support.admin import (

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 
 from combat_history.models import Character, RejectedPayload
-from persistence.errors import FailureCode, PayloadInvalid
+from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.protocols import Delivery
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.transactions import open_cursor

@@ -27,7 +27,8 @@ from combat_history.models import (
     Status,
 )
 from combat_history.replay import replay
-from persistence import inbox, redis_keys
+from persistence import inbox
+from persistence.contract import redis_keys
 from persistence.protocols import Outcome, Verdict
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.tasks import settle_combat, settle_inbox

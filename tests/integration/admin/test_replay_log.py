@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from combat_history.models import CombatHistory, CombatReplay
-from persistence.replay_log import pack
+from persistence.contract.fight_log import pack
 from tests.conftest import Settle
 from tests.support.admin import (
     LIST_URL,

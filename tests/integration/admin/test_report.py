@@ -20,7 +20,7 @@ from combat_history.models import (
     SettlementAttempt,
     Status,
 )
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 from tests.conftest import Settle
 from tests.support.admin import (
     LIST_URL,

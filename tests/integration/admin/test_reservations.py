@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from combat_history.models import InventoryItem
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 from tests.support.admin import body, change_url, list_url, one_of_each
 from tests.support.factories import add_item, new_session_id
 

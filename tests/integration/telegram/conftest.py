@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from persistence.document import Document
-from persistence.ids import short_id
+from persistence.contract.document import Document
+from persistence.contract.ids import short_id
 from tests.conftest import Settle
 from tests.support.api import TOKEN
 from tests.support.bot_api import BotApi, BotProcess, Call, a_message, running_bot

@@ -1,4 +1,4 @@
-"""`persistence.telegram` and the orchestrator, in the bot's own interpreter."""
+"""`persistence.bot.router` and the orchestrator, in the bot's own interpreter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 from tests.support.api import TOKEN
 from tests.support.bot_api import BotApi, run_python
 from tests.support.factories import HERO
@@ -17,7 +17,7 @@ LONGEST_OF_THE_GAME = "c_ctrl:pick:abil:true_strike_spell"
 
 PACK = """
 import sys
-from persistence.telegram import FightButton
+from persistence.bot.router import FightButton
 for action in sys.argv[2:]:
     try:
         print(data := FightButton(action=action, session_id=sys.argv[1]).pack())
@@ -48,7 +48,7 @@ def test_router_listens_to_presses_only_and_brings_nothing_else_along() -> None:
     told = run_python(
         "-c",
         "import sys\n"
-        "from persistence.telegram import finished_fights\n"
+        "from persistence.bot.router import finished_fights\n"
         "router = finished_fights(None, None)\n"
         "print(router.resolve_used_update_types())\n"
         "print([name for name in ('django', 'celery', 'redis', 'psycopg')"

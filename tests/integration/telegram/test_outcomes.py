@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from combat_history.models import CombatHistory
-from persistence import redis_keys
+from persistence.contract import redis_keys
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.integration.telegram.conftest import (

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from persistence.ids import short_id
+from persistence.contract.ids import short_id
 from tests.support.api import TOKEN
 from tests.support.bot_api import run_python
 from tests.support.factories import HERO

@@ -16,7 +16,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerError
 
-from persistence.errors import HandoffFailed, PayloadConflict, PayloadInvalid
+from persistence.contract.errors import HandoffFailed, PayloadConflict, PayloadInvalid
 from tests.chaos.load import bare_producer
 from tests.storm import http
 from tests.storm.book import Line

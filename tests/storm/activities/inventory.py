@@ -6,7 +6,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from persistence.errors import DispatchFailed, ItemReserved
+from persistence.contract.errors import DispatchFailed, ItemReserved
 from tests.storm.book import Line
 from tests.storm.game import RETRY_SECONDS, Game
 from tests.storm.world import HERB, herb_row

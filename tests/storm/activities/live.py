@@ -10,15 +10,15 @@ from uuid import UUID
 
 import redis
 
-from persistence.dispatcher import SyncDispatcher
-from persistence.errors import (
+from persistence.contract.errors import (
     CombatFinished,
     CombatInProgress,
     DispatchFailed,
     HandoffFailed,
     PayloadConflict,
 )
-from persistence.redis_keys import actor_field, session
+from persistence.contract.redis_keys import actor_field, session
+from persistence.dispatcher import SyncDispatcher
 from tests.storm.book import Line
 from tests.storm.game import RETRY_SECONDS, Game, fight_of
 from tests.support.ids import new_session_id

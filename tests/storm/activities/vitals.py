@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import redis
 
-from persistence.errors import CombatInProgress, DispatchFailed
+from persistence.contract.errors import CombatInProgress, DispatchFailed
+from persistence.contract.redis_keys import account, scenario
 from persistence.protocols import GameMode, SyncScope
-from persistence.redis_keys import account, scenario
 from tests.storm.book import Line
 from tests.storm.game import RETRY_SECONDS, Game
 

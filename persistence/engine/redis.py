@@ -21,9 +21,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from persistence import redis_keys, scripts
-from persistence.engine_calls import Call
-from persistence.scripts import Script
+from persistence.contract import redis_keys
+from persistence.engine import scripts
+from persistence.engine.calls import Call
+from persistence.engine.scripts import Script
 
 
 class NotAnswered(Exception):

@@ -12,8 +12,8 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from persistence.participants import SEPARATORS, SHADOW_KEY, SIGNS
-from persistence.payload import PLAYER_KEY, CombatResultPayload
+from persistence.contract.participants import SEPARATORS, SHADOW_KEY, SIGNS
+from persistence.contract.payload import PLAYER_KEY, CombatResultPayload
 
 Schema = dict[str, Any]
 

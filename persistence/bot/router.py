@@ -1,7 +1,7 @@
 """An aiogram 3 router that answers the buttons of fights that are over.
 
 For the bot, which is another program: beside aiogram and the aiohttp it brings, only
-`persistence.ids` is imported, and nothing here imports this module.
+`persistence.contract.ids` is imported, and nothing here imports this module.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from aiogram.types import (
 )
 from pydantic import BeforeValidator, PlainSerializer
 
-from persistence.ids import parse_session_id, short_id
+from persistence.contract.ids import parse_session_id, short_id
 
 logger = logging.getLogger(__name__)
 

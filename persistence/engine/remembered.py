@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from persistence import engine_calls as calls
-from persistence import redis_keys
-from persistence.engine_calls import Call
-from persistence.engine_redis import Asked, NotAnswered
-from persistence.errors import PersistenceError
+from persistence.contract import redis_keys
+from persistence.contract.errors import PersistenceError
+from persistence.engine import calls
+from persistence.engine.calls import Call
+from persistence.engine.redis import Asked, NotAnswered
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from persistence.errors import CharactersUnknown, CombatFinished
-from persistence.payload import CombatSessionContainerDTO
+from persistence.contract.errors import CharactersUnknown, CombatFinished
+from persistence.contract.payload import CombatSessionContainerDTO
 from persistence.protocols import GameMode
 
 

@@ -14,8 +14,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from persistence.document import Document, canonical_json, digest, writes_floats
-from persistence.ids import parse_session_id
+from persistence.contract.document import (
+    Document,
+    canonical_json,
+    digest,
+    writes_floats,
+)
+from persistence.contract.ids import parse_session_id
 
 _ALIAS, _NAME = "inv_id", "inventory_id"
 

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from pydantic_core import from_json
 
-from persistence.errors import FailureCode, PayloadInvalid
+from persistence.contract.errors import FailureCode, PayloadInvalid
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 

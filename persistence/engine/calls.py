@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from persistence import redis_keys
-from persistence.document import Document, parse_strictly, write_document
-from persistence.errors import OperationInvalid, PayloadInvalid
-from persistence.handoff import Handoff, unjudged
-from persistence.ids import parse_session_id
-from persistence.operations import (
+from persistence.contract import redis_keys
+from persistence.contract.document import Document, parse_strictly, write_document
+from persistence.contract.errors import OperationInvalid, PayloadInvalid
+from persistence.contract.ids import parse_session_id
+from persistence.contract.operations import (
     Operation,
     parse_operation,
     pieces_by_template,
     reservable_rows,
 )
-from persistence.payload import MAX_BIGINT, MAX_PARTICIPANTS
+from persistence.contract.payload import MAX_BIGINT, MAX_PARTICIPANTS
+from persistence.engine.handoff import Handoff, unjudged
 from persistence.protocols import GameMode, SyncScope
 
 SessionId = UUID | str

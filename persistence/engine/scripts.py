@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent / "lua"
+_FOLDER = Path(__file__).parent.parent / "lua"
 
 _INCLUDES = {
     "account_read": ("account",),

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from persistence import redis_keys
-from persistence.document import (
+from persistence.contract import redis_keys
+from persistence.contract.document import (
     MAX_DOCUMENT_BYTES,
     Document,
     canonical_json,
@@ -26,10 +26,10 @@ from persistence.document import (
     write_document,
     writes_floats,
 )
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.identity import identified
-from persistence.meta import MAX_FUTURE_SECONDS
-from persistence.payload import (
+from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.identity import identified
+from persistence.contract.meta import MAX_FUTURE_SECONDS
+from persistence.contract.payload import (
     CombatResultPayload,
     session_id_of,
     validate,

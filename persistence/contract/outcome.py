@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from persistence.document import Document
-from persistence.payload import (
+from persistence.contract.document import Document
+from persistence.contract.payload import (
     PLAYER_KEY,
 )
 

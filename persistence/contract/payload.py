@@ -29,16 +29,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from persistence.document import (
+from persistence.contract.document import (
     Document,
     parse_document,
     too_deep,
     write_document,
 )
-from persistence.errors import FailureCode, PayloadInvalid
-from persistence.ids import parse_session_id
-from persistence.meta import MAX_NAME, CombatMeta
-from persistence.participants import gifts, reads_as_number
+from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.ids import parse_session_id
+from persistence.contract.meta import MAX_NAME, CombatMeta
+from persistence.contract.participants import gifts, reads_as_number
 
 MAX_BIGINT = 2**63 - 1
 MAX_AMOUNT = 1_000_000_000

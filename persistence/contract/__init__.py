@@ -1,0 +1,1 @@
+"""What engine, worker and bot agree on: documents, keys, codes. Needs pydantic only."""

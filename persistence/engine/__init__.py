@@ -1,0 +1,1 @@
+"""The engine's side: how it reaches Redis, and what it asks there. Needs no Django."""
