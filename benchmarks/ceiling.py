@@ -22,7 +22,7 @@ import redis
 from benchmarks.ceiling_plan import Combat, Ledger
 from persistence.contract import redis_keys
 from persistence.engine import scripts
-from persistence.savers import combat_sql as sql
+from persistence.savers.combat import sql
 
 if TYPE_CHECKING:
     from redis.commands.core import Script

@@ -20,9 +20,10 @@ import redis
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from combat_history import counts, redis_clients
+from combat_history import redis_clients
 from combat_history.figures import AT_ONCE, LET_GO
 from persistence.contract import redis_keys
+from persistence.worker import counts
 
 STATEMENT_MS = 2000
 

@@ -26,7 +26,7 @@ from django.db import Error
 from pydantic_core import from_json
 from redis.exceptions import NoScriptError, ReadOnlyError
 
-from combat_history import counts, history_row, redis_clients
+from combat_history import history_row, redis_clients
 from combat_history.history_row import HistoryRow
 from combat_history.models import Status
 from combat_history.outcomes import Outcome, outcome_of, read_brief
@@ -38,7 +38,8 @@ from persistence.contract.payload import (
     player_ids,
 )
 from persistence.engine import scripts
-from persistence.transience import transience
+from persistence.worker import counts
+from persistence.worker.transience import transience
 
 logger = logging.getLogger(__name__)
 

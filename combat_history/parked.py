@@ -25,7 +25,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.models import Character, ParkedOperation
-from persistence import intents
+from persistence.worker import intents
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -25,10 +25,10 @@ from django.db.models.functions import Now
 from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.models import CombatHistory, ReplayRequest, Status
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.payload import PLAYER_KEY
 from persistence.tasks import ring
+from persistence.worker import inbox
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

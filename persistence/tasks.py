@@ -17,24 +17,23 @@ from celery.utils.saferepr import saferepr
 from django.conf import settings
 from kombu.exceptions import OperationalError as BrokerError
 
-from combat_history import counts
-from persistence import drain, gate, inbox
-from persistence import sync as saving
 from persistence.contract.document import Document, readable
 from persistence.contract.errors import PayloadInvalid
 from persistence.engine.handoff import unchecked
-from persistence.keeping import keep
 from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.sweeping.players import player_id
-from persistence.unreadable import refuse_call
+from persistence.worker import counts, drain, gate, inbox
+from persistence.worker import saves as saving
+from persistence.worker.keeping import keep
+from persistence.worker.unreadable import refuse_call
 
 logger = logging.getLogger(__name__)
 
 
 class CombatTask(Task[Any, Any]):
-    Request = "persistence.requests:ReadableRequest"
+    Request = "persistence.worker.intake.requests:ReadableRequest"
 
 
 @shared_task(

@@ -12,7 +12,7 @@ class SettlementProjectConfig(AppConfig):
     name = "settlement_project"
 
     def ready(self) -> None:
-        from combat_history import counts
+        from persistence.worker import counts
         from settlement_project import checks
 
         # Celery sets Django up before it sends this, and nothing is consumed yet.

@@ -4,7 +4,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-from combat_history import counts
+from persistence.worker import counts
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settlement_project.settings")
 # Every request has a thread of its own here, and would keep a connection of its own.

@@ -15,25 +15,25 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settlement_project.settings")
 
 # By name: without celery[redis] a check says so, instead of this import.
 TRANSPORT_ALIASES.update(
-    redis="persistence.transports:RedisTransport",
-    rediss="persistence.transports:RedisTransport",
-    sentinel="persistence.transports:SentinelTransport",
-    amqp="persistence.transports:AmqpTransport",
-    pyamqp="persistence.transports:AmqpTransport",
-    amqps="persistence.transports:AmqpSslTransport",
+    redis="persistence.worker.intake.transports:RedisTransport",
+    rediss="persistence.worker.intake.transports:RedisTransport",
+    sentinel="persistence.worker.intake.transports:SentinelTransport",
+    amqp="persistence.worker.intake.transports:AmqpTransport",
+    pyamqp="persistence.worker.intake.transports:AmqpTransport",
+    amqps="persistence.worker.intake.transports:AmqpSslTransport",
 )
 
 app = Celery(
     "settlement_project",
-    task_cls="persistence.requests:LeanTask",
-    amqp="persistence.routing:OpenAmqp",
+    task_cls="persistence.worker.intake.requests:LeanTask",
+    amqp="persistence.worker.routing:OpenAmqp",
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(WorkerHeartbeat)
 app.autodiscover_tasks()
-app.autodiscover_tasks(["persistence"], related_name="belt_tasks")
-app.autodiscover_tasks(["persistence"], related_name="batch_tasks")
-app.autodiscover_tasks(["persistence"], related_name="unreadable")
+app.autodiscover_tasks(["persistence.belts"])
+app.autodiscover_tasks(["persistence.worker"], related_name="unreadable")
+app.autodiscover_tasks(["combat_history.actions"], related_name="batch_tasks")
 
 
 @worker_process_init.connect

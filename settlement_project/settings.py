@@ -180,8 +180,8 @@ CELERY_TASK_ACKS_ON_TIMEOUT = True
 CELERY_TASK_TIME_LIMIT = SETTLEMENT_HARD_LIMIT_SECONDS
 CELERY_TASK_SOFT_TIME_LIMIT = SETTLEMENT_HARD_LIMIT_SECONDS * 2 // 3
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_POOL = "persistence.pool:TaskPool"
-CELERY_WORKER_CONSUMER = "persistence.consumer:ReadingConsumer"
+CELERY_WORKER_POOL = "persistence.worker.pool:TaskPool"
+CELERY_WORKER_CONSUMER = "persistence.worker.intake.consumer:ReadingConsumer"
 # What waits for its turn would fill the prefetch and hold up everything else.
 CELERY_WORKER_DISABLE_RATE_LIMITS = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True

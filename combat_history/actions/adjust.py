@@ -23,7 +23,6 @@ from kombu.exceptions import OperationalError as BrokerError
 from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.models import AuditEntry, Character
-from persistence import inbox
 from persistence.contract.document import Document
 from persistence.contract.errors import ItemReserved, OperationInvalid
 from persistence.contract.operations import (
@@ -39,11 +38,12 @@ from persistence.contract.operations import (
 )
 from persistence.engine import calls
 from persistence.protocols import SyncScope
-from persistence.savers import inventory_sql
-from persistence.savers.combat_rows import Template
-from persistence.savers.combat_sql import LOAD_TEMPLATES, Row, fetch
-from persistence.savers.inventory_bag import Bag, Item, Refused
-from persistence.transactions import open_cursor
+from persistence.savers.combat.rows import Template
+from persistence.savers.combat.sql import LOAD_TEMPLATES, Row, fetch
+from persistence.savers.inventory import sql as inventory_sql
+from persistence.savers.inventory.bag import Bag, Item, Refused
+from persistence.worker import inbox
+from persistence.worker.transactions import open_cursor
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

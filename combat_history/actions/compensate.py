@@ -35,19 +35,19 @@ from combat_history.actions.compensation_plan import (
 )
 from combat_history.audit import Act, Outcome
 from combat_history.models import CombatHistory, Status
-from persistence import inbox
 from persistence.contract.errors import DomainFailure
 from persistence.contract.outcome import undone
-from persistence.savers.combat_rows import Discrepancy, LedgerEntry, Template
-from persistence.savers.combat_sql import (
+from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Template
+from persistence.savers.combat.sql import (
     LOAD_TEMPLATES,
     RESERVE_ITEM_IDS,
     Row,
     fetch,
     run,
 )
-from persistence.savers.inventory_bag import Item
-from persistence.transactions import open_cursor
+from persistence.savers.inventory.bag import Item
+from persistence.worker import inbox
+from persistence.worker.transactions import open_cursor
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

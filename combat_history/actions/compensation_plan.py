@@ -16,9 +16,9 @@ from uuid import UUID
 
 from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
 from persistence.contract.payload import MAX_BIGINT
-from persistence.savers.combat_plan import MAX_INT
-from persistence.savers.combat_rows import Discrepancy, LedgerEntry, Template
-from persistence.savers.inventory_bag import Item
+from persistence.savers.combat.plan import MAX_INT
+from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Template
+from persistence.savers.inventory.bag import Item
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from combat_history.actions.compensation_plan import Balance, Undo, origin_of
-from persistence.savers.combat_rows import LedgerEntry
-from persistence.savers.combat_sql import (
+from persistence.savers.combat.rows import LedgerEntry
+from persistence.savers.combat.sql import (
     DELETE_ITEMS,
     INSERT_DISCREPANCIES,
     UPDATE_ITEMS,
@@ -21,7 +21,7 @@ from persistence.savers.combat_sql import (
     columns,
     fetch,
 )
-from persistence.savers.inventory_bag import Item
+from persistence.savers.inventory.bag import Item
 
 if TYPE_CHECKING:
     from psycopg import Cursor

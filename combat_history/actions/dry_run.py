@@ -14,11 +14,11 @@ from django.db import transaction
 from psycopg import Cursor
 
 from persistence.contract.document import Document, canonical_json
-from persistence.savers import combat_sql as sql
-from persistence.savers.combat_cases import Case, read_document, read_row
-from persistence.savers.combat_rows import Discrepancy, LedgerEntry
+from persistence.savers.combat import sql
+from persistence.savers.combat.cases import Case, read_document, read_row
+from persistence.savers.combat.rows import Discrepancy, LedgerEntry
 from persistence.savers.combat_saver import CombatStateSaver
-from persistence.transactions import open_cursor
+from persistence.worker.transactions import open_cursor
 
 
 @dataclass(frozen=True, slots=True)

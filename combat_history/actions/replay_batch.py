@@ -34,7 +34,7 @@ from combat_history.models import (
     Status,
 )
 from combat_history.replay import PERMISSION, SkipReason, Terms, announce, reopen
-from persistence.transience import transience
+from persistence.worker.transience import transience
 
 if TYPE_CHECKING:
     Items = QuerySet[ReplayBatchItem]

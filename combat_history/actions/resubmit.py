@@ -17,11 +17,11 @@ from django.db.models.functions import Now
 from combat_history import audit
 from combat_history.audit import Act, Outcome
 from combat_history.models import CombatHistory, RejectedPayload
-from persistence import inbox
 from persistence.contract.document import parse_document
 from persistence.contract.identity import identity
 from persistence.engine.handoff import Handoff, Receipt, checked, in_the_future
 from persistence.tasks import send_ring
+from persistence.worker import inbox
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -13,11 +13,11 @@ from django.db import Error
 
 from combat_history import audit
 from combat_history.audit import Act, Outcome
-from combat_history.belts import release
 from combat_history.models import CombatHistory, ReplayRequest, Status
-from persistence import inbox
+from persistence.belts.reservations import release
 from persistence.contract import redis_keys
-from persistence.transactions import open_cursor
+from persistence.worker import inbox
+from persistence.worker.transactions import open_cursor
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

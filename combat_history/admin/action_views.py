@@ -34,7 +34,7 @@ from combat_history.replay import Terms, replay
 from persistence.contract.document import Document, parse_strictly
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.contract.ids import short_id
-from persistence.savers.combat_rows import LedgerEntry
+from persistence.savers.combat.rows import LedgerEntry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -40,7 +40,7 @@ from combat_history.player_page import inventory
 from persistence.contract.document import Document
 from persistence.contract.errors import ItemReserved, OperationInvalid
 from persistence.contract.ids import short_id
-from persistence.savers.inventory_bag import Refused
+from persistence.savers.inventory.bag import Refused
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

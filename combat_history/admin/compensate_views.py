@@ -40,7 +40,7 @@ from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import DomainFailure
 from persistence.contract.ids import short_id
-from persistence.savers.combat_rows import Discrepancy
+from persistence.savers.combat.rows import Discrepancy
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

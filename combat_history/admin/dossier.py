@@ -35,7 +35,7 @@ from combat_history.outcomes import winner_of
 from combat_history.replay import PERMISSION as REPLAY_PERMISSION
 from persistence.contract.errors import FailureCode
 from persistence.contract.ids import short_id
-from persistence.savers.combat_rows import Discrepancy
+from persistence.savers.combat.rows import Discrepancy
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User

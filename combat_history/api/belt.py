@@ -10,7 +10,6 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 from pydantic import ValidationError
 
-from combat_history import belts
 from combat_history.api.endpoint import json_response
 from combat_history.api.problems import Problem, faults, unavailable
 from combat_history.api.schemas import (
@@ -21,8 +20,9 @@ from combat_history.api.schemas import (
     ReservedBelts,
 )
 from combat_history.models import Character, InventoryItem
-from persistence.belt_containers import Stage
-from persistence.transactions import renew_connection
+from persistence.belts import reservations
+from persistence.belts.containers import Stage
+from persistence.worker.transactions import renew_connection
 
 MAX_BODY_BYTES = 64 * 1024
 """A thousand ids of the greatest length take a third of it."""
@@ -45,7 +45,7 @@ def belt_of(char_id: int) -> Belt | None:
             ),
         )
         for row in rows
-        if (number := belts.slot_number(row[2]))
+        if (number := reservations.slot_number(row[2]))
     ]
     if not numbered and not Character.objects.filter(pk=char_id).exists():
         return None
@@ -54,7 +54,7 @@ def belt_of(char_id: int) -> Belt | None:
 
 
 async def reserve(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    """What `belts.assemble` reserves; also before the fight is in Redis."""
+    """What `reservations.assemble` reserves; also before the fight is in Redis."""
     try:
         wanted = BeltRequest.model_validate_json(request.read(MAX_BODY_BYTES + 1))
     except ValidationError as error:
@@ -72,12 +72,12 @@ async def reserve(request: HttpRequest, session_id: UUID) -> HttpResponse:
     return json_response(_reserved(session_id, assembly))
 
 
-def _assemble(session_id: UUID, char_ids: list[int]) -> belts.Assembly:
+def _assemble(session_id: UUID, char_ids: list[int]) -> reservations.Assembly:
     renew_connection()
-    return belts.assemble(session_id, char_ids)
+    return reservations.assemble(session_id, char_ids)
 
 
-def _reserved(session_id: UUID, assembly: belts.Assembly) -> ReservedBelts:
+def _reserved(session_id: UUID, assembly: reservations.Assembly) -> ReservedBelts:
     return ReservedBelts(
         session_id=session_id,
         belts={

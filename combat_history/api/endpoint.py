@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from combat_history.api.auth import authenticate
 from combat_history.api.problems import Problem, unavailable
-from persistence.transience import transience
+from persistence.worker.transience import transience
 
 logger = logging.getLogger(__name__)
 

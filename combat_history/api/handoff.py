@@ -23,14 +23,14 @@ from combat_history import redis_clients
 from combat_history.api.endpoint import json_response
 from combat_history.api.problems import Problem, faults
 from combat_history.api.schemas import Accepted
-from persistence import drain
 from persistence.contract import redis_keys
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.engine import scripts
 from persistence.engine.doorbell import Doorbell
 from persistence.engine.handoff import Handoff, Receipt, answer, checked, in_the_future
 from persistence.protocols import Delivery
-from persistence.transactions import renew_connection
+from persistence.worker import drain
+from persistence.worker.transactions import renew_connection
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from combat_history.reconcile.ledger_checks import LEDGER_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.redis_checks import REDIS_CHECKS
 from combat_history.reconcile.report import Report, Result
-from persistence import inbox
+from persistence.worker import inbox
 
 TABLE_CHECKS = (
     *LEDGER_CHECKS,

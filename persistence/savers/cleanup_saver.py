@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from combat_history.belt_orphans import release_orphaned
 from combat_history.parked import ask_unanswered
-from persistence import inbox
+from persistence.belts.orphans import release_orphaned
 from persistence.contract import redis_keys
 from persistence.protocols import Saved
 from persistence.sweeping import accounts, intents, rows, sessions, tombstones
-from persistence.transience import transience
+from persistence.worker import inbox
+from persistence.worker.transience import transience
 
 if TYPE_CHECKING:
     from psycopg import Cursor
 
-    from persistence.savers.combat_sql import Row
+    from persistence.savers.combat.sql import Row
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from uuid import UUID
 
 from pydantic_core import from_json
 
-from persistence import unsent
 from persistence.contract.document import digest
 from persistence.contract.errors import (
     FailureCode,
@@ -31,11 +30,8 @@ from persistence.contract.identity import identity
 from persistence.contract.outcome import brief, tombstone
 from persistence.engine.handoff import Receipt, in_the_future
 from persistence.protocols import Delivery, Outcome, Saved, Verdict
-from persistence.savers import combat_conflicts as conflicts
-from persistence.savers import combat_load as load
-from persistence.savers import combat_sql as sql
-from persistence.savers import combat_write as write
-from persistence.savers.combat_cases import (
+from persistence.savers.combat import conflicts, load, sql, write
+from persistence.savers.combat.cases import (
     Case,
     Rejected,
     conflict,
@@ -44,10 +40,11 @@ from persistence.savers.combat_cases import (
     read_delivery,
     read_row,
 )
-from persistence.savers.combat_fingerprint import fingerprint
-from persistence.savers.combat_plan import plan_batch
-from persistence.savers.combat_rows import Combat, Plan
-from persistence.savers.combat_write import Ending
+from persistence.savers.combat.fingerprint import fingerprint
+from persistence.savers.combat.plan import plan_batch
+from persistence.savers.combat.rows import Combat, Plan
+from persistence.savers.combat.write import Ending
+from persistence.worker import unsent
 
 if TYPE_CHECKING:
     from psycopg import Cursor

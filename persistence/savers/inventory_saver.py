@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.errors import ParkCode
 from persistence.contract.operations import (
@@ -24,10 +23,9 @@ from persistence.contract.operations import (
     named_rows,
 )
 from persistence.protocols import Saved, SyncScope
-from persistence.savers import inventory_sql as sql
-from persistence.savers.combat_plan import MAX_PIECES
-from persistence.savers.combat_rows import Template
-from persistence.savers.combat_sql import (
+from persistence.savers.combat.plan import MAX_PIECES
+from persistence.savers.combat.rows import Template
+from persistence.savers.combat.sql import (
     LOAD_TEMPLATES,
     LOCK_CHARACTERS,
     RESERVE_ITEM_IDS,
@@ -36,20 +34,22 @@ from persistence.savers.combat_sql import (
     fetch,
     run,
 )
-from persistence.savers.inventory_bag import Bag, Item
-from persistence.savers.inventory_plan import (
+from persistence.savers.inventory import sql
+from persistence.savers.inventory.bag import Bag, Item
+from persistence.savers.inventory.plan import (
     InventoryPlan,
     Known,
     OpenRequest,
     plan_operations,
 )
-from persistence.savers.inventory_requests import (
+from persistence.savers.inventory.requests import (
     Request,
     identity,
     read_element,
     read_parked,
 )
 from persistence.savers.parking import Parked, open_operations, park, resolve
+from persistence.worker import inbox
 
 if TYPE_CHECKING:
     from psycopg import Cursor

@@ -17,12 +17,12 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from persistence import accounts, inbox
 from persistence.contract import redis_keys
 from persistence.contract.errors import ParkCode
 from persistence.protocols import GameMode, Saved, SyncScope
-from persistence.savers.combat_sql import Row, array, columns, fetch, run
+from persistence.savers.combat.sql import Row, array, columns, fetch, run
 from persistence.savers.parking import Parked, open_operations, park, resolve
+from persistence.worker import accounts, inbox
 
 if TYPE_CHECKING:
     from psycopg import Cursor

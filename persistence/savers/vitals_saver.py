@@ -17,13 +17,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from persistence import accounts
 from persistence.contract.errors import ParkCode
 from persistence.contract.moments import FIRST_MS, any_unit_ms
 from persistence.contract.payload import Vital
 from persistence.protocols import Saved, SyncScope
-from persistence.savers.combat_sql import Row, run
+from persistence.savers.combat.sql import Row, run
 from persistence.savers.parking import Parked, park, resolve
+from persistence.worker import accounts
 
 if TYPE_CHECKING:
     from psycopg import Cursor

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from combat_history.models import CombatHistory, Status
-from persistence import inbox, intents
 from persistence.contract import redis_keys
 from persistence.contract.ids import parse_session_id
 from persistence.protocols import SyncScope
 from persistence.sweeping.players import player_id
+from persistence.worker import inbox, intents
 
 PAGES = 20
 PAGE_KEYS = 1000

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from celery import current_app
 from kombu.exceptions import ChannelError
 
-from persistence import inbox, intents
 from persistence.contract import redis_keys
 from persistence.contract.ids import parse_session_id
 from persistence.protocols import QUEUE, ROUTES, SyncScope
 from persistence.sweeping.players import player_id
+from persistence.worker import inbox, intents
 
 logger = logging.getLogger(__name__)
 

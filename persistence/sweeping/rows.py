@@ -11,11 +11,11 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from combat_history.models import CombatHistory, Status
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.errors import PayloadInvalid
 from persistence.engine.handoff import Handoff, unchecked
-from persistence.transience import transience
+from persistence.worker import inbox
+from persistence.worker.transience import transience
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from uuid import UUID
 from django.conf import settings
 
 from combat_history.models import CombatHistory
-from persistence import inbox, rescue, unsent
 from persistence.contract import redis_keys
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.contract.ids import parse_session_id
@@ -19,6 +18,7 @@ from persistence.contract.meta import MIN_END_TIMESTAMP
 from persistence.contract.moments import any_unit_ms
 from persistence.engine.handoff import Receipt, forced
 from persistence.sweeping.abandoned import abandoned
+from persistence.worker import inbox, rescue, unsent
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from uuid import UUID
 from django.db.models.functions import Now
 
 from combat_history.models import CombatHistory, Status
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.outcome import undone
+from persistence.worker import inbox
 
 LIMIT = 1000
 """Undone combats told of by one sweep, the latest."""

@@ -14,9 +14,9 @@ from django.db.models import QuerySet
 from kombu.transport.redis import Channel
 
 from combat_history.models import CombatHistory, Status
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.protocols import QUEUES
+from persistence.worker import inbox
 from settlement_project import celery_app
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from functools import reduce
 from django.db.models import Q
 
 from combat_history.models import Character, InventoryItem, ParkedOperation
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.protocols import GameMode
+from persistence.worker import inbox
 from settlement_project.demo.bag import Bag, Row
 from settlement_project.demo.fates import Fate
 from settlement_project.demo.world import ADVENTURER_IDS

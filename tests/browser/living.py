@@ -12,9 +12,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from combat_history import counts
 from combat_history.lookup import find_result
 from combat_history.models import CombatParticipant, ItemTemplate, MinuteCount
+from persistence.worker import counts
 from settlement_project.demo.schedule import Schedule
 from settlement_project.demo.world import read_fighters
 

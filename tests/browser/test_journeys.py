@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 
 from combat_history.models import Character, CombatHistory
-from persistence import inbox
 from persistence.contract import redis_keys
+from persistence.worker import inbox
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 from tests.conftest import Settle

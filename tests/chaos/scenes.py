@@ -18,11 +18,12 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connections
 
-from persistence import inbox, tasks
+from persistence import tasks
 from persistence.contract.errors import PayloadConflict
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine import scripts
 from persistence.engine.handoff import checked
+from persistence.worker import inbox
 from tests.support import crash
 from tests.support.crash import Crash, Run, Tell, Work
 from tests.support.factories import new_session_id

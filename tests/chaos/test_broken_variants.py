@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from persistence import drain, inbox
 from persistence.engine import scripts
-from persistence.inbox import Entry
 from persistence.protocols import Delivery, Verdict
-from persistence.savers import combat_sql
 from persistence.savers.cleanup_saver import CleanupStateSaver
+from persistence.savers.combat import sql as combat_sql
 from persistence.savers.combat_saver import CombatStateSaver
+from persistence.worker import drain, inbox
+from persistence.worker.inbox import Entry
 from tests.chaos import scenes
 from tests.chaos.scenes import MakeScene, Mutate, play
 from tests.support.crash import Crash, When

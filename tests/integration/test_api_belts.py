@@ -12,11 +12,11 @@ import redis
 from django.http import HttpResponse
 from pytest_django import Settings
 
-from combat_history import belts
-from persistence import inbox
+from persistence.belts import reservations
 from persistence.contract.ids import short_id
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, sweep
+from persistence.worker import inbox
 from tests.support.api import NOBODY_LISTENS, get, problem, request
 from tests.support.belts import add_fighter, begin, container, holders
 from tests.support.factories import (
@@ -55,7 +55,7 @@ def reserve(fight: UUID | str, *char_ids: int) -> dict[str, Any]:
 def test_belts_are_reserved_before_the_fight_is_in_redis(fight: UUID) -> None:
     earlier = new_session_id()
     (held,) = add_fighter(102)
-    belts.assemble(earlier, [102])
+    reservations.assemble(earlier, [102])
     add_character(103)
 
     told = reserve(fight, 103, HERO, 102, 104)

@@ -21,11 +21,11 @@ from combat_history.models import (
     LedgerLine,
     RejectedPayload,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox, sweep
+from persistence.worker import inbox
 from tests.support.api import (
     NOBODY_LISTENS,
     accepted,

@@ -13,12 +13,12 @@ import redis
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from combat_history.models import CombatHistory
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.ids import short_id
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.api import (
     NOBODY_LISTENS,

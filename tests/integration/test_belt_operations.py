@@ -9,14 +9,14 @@ from uuid import UUID
 import pytest
 import redis
 
-from combat_history.belts import assemble
 from combat_history.models import InventoryItem, ParkedOperation
+from persistence.belts.reservations import assemble
 from persistence.contract import redis_keys
 from persistence.contract.errors import ItemReserved
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import checked
-from persistence.inbox import record
 from persistence.tasks import task_sync_state
+from persistence.worker.inbox import record
 from tests.conftest import Settle
 from tests.support.belts import begin, result_of
 from tests.support.factories import HERO, POTION, add_item, new_session_id

@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 import redis
 
-from combat_history import belts
-from combat_history.belt_orphans import GRACE_MS, release_orphaned
 from combat_history.models import CombatHistory
-from persistence import inbox
+from persistence.belts import reservations
+from persistence.belts.orphans import GRACE_MS, release_orphaned
 from persistence.contract import redis_keys
 from persistence.tasks import settle_combat
+from persistence.worker import inbox
 from tests.support.belts import add_fighter, begin, fail, holders, result_of
 from tests.support.factories import HERO, POTION, new_session_id
 from tests.support.parallel import character_locked, in_threads, wait_until_blocked
@@ -36,7 +36,7 @@ def test_sweep_releases_the_belt_of_a_fight_that_redis_lost(
     redis_client: redis.Redis, fight: UUID
 ) -> None:
     begin(redis_client, fight, HERO)
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
     assert release_orphaned() == 0
     redis_client.flushdb()
 
@@ -52,7 +52,7 @@ def test_sweep_releases_the_belt_of_a_fight_that_redis_lost(
 def test_grace_begins_anew_once_the_fight_was_known_again(
     redis_client: redis.Redis, fight: UUID
 ) -> None:
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
     release_orphaned()
     past_the_grace(redis_client)
     key = begin(redis_client, fight, HERO)
@@ -68,7 +68,7 @@ def test_grace_begins_anew_once_the_fight_was_known_again(
 def test_sweep_keeps_the_belt_of_a_fight_of_which_anything_is_left(
     redis_client: redis.Redis, fight: UUID, left: str
 ) -> None:
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
     if left == "cs:":
         begin(redis_client, fight, HERO)
     elif left == "inbox":
@@ -93,7 +93,7 @@ def test_sweep_releases_at_once_what_a_settled_fight_left(
     """A fighter whom the result does not name: the settlement has not locked him."""
     (forgotten,) = add_fighter(102)
     begin(redis_client, fight, HERO, 102)
-    belts.assemble(fight, [HERO, 102])
+    reservations.assemble(fight, [HERO, 102])
     settle_combat(result_of(fight))
     assert holders() == {forgotten: fight}
 
@@ -106,7 +106,7 @@ def test_sweep_releases_the_belt_of_a_failed_fight_with_its_last_trace(
     redis_client: redis.Redis, fight: UUID
 ) -> None:
     begin(redis_client, fight, HERO)
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
     fail(fight)
     redis_client.delete(redis_keys.result(fight))  # a day later
 
@@ -120,7 +120,7 @@ def test_sweep_releases_the_belt_of_a_failed_fight_with_its_last_trace(
 def test_fight_that_begins_while_the_sweep_waits_keeps_its_belt(
     redis_client: redis.Redis, fight: UUID
 ) -> None:
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
     release_orphaned()
     past_the_grace(redis_client)
     locked: list[bool] = []
@@ -145,11 +145,11 @@ def test_fight_that_begins_while_the_sweep_waits_keeps_its_belt(
 def test_sweep_looks_at_every_page(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("combat_history.belt_orphans.PAGE", 2)
+    monkeypatch.setattr("persistence.belts.orphans.PAGE", 2)
     fights = [new_session_id() for _ in range(5)]
     for number, fight in enumerate(fights):
         add_fighter(200 + number)
-        belts.assemble(fight, [200 + number])
+        reservations.assemble(fight, [200 + number])
     begin(redis_client, fights[1], 201)
 
     release_orphaned()

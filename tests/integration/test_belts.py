@@ -9,19 +9,19 @@ import pytest
 import redis
 from django.contrib.auth.models import User
 
-from combat_history import belts
-from combat_history.belt_orphans import release_orphaned
 from combat_history.models import CombatHistory, InventoryItem
 from combat_history.replay import replay
-from persistence import inbox, intents
-from persistence.belt_containers import Stage
-from persistence.belt_tasks import assemble_belts
+from persistence.belts import reservations
+from persistence.belts.containers import Stage
+from persistence.belts.orphans import release_orphaned
+from persistence.belts.tasks import assemble_belts
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.payload import BeltItem
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
-from persistence.transactions import open_cursor
+from persistence.worker import inbox, intents
+from persistence.worker.transactions import open_cursor
 from tests.support.belts import (
     add_fighter,
     begin,
@@ -58,7 +58,7 @@ def test_belt_is_reserved_and_copied_into_its_container(
     add_item(HERO, "hp_pot_small", 64, quantity=9, slot="belt_3")  # not equipped
     begin(redis_client, fight, HERO, note=[], hp=2**60)
 
-    assembly = belts.assemble(fight, [HERO])
+    assembly = reservations.assemble(fight, [HERO])
 
     assert (assembly.stage, assembly.held, assembly.unknown) == (Stage.ACTIVE, [], [])
     assert ids_on_belt(assembly) == [POTION, 61, 60]
@@ -82,7 +82,7 @@ def test_empty_belt_and_missing_containers(
     add_character(102)
     begin(redis_client, fight, 102)
 
-    assembly = belts.assemble(fight, [102, HERO, 103, 102])
+    assembly = reservations.assemble(fight, [102, HERO, 103, 102])
 
     assert assembly.belts[102] == []
     assert ids_on_belt(assembly, HERO) == [POTION]
@@ -100,7 +100,7 @@ def test_unreadable_container_is_left_alone(
     key = begin(redis_client, fight, HERO)
     redis_client.hset(key, f"actor:{HERO}", raw)
 
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
 
     assert redis_client.hget(key, f"actor:{HERO}") == raw
     assert is_ready(redis_client, fight)
@@ -110,10 +110,10 @@ def test_assembling_twice_changes_nothing(
     redis_client: redis.Redis, fight: UUID
 ) -> None:
     key = begin(redis_client, fight, HERO)
-    first = belts.assemble(fight, [HERO])
+    first = reservations.assemble(fight, [HERO])
     before = redis_client.hgetall(key)
 
-    assert belts.assemble(fight, [HERO]) == first
+    assert reservations.assemble(fight, [HERO]) == first
 
     assert redis_client.hgetall(key) == before
     assert holders() == {POTION: fight}
@@ -133,7 +133,7 @@ def test_belt_in_use_is_not_overwritten(
     begin(redis_client, fight, HERO, **used)
     before = container(redis_client, fight, HERO)
 
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
 
     assert container(redis_client, fight, HERO) == before
 
@@ -146,8 +146,8 @@ def test_settlement_releases_what_it_leaves(
     (kept,) = add_fighter(102)
     begin(redis_client, fight, HERO)
     begin(redis_client, other, 102)
-    belts.assemble(fight, [HERO])
-    belts.assemble(other, [102])
+    reservations.assemble(fight, [HERO])
+    reservations.assemble(other, [102])
 
     for _ in range(repeated):
         settle_combat(result_of(fight, used=2))
@@ -160,7 +160,7 @@ def test_item_that_was_used_up_takes_its_reservation_along(
     redis_client: redis.Redis, fight: UUID
 ) -> None:
     begin(redis_client, fight, HERO)
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
 
     settle_combat(result_of(fight, used=5))
 
@@ -172,7 +172,7 @@ def test_failed_combat_keeps_its_belt_until_a_replay_settles_it(
     redis_client: redis.Redis, fight: UUID
 ) -> None:
     begin(redis_client, fight, HERO)
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
 
     fail(fight)
     release_orphaned()
@@ -194,11 +194,11 @@ def test_release_frees_the_belts_of_these_combats_alone(
     first, second = add_fighter(103, items=2)
     begin(redis_client, fight, HERO, 103)
     begin(redis_client, other, 102)
-    belts.assemble(fight, [HERO, 103])
-    belts.assemble(other, [102])
+    reservations.assemble(fight, [HERO, 103])
+    reservations.assemble(other, [102])
 
     with open_cursor() as cursor:
-        assert belts.release(cursor, [fight]) == 3
+        assert reservations.release(cursor, [fight]) == 3
 
     assert holders() == {kept: other}
     assert {first, second, POTION}.isdisjoint(holders())
@@ -209,14 +209,14 @@ def test_what_another_fight_holds_is_left_out_and_told(
 ) -> None:
     earlier = new_session_id()
     begin(redis_client, earlier, HERO)
-    belts.assemble(earlier, [HERO])
+    reservations.assemble(earlier, [HERO])
     add_item(HERO, "hp_pot_small", 60, is_equipped=True, slot="belt_2")
     begin(redis_client, fight, HERO)
 
-    assembly = belts.assemble(fight, [HERO])
+    assembly = reservations.assemble(fight, [HERO])
 
     assert ids_on_belt(assembly) == [60]
-    assert assembly.held == [belts.Held(POTION, HERO, earlier)]
+    assert assembly.held == [reservations.Held(POTION, HERO, earlier)]
     assert holders() == {POTION: earlier, 60: fight}
     (item,) = container(redis_client, fight, HERO)["belt_items"]
     assert item["inventory_id"] == 60
@@ -238,7 +238,7 @@ def test_what_a_fight_that_is_over_still_holds_is_taken_over(
     InventoryItem.objects.filter(pk=POTION).update(reserved_session_id=earlier)
     begin(redis_client, fight, HERO)
 
-    assert ids_on_belt(belts.assemble(fight, [HERO])) == [POTION]
+    assert ids_on_belt(reservations.assemble(fight, [HERO])) == [POTION]
     assert holders() == {POTION: fight}
 
 
@@ -256,7 +256,7 @@ def test_fight_that_is_over_reserves_nothing(
         redis_client.flushdb()
         begin(redis_client, fight, HERO)
 
-    assert belts.assemble(fight, [HERO]).stage is Stage.OVER
+    assert reservations.assemble(fight, [HERO]).stage is Stage.OVER
 
     assert holders() == {}
     assert not redis_client.exists(redis_keys.belts_ready(fight))

@@ -14,16 +14,16 @@ import pytest
 import redis
 from django.db import connection
 
-from combat_history import belts
-from combat_history.belt_orphans import release_orphaned
 from combat_history.models import CombatHistory
-from persistence import inbox
-from persistence.belt_containers import Stage
+from persistence.belts import reservations
+from persistence.belts.containers import Stage
+from persistence.belts.orphans import release_orphaned
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
-from persistence.transactions import open_cursor
+from persistence.worker import inbox
+from persistence.worker.transactions import open_cursor
 from tests.support import crash
 from tests.support.belts import (
     CONTAINER,
@@ -85,7 +85,7 @@ def test_containers_that_the_engine_changes_meanwhile_keep_both_changes(
             if compare_and_set(keys=[key], args=[field, text, new]):
                 blows[char_id] += 1
 
-    in_threads(engine, lambda: belts.assemble(fight, crowd))
+    in_threads(engine, lambda: reservations.assemble(fight, crowd))
 
     for char_id in crowd:
         actor = container(redis_client, fight, char_id)
@@ -118,10 +118,10 @@ def test_player_who_fights_again_at_once_finds_what_the_last_fight_left(
 ) -> None:
     earlier = new_session_id()
     begin(redis_client, earlier, HERO)
-    belts.assemble(earlier, [HERO])
+    reservations.assemble(earlier, [HERO])
     inbox.record(checked(result_of(earlier, used=2)))
     begin(redis_client, fight, HERO)
-    assembled: list[belts.Assembly] = []
+    assembled: list[reservations.Assembly] = []
 
     def settle_once_waited_for() -> None:
         held = {POTION: earlier}
@@ -129,7 +129,7 @@ def test_player_who_fights_again_at_once_finds_what_the_last_fight_left(
         settle_inbox()
 
     in_threads(
-        lambda: assembled.append(belts.assemble(fight, [HERO])),
+        lambda: assembled.append(reservations.assemble(fight, [HERO])),
         settle_once_waited_for,
     )
 
@@ -145,20 +145,20 @@ def test_two_fights_racing_for_one_belt_one_gets_it(
         fights = [new_session_id(), new_session_id()]
         for fight in fights:
             begin(redis_client, fight, HERO)
-        told: dict[UUID, belts.Assembly] = {}
+        told: dict[UUID, reservations.Assembly] = {}
 
-        def race(fight: UUID, told: dict[UUID, belts.Assembly] = told) -> None:
-            told[fight] = belts.assemble(fight, [HERO])
+        def race(fight: UUID, told: dict[UUID, reservations.Assembly] = told) -> None:
+            told[fight] = reservations.assemble(fight, [HERO])
 
         in_threads(*[lambda f=fight: race(f) for fight in fights])
 
         (winner,) = [fight for fight in fights if ids_on_belt(told[fight])]
         (loser,) = set(fights) - {winner}
         assert holders() == {POTION: winner}
-        assert told[loser].held == [belts.Held(POTION, HERO, winner)]
+        assert told[loser].held == [reservations.Held(POTION, HERO, winner)]
         assert container(redis_client, loser, HERO)["belt_items"] == []
         with open_cursor() as cursor:
-            belts.release(cursor, fights)
+            reservations.release(cursor, fights)
 
 
 @pytest.mark.parametrize("end", ["finished", "settled and gone"])
@@ -167,9 +167,9 @@ def test_fight_that_ends_while_its_belt_is_reserved_gets_none(
 ) -> None:
     (earlier,) = add_fighter(102)
     key = begin(redis_client, fight, HERO, 102)
-    belts.assemble(fight, [102])
+    reservations.assemble(fight, [102])
     locked: list[bool] = []
-    assembled: list[belts.Assembly] = []
+    assembled: list[reservations.Assembly] = []
 
     def finish_once_it_waits() -> None:
         with character_locked(HERO):
@@ -182,7 +182,7 @@ def test_fight_that_ends_while_its_belt_is_reserved_gets_none(
 
     def assemble() -> None:
         wait_until(lambda: locked, "the character is locked")
-        assembled.append(belts.assemble(fight, [HERO, 102]))
+        assembled.append(reservations.assemble(fight, [HERO, 102]))
 
     in_threads(finish_once_it_waits, assemble)
 
@@ -192,7 +192,7 @@ def test_fight_that_ends_while_its_belt_is_reserved_gets_none(
 
 
 def assemble_in_child(fight: UUID, _: Callable[[str], None]) -> None:
-    belts.assemble(fight, [HERO])
+    reservations.assemble(fight, [HERO])
 
 
 def test_killed_anywhere_then_repeated_the_belt_is_whole(
@@ -205,13 +205,13 @@ def test_killed_anywhere_then_repeated_the_belt_is_whole(
         connection.close()
         done = crash.run(partial(assemble_in_child, fight), point)
 
-        assert ids_on_belt(belts.assemble(fight, [HERO])) == [POTION], point
+        assert ids_on_belt(reservations.assemble(fight, [HERO])) == [POTION], point
 
         assert holders() == {POTION: fight}, point
         assert container(redis_client, fight, HERO)["belt_items"], point
         assert is_ready(redis_client, fight), point
         with open_cursor() as cursor:
-            belts.release(cursor, [fight])
+            reservations.release(cursor, [fight])
         if not done.is_killed:
             assert done.operations >= 8, "the trace shows statements and scripts"
             return
@@ -228,10 +228,10 @@ def test_assembly_costs_as_many_statements_for_fifty_fighters_as_for_one(
         fight = new_session_id()
         begin(redis_client, fight, *char_ids)
         with traced(tmp_path / "trace"):
-            assembly = belts.assemble(fight, char_ids)
+            assembly = reservations.assemble(fight, char_ids)
         assert all(assembly.belts.values())
         with open_cursor() as cursor:
-            belts.release(cursor, [fight])
+            reservations.release(cursor, [fight])
         return statements_in(tmp_path / "trace")
 
     for _ in range(8):  # the first ones of a connection also prepare
@@ -245,13 +245,14 @@ def test_assembly_costs_as_many_statements_for_fifty_fighters_as_for_one(
 
 ASSEMBLE = """
 from uuid import UUID
-from combat_history import belts
-from combat_history.belt_orphans import release_orphaned
+from persistence.belts import reservations
+from persistence.belts.orphans import release_orphaned
 if argument["settle"]:
     settle_combat(argument["document"])
     release_orphaned()
 else:
-    belts.assemble(UUID(argument["document"]["session_id"]), argument["char_ids"])
+    session_id = UUID(argument["document"]["session_id"])
+    reservations.assemble(session_id, argument["char_ids"])
 """
 
 

@@ -7,9 +7,9 @@ import redis
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from combat_history.belts import assemble
 from combat_history.models import InventoryItem, SettlementDiscrepancy
 from combat_history.replay import replay
+from persistence.belts.reservations import assemble
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.actions import REASON, status

@@ -16,11 +16,11 @@ from combat_history.models import (
     LedgerLine,
     SettlementDiscrepancy,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.factories import (
     HERO,

@@ -11,10 +11,10 @@ from django.contrib.auth.models import User
 
 from combat_history.models import CombatHistory
 from combat_history.replay import replay
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
+from persistence.worker import inbox
 from tests.support.actions import REASON
 from tests.support.factories import make_document, make_participant
 

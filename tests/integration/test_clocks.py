@@ -20,7 +20,7 @@ from persistence.engine.handoff import Receipt, checked
 from persistence.protocols import Delivery
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.tasks import settle_combat, settle_inbox, sweep
-from persistence.transactions import open_cursor
+from persistence.worker.transactions import open_cursor
 from settlement_project.celery import app
 from tests.support.actions import REASON, status
 from tests.support.api import NOBODY_LISTENS, post

@@ -23,10 +23,10 @@ from combat_history.models import (
     InventoryItem,
     LedgerLine,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.outcome import undone
 from persistence.tasks import settle_combat
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.compensations import (
     entries,

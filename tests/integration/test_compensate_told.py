@@ -14,9 +14,9 @@ from combat_history.lookup import Credit
 from combat_history.models import (
     CombatHistory,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.outcome import undone
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.api import get, result_of, result_path
 from tests.support.compensations import (

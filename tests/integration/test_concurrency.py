@@ -22,13 +22,13 @@ from combat_history.models import (
     LedgerLine,
     RejectedPayload,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
-from persistence.drain import settle_entries
 from persistence.engine.handoff import checked
-from persistence.inbox import Entry
 from persistence.tasks import settle_combat, settle_inbox
+from persistence.worker import inbox
+from persistence.worker.drain import settle_entries
+from persistence.worker.inbox import Entry
 from settlement_project.celery import app
 from tests.support.factories import (
     HERO,

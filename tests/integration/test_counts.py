@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 from django.db.models import Sum
 
-from combat_history import counts
 from combat_history.models import MinuteCount
+from persistence.worker import counts
 from tests.support import worker
 from tests.support.waiting import wait_until
 
@@ -87,7 +87,7 @@ def test_memory_is_bounded_while_postgresql_is_away(
 PROCESS = """
 import sys, django
 django.setup()
-from combat_history import counts
+from persistence.worker import counts
 counts.flush_in_background()
 counts.count("background", 2)
 sys.stdin.readline()

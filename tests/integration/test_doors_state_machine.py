@@ -36,7 +36,7 @@ from combat_history import control, replay
 from combat_history.actions import compensate, correct, void
 from combat_history.lookup import Credit, State, find_result
 from combat_history.models import CombatHistory
-from persistence.belt_tasks import assemble_belts
+from persistence.belts.tasks import assemble_belts
 from persistence.contract.errors import (
     CombatFinished,
     CombatInProgress,

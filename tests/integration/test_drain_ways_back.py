@@ -15,11 +15,11 @@ from django.db import connection
 from pytest_django import Settings
 
 from combat_history.models import Character, CombatHistory
-from persistence import inbox
 from persistence.contract import redis_keys
-from persistence.drain import ISOLATE_WITHIN_SECONDS, settle_entries
 from persistence.engine.handoff import Receipt, checked
 from persistence.tasks import settle_inbox
+from persistence.worker import inbox
+from persistence.worker.drain import ISOLATE_WITHIN_SECONDS, settle_entries
 from tests.support.factories import HERO, make_document
 from tests.support.parallel import character_locked
 

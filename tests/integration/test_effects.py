@@ -10,11 +10,11 @@ import redis
 from pytest_django import Settings
 
 from combat_history.models import CombatHistory
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
+from persistence.worker import inbox
 from tests.support.factories import (
     HERO,
     add_character,

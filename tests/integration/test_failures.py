@@ -16,12 +16,12 @@ from combat_history.models import (
     RejectedPayload,
     SettlementAttempt,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document, canonical_json
 from persistence.contract.errors import PayloadInvalid
 from persistence.engine.handoff import checked, unchecked
 from persistence.tasks import settle_inbox
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.factories import (
     HERO,

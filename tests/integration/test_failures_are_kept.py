@@ -16,9 +16,9 @@ from pytest_django import Settings
 from combat_history.actions import correct, void
 from combat_history.models import CombatHistory, SettlementFailure
 from combat_history.replay import Terms, replay
-from persistence import inbox
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
+from persistence.worker import inbox
 from tests.support.actions import REASON, fail, status
 from tests.support.admin import unknown_loot
 from tests.support.factories import (

@@ -12,13 +12,13 @@ import redis
 
 from combat_history.lookup import UNKNOWN, Credit
 from combat_history.models import CombatHistory
-from persistence import drain, inbox
-from persistence.belt_containers import fighters
+from persistence.belts.containers import fighters
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.protocols import Delivery
 from persistence.tasks import settle_inbox, sweep
+from persistence.worker import drain, inbox
 from tests.support.api import get, request, result_path
 from tests.support.factories import HERO, new_session_id, sample_document
 from tests.support.lookups import Find, id_of, start

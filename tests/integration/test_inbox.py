@@ -20,13 +20,13 @@ from combat_history.models import (
     SettlementAttempt,
     Status,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
-from persistence.drain import settle_entries
 from persistence.engine.handoff import Receipt, checked
-from persistence.inbox import Entry
 from persistence.tasks import settle_combat, settle_inbox
+from persistence.worker import inbox
+from persistence.worker.drain import settle_entries
+from persistence.worker.inbox import Entry
 from tests.support.factories import (
     HERO,
     add_character,

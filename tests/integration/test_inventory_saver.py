@@ -17,11 +17,11 @@ from combat_history.models import (
     LedgerLine,
     ParkedOperation,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import canonical_json, digest
 from persistence.savers.inventory_saver import BATCH
 from persistence.tasks import settle_combat
+from persistence.worker import inbox
 from tests.support.factories import (
     HERO,
     PELT,

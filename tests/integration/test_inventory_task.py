@@ -13,9 +13,9 @@ import pytest
 from django.db import connections
 
 from combat_history.models import InventoryItem, LedgerLine, ParkedOperation
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.tasks import settle_combat, task_sync_state
+from persistence.worker import inbox
 from settlement_project.celery import app
 from tests.support import crash
 from tests.support.crash import When, every_crash

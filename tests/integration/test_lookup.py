@@ -14,7 +14,6 @@ from pytest_django import DjangoAssertNumQueries
 from combat_history.lookup import ACTIVE, UNKNOWN, Credit
 from combat_history.models import CombatHistory, Status
 from combat_history.outcomes import Loot, Outcome
-from persistence import drain, inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.ids import short_id
@@ -22,6 +21,7 @@ from persistence.contract.outcome import brief
 from persistence.engine.handoff import checked, unchecked
 from persistence.protocols import Delivery
 from persistence.tasks import settle_inbox
+from persistence.worker import drain, inbox
 from tests.conftest import Settle
 from tests.support.factories import (
     HERO,

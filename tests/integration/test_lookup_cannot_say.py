@@ -17,12 +17,12 @@ from pytest_django import Settings
 
 from combat_history.api import openapi
 from combat_history.lookup import CANNOT_SAY, UNKNOWN, Credit, State
-from persistence import drain, inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.protocols import Delivery
 from persistence.tasks import settle_inbox
+from persistence.worker import drain, inbox
 from tests.conftest import Settle
 from tests.support.api import NOBODY_LISTENS, get, problem, result_path
 from tests.support.factories import HERO, sample_document

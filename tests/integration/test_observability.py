@@ -27,7 +27,7 @@ from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess
 
 _LINE = re.compile(
-    r"^\S+ \S+ (?P<level>[A-Z]+) persistence\.drain combat"
+    r"^\S+ \S+ (?P<level>[A-Z]+) persistence\.worker\.drain combat"
     r" session_id=(?P<session_id>\S+) outcome=(?P<outcome>\w+) code=(?P<code>\w*)"
     r" attempt=(?P<attempt>\d+) duration_ms=(?P<duration_ms>[\d.]+)$",
     re.MULTILINE,

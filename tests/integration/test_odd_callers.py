@@ -16,10 +16,12 @@ from combat_history import control
 from combat_history.control import SYSTEM, Mode
 from combat_history.lookup import State, find_result
 from combat_history.models import CombatHistory, RejectedPayload
-from persistence import belt_tasks, inbox, tasks
+from persistence import tasks
+from persistence.belts import tasks as belt_tasks
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.protocols import SyncScope
+from persistence.worker import inbox
 from settlement_project.celery import app
 from tests.conftest import Settle
 from tests.support import factories

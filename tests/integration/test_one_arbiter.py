@@ -16,11 +16,11 @@ from django.db import connections
 from pytest_django import Settings
 
 from combat_history.models import Character, CombatHistory, RejectedPayload
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import Receipt, checked
 from persistence.tasks import settle_combat, settle_inbox
+from persistence.worker import inbox
 from tests.support.api import NOBODY_LISTENS, accepted, post, problem
 from tests.support.factories import (
     HERO,

@@ -12,10 +12,11 @@ import redis
 from combat_history import control
 from combat_history.control import SYSTEM, Mode
 from combat_history.models import CombatHistory, MinuteCount, Status
-from persistence import inbox, tasks
+from persistence import tasks
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.dispatcher import SyncDispatcher
+from persistence.worker import inbox
 from settlement_project.celery import app
 from tests.support.factories import make_document
 from tests.support.parallel import character_locked, in_threads

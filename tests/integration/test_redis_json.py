@@ -17,7 +17,6 @@ from pytest_django import Settings
 from combat_history.accounts import restore_account
 from combat_history.lookup import State, find_result
 from combat_history.models import Character, ParkedOperation, ScenarioSession
-from persistence import accounts, inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.errors import CombatInProgress
@@ -25,7 +24,8 @@ from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import Receipt, checked
 from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.savers.vitals_saver import VitalsStateSaver
-from persistence.transactions import open_cursor
+from persistence.worker import accounts, inbox
+from persistence.worker.transactions import open_cursor
 from tests.support.factories import (
     HERO,
     SAMPLE_END,

@@ -16,6 +16,7 @@ from django.db import connections
 from django.utils import timezone
 
 from combat_history.actions import replay_batch
+from combat_history.actions.batch_tasks import replay_batches
 from combat_history.actions.replay_batch import CHUNK, MAX_QUEUED, Verb, decide
 from combat_history.actions.void import void
 from combat_history.failures import members
@@ -31,9 +32,8 @@ from combat_history.models import (
 )
 from combat_history.replay import MAX_COMBATS, replay
 from combat_history.replay_batches import Result, results
-from persistence import inbox
-from persistence.batch_tasks import replay_batches
 from persistence.tasks import settle_inbox, sweep
+from persistence.worker import inbox
 from settlement_project.celery import app
 from tests.support import crash
 from tests.support.admin import audit, status, with_status

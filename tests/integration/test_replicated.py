@@ -11,8 +11,8 @@ from pytest_django import Settings
 from combat_history.actions.adjust import adjust, give
 from combat_history.actions.resubmit import resubmit
 from combat_history.models import AuditEntry, CombatHistory, RejectedPayload
-from persistence.inbox import NotReplicated
 from persistence.tasks import settle_combat, settle_inbox, task_sync_state
+from persistence.worker.inbox import NotReplicated
 from tests.support.admin import REASON
 from tests.support.factories import HERO, PELT, make_document
 from tests.support.operations import pieces

@@ -14,13 +14,13 @@ from asgiref.sync import async_to_sync
 from combat_history import redis_clients
 from combat_history.accounts import arestore_account, restore_account
 from combat_history.models import Character, CombatParticipant, ScenarioSession
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.savers.vitals_saver import VitalsStateSaver
-from persistence.transactions import open_cursor
+from persistence.worker import inbox
+from persistence.worker.transactions import open_cursor
 from tests.conftest import Settle
 from tests.support.factories import (
     HERO,

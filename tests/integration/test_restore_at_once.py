@@ -15,11 +15,11 @@ from django.conf import settings
 
 from combat_history.accounts import restore_account
 from combat_history.models import Character, ScenarioSession
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import checked
 from persistence.engine.remembered import Limits
+from persistence.worker import inbox
 from tests.support.factories import (
     HERO,
     SAMPLE_END,

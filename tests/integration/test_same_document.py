@@ -29,7 +29,7 @@ from persistence.engine.handoff import Receipt, unchecked
 from persistence.protocols import Delivery, Outcome, Verdict
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.tasks import settle_combat, settle_inbox
-from persistence.transactions import open_cursor
+from persistence.worker.transactions import open_cursor
 from tests.support.api import post
 from tests.support.factories import HERO, POTION, make_document, make_participant
 

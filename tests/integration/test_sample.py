@@ -20,10 +20,10 @@ from combat_history.models import (
     RejectedPayload,
     SettlementDiscrepancy,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.factories import HERO, PELT, POTION, SWORD, sample_document
 from tests.support.waiting import wait_until

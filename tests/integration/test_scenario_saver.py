@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from combat_history.models import ParkedOperation, ScenarioSession
-from persistence import accounts
 from persistence.contract import redis_keys
+from persistence.worker import accounts
 from tests.support import factories
 from tests.support.factories import HERO
 from tests.support.parallel import in_threads, wait_until_blocked

@@ -10,11 +10,11 @@ import pytest
 import redis
 
 from combat_history.models import Character
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import Receipt, checked
 from persistence.tasks import settle_combat, settle_inbox
+from persistence.worker import inbox
 from tests.support.factories import (
     HERO,
     SAMPLE_END,

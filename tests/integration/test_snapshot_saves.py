@@ -14,10 +14,10 @@ from django.conf import settings
 from django.db import connections
 
 from combat_history.models import Character, ParkedOperation, ScenarioSession
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.tasks import task_sync_state
+from persistence.worker import inbox
 from tests.support import crash, scenarios
 from tests.support.crash import Tell, When, every_crash
 from tests.support.factories import HERO, SAMPLE_END

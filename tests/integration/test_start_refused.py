@@ -11,7 +11,7 @@ import redis
 from django.conf import settings
 
 from combat_history.models import CombatHistory
-from persistence.belt_tasks import assemble_belts
+from persistence.belts.tasks import assemble_belts
 from persistence.contract import redis_keys
 from persistence.contract.errors import (
     CharactersUnknown,

@@ -11,10 +11,10 @@ from pytest_django import Settings
 
 from combat_history import control
 from combat_history.models import CombatHistory, SettlementDiscrepancy
-from persistence import inbox
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
+from persistence.worker import inbox
 from tests.support.factories import (
     PELT,
     add_character,

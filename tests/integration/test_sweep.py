@@ -17,11 +17,11 @@ from combat_history.models import (
     InventoryItem,
     RejectedPayload,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document, canonical_json, digest
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox, sweep
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.factories import (
     HERO,

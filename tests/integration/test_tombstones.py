@@ -20,13 +20,13 @@ from pytest_django import Settings
 
 from combat_history.lookup import UNKNOWN, Credit, find_result
 from combat_history.models import CombatHistory
-from persistence import drain, inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.outcome import brief, undone
 from persistence.protocols import Delivery
 from persistence.sweeping import tombstones
 from persistence.tasks import sweep
+from persistence.worker import drain, inbox
 from tests.conftest import Settle
 from tests.support.api import get, result_of, result_path
 from tests.support.compensations import fight, permitted, undo

@@ -14,13 +14,13 @@ import pytest
 import redis
 
 from combat_history.models import Character, ParkedOperation
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.protocols import Saved
 from persistence.savers.vitals_saver import VitalsStateSaver
-from persistence.transactions import open_cursor
+from persistence.worker import inbox
+from persistence.worker.transactions import open_cursor
 from tests.conftest import Settle
 from tests.support import factories
 from tests.support.factories import HERO, SAMPLE_END

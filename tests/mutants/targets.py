@@ -27,7 +27,7 @@ DRAINING = _integration(
 
 MODULES = {
     "plan": Target(
-        "persistence/savers/combat_plan.py",
+        "persistence/savers/combat/plan.py",
         tuple(
             f"tests/unit/test_combat_plan_{part}.py"
             for part in (
@@ -37,8 +37,8 @@ MODULES = {
         ),
         needs_servers=False,
     ),
-    "drain": Target("persistence/drain.py", DRAINING),
-    "inbox": Target("persistence/inbox.py", DRAINING),
+    "drain": Target("persistence/worker/drain.py", DRAINING),
+    "inbox": Target("persistence/worker/inbox.py", DRAINING),
     "lookup": Target(
         "combat_history/lookup.py",
         _integration(

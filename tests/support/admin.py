@@ -30,8 +30,8 @@ from combat_history.models import (
     SettlementFailure,
     Status,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
+from persistence.worker import inbox
 from tests.support.factories import (
     HERO,
     SAMPLE_END,

@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 
 from combat_history import replay_batches
 from combat_history.actions import replay_batch
+from combat_history.actions.batch_tasks import replay_batches as advance_all
 from combat_history.failures import members
 from combat_history.models import CombatHistory, ReplayBatch, Status
-from persistence.batch_tasks import replay_batches as advance_all
 from tests.support.admin import unknown_loot
 from tests.support.factories import HERO, SAMPLE_END
 from tests.support.waiting import wait_until

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import redis
 
-from combat_history.belts import Assembly
 from combat_history.models import CombatHistory, InventoryItem
+from persistence.belts.reservations import Assembly
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.tasks import settle_combat

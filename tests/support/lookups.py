@@ -15,10 +15,10 @@ from redis.client import Monitor
 from combat_history import redis_clients
 from combat_history.lookup import Credit, Lookup, State, afind_result, find_result
 from combat_history.outcomes import Loot, Outcome
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import Handoff, checked
+from persistence.worker import inbox
 from tests.support.factories import HERO, SAMPLE_END, make_document, make_participant
 
 Find = Callable[[UUID | str, int], Lookup]

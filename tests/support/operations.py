@@ -12,11 +12,11 @@ from combat_history.models import (
     LedgerLine,
     ParkedOperation,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.protocols import Saved
 from persistence.savers.inventory_saver import InventoryStateSaver
-from persistence.transactions import open_cursor
+from persistence.worker import inbox
+from persistence.worker.transactions import open_cursor
 from tests.support.factories import HERO
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import redis
 from pytest_django import Settings
 
-from persistence import inbox
+from persistence.worker import inbox
 from settlement_project.embedded.ports import HOST
 from settlement_project.embedded.redis import binary
 from tests.support.ports import free_port

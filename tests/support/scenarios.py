@@ -10,7 +10,7 @@ from combat_history.models import ParkedOperation, ScenarioSession
 from persistence.contract import redis_keys
 from persistence.protocols import Saved
 from persistence.savers.scenario_saver import ScenarioStateSaver
-from persistence.transactions import open_cursor
+from persistence.worker.transactions import open_cursor
 from tests.support import factories
 from tests.support.factories import HERO
 

@@ -18,8 +18,8 @@ from persistence.contract.errors import PayloadInvalid
 from persistence.contract.payload import (
     validate,
 )
-from persistence.savers.combat_plan import plan_batch
-from persistence.savers.combat_rows import (
+from persistence.savers.combat.plan import plan_batch
+from persistence.savers.combat.rows import (
     Catalogue,
     CharacterRow,
     Combat,

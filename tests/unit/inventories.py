@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import Any
 
-from persistence.savers.combat_rows import Template
-from persistence.savers.inventory_bag import Bag, Item
-from persistence.savers.inventory_plan import (
+from persistence.savers.combat.rows import Template
+from persistence.savers.inventory.bag import Bag, Item
+from persistence.savers.inventory.plan import (
     Applied,
     InventoryPlan,
     Known,
     OpenRequest,
     plan_operations,
 )
-from persistence.savers.inventory_requests import identity, read_element, read_parked
+from persistence.savers.inventory.requests import identity, read_element, read_parked
 from persistence.savers.parking import OpenOperation
 from tests.unit.builders import CATALOGUE, FIRST_NEW_ID, POTION
 from tests.unit.builders import item as combat_item

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from persistence.contract.document import Document
-from persistence.savers.combat_plan import plan_batch
-from persistence.savers.combat_rows import (
+from persistence.savers.combat.plan import plan_batch
+from persistence.savers.combat.rows import (
     Catalogue,
     CharacterRow,
     Combat,

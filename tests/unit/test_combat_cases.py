@@ -20,7 +20,7 @@ from persistence.contract.payload import (
 )
 from persistence.engine.handoff import checked
 from persistence.protocols import Delivery
-from persistence.savers.combat_cases import (
+from persistence.savers.combat.cases import (
     Case,
     Rejected,
     conflict,

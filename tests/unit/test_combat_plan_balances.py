@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from persistence.contract.payload import MAX_BIGINT, validate
-from persistence.savers.combat_rows import Combat
+from persistence.savers.combat.rows import Combat
 from tests.unit.builders import (
     HIDE,
     at,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from persistence.savers.combat_rows import Plan
+from persistence.savers.combat.rows import Plan
 from tests.unit.builders import (
     HIDE,
     POTION,

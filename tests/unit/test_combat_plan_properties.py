@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from persistence.contract.errors import DiscrepancyCode
 from persistence.contract.payload import ParticipantResult
-from persistence.savers.combat_rows import Combat, ItemRow, Plan
+from persistence.savers.combat.rows import Combat, ItemRow, Plan
 from tests.unit.builders import (
     CATALOGUE,
     FIRST_NEW_ID,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistence.savers.combat_fingerprint import fingerprint
-from persistence.savers.combat_rows import Catalogue, Combat, Plan
+from persistence.savers.combat.fingerprint import fingerprint
+from persistence.savers.combat.rows import Catalogue, Combat, Plan
 from tests.unit.builders import (
     CATALOGUE,
     SWORD,

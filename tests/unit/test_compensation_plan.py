@@ -18,8 +18,8 @@ from combat_history.actions.compensation_plan import (
 )
 from persistence.contract.errors import DomainFailure, FailureCode
 from persistence.contract.payload import MAX_BIGINT
-from persistence.savers.combat_rows import Catalogue, ItemRow, LedgerEntry, Template
-from persistence.savers.inventory_bag import Item
+from persistence.savers.combat.rows import Catalogue, ItemRow, LedgerEntry, Template
+from persistence.savers.inventory.bag import Item
 from tests.unit import builders
 from tests.unit.builders import CATALOGUE, HIDE, POTION, SWORD, session
 

@@ -16,14 +16,14 @@ from combat_history.actions.compensation_plan import (
     Undo,
     plan_compensation,
 )
-from persistence.savers.combat_rows import (
+from persistence.savers.combat.rows import (
     Catalogue,
     Combat,
     ItemRow,
     LedgerEntry,
     Plan,
 )
-from persistence.savers.inventory_bag import Item
+from persistence.savers.inventory.bag import Item
 from tests.unit.builders import CATALOGUE, FIRST_NEW_ID
 from tests.unit.strategies import BOUNDED, FIGHTERS, Tables, batches, planned, tables
 

@@ -19,9 +19,8 @@ from persistence.contract.document import Document, parse_document
 from persistence.contract.errors import PayloadInvalid
 from persistence.contract.payload import validate
 from persistence.engine.handoff import checked, unchecked
-from persistence.savers import inventory_bag
-from persistence.savers.combat_plan import plan_batch
-from persistence.savers.combat_rows import (
+from persistence.savers.combat.plan import plan_batch
+from persistence.savers.combat.rows import (
     Catalogue,
     CharacterRow,
     Combat,
@@ -29,8 +28,9 @@ from persistence.savers.combat_rows import (
     Template,
     World,
 )
-from persistence.savers.inventory_plan import InventoryPlan, Known, plan_operations
-from persistence.savers.inventory_requests import read_element
+from persistence.savers.inventory import bag as inventory_bag
+from persistence.savers.inventory.plan import InventoryPlan, Known, plan_operations
+from persistence.savers.inventory.requests import read_element
 from settlement_project.demo import fates
 from settlement_project.demo.adventurers import Adventurer
 from settlement_project.demo.bag import Bag, Row, Shape

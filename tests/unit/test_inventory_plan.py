@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from persistence.savers.combat_plan import MAX_INT
+from persistence.savers.combat.plan import MAX_INT
 from tests.unit.builders import FIRST_NEW_ID, HIDE, POTION, RING, SWORD
 from tests.unit.inventories import OTHER, Inventory, inventory, op, row, summary
 

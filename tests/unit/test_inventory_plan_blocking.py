@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from persistence.savers.combat_rows import Template
+from persistence.savers.combat.rows import Template
 from tests.unit.builders import FIRST_NEW_ID, HIDE, POTION, SWORD
 from tests.unit.inventories import Inventory, inventory, op, row
 

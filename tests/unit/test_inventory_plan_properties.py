@@ -13,7 +13,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistence.savers.inventory_bag import Item
+from persistence.savers.inventory.bag import Item
 from tests.unit.builders import CATALOGUE, FIRST_NEW_ID, HIDE, POTION, SWORD
 from tests.unit.inventories import (
     OTHER,

@@ -9,15 +9,24 @@ from settlement_project.logs import KeyValueFormatter
 
 
 def line(message: str = "combat", **extra: Any) -> str:
-    record = logging.getLogger("persistence.drain").makeRecord(
-        "persistence.drain", logging.INFO, __file__, 1, message, (), None, extra=extra
+    record = logging.getLogger("persistence.worker.drain").makeRecord(
+        "persistence.worker.drain",
+        logging.INFO,
+        __file__,
+        1,
+        message,
+        (),
+        None,
+        extra=extra,
     )
     return KeyValueFormatter().format(record)
 
 
 def test_a_line_says_when_how_bad_who_and_what() -> None:
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO persistence\.drain combat", line()
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO "
+        r"persistence\.worker\.drain combat",
+        line(),
     )
 
 

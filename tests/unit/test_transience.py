@@ -8,7 +8,7 @@ from django.db.utils import IntegrityError, InterfaceError, OperationalError
 from psycopg import errors as pg
 
 from persistence.contract.errors import DomainFailure, ReceiptRaced
-from persistence.transience import Transience, transience
+from persistence.worker.transience import Transience, transience
 
 
 def wrapped(error: psycopg.Error) -> OperationalError:

@@ -12,8 +12,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
-from persistence import drain, tasks
+from persistence import tasks
 from persistence.savers.cleanup_saver import CleanupStateSaver
+from persistence.worker import drain
 
 logger = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from combat_history.models import (
     LedgerLine,
     ParkedOperation,
 )
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.tasks import task_sync_state
+from persistence.worker import inbox
 from tests.support.admin import audit, body, change_url, logged_in, told, viewer
 from tests.support.belts import begin
 from tests.support.factories import (

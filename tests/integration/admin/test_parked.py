@@ -26,9 +26,9 @@ from combat_history.parked import (
     discard,
     replay,
 )
-from persistence import inbox, intents
 from persistence.contract import redis_keys
 from persistence.contract.errors import ParkCode
+from persistence.worker import inbox, intents
 from tests.support.admin import REASON, audit, change_url, list_url, logged_in, told
 from tests.support.factories import HERO, PELT, add_item
 from tests.support.operations import op, parked, pieces, queue, rows, save

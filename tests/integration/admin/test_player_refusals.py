@@ -14,7 +14,7 @@ from combat_history.models import Character, RejectedPayload
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.protocols import Delivery
 from persistence.savers.combat_saver import CombatStateSaver
-from persistence.transactions import open_cursor
+from persistence.worker.transactions import open_cursor
 from tests.conftest import Settle
 from tests.support.admin import body, change_url, count_queries, logged_in, viewer
 from tests.support.factories import HERO, make_document, new_session_id, sample_document

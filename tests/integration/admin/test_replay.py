@@ -27,11 +27,11 @@ from combat_history.models import (
     Status,
 )
 from combat_history.replay import replay
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.protocols import Outcome, Verdict
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.tasks import settle_combat, settle_inbox
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.admin import (
     LIST_URL,

@@ -15,9 +15,9 @@ from combat_history.models import (
     Status,
 )
 from combat_history.replay import MAX_COMBATS, SkipReason, replay
-from persistence import inbox
 from persistence.contract import redis_keys
 from persistence.tasks import settle_combat, settle_inbox
+from persistence.worker import inbox
 from tests.support.admin import (
     LIST_URL,
     OFFER,

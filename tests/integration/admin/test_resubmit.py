@@ -20,11 +20,11 @@ from combat_history.models import (
     CombatHistory,
     RejectedPayload,
 )
-from persistence import inbox
 from persistence.contract.document import Document
 from persistence.contract.ids import short_id
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
+from persistence.worker import inbox
 from tests.support.admin import REASON, audit, body, logged_in, told, viewer
 from tests.support.factories import HERO, make_document, new_session_id
 from tests.support.pages import text_of

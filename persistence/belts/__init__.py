@@ -1,0 +1,1 @@
+"""Belts: what a live combat may use of its fighters' inventories."""

@@ -1,0 +1,1 @@
+"""Settling a batch of combats: receipt, lock, load, plan, write."""

@@ -1,0 +1,82 @@
+"""Which bodies of a delivery are another document than the one that counts.
+
+Hashes that differ are looked at twice: rows, entries and engines of versions before
+this one have a document's former hash, which told spellings of equal values apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from persistence.contract.document import Document, parse_document
+from persistence.contract.errors import PayloadInvalid
+from persistence.contract.fight_log import unpack
+from persistence.contract.identity import former_identity, identity
+from persistence.protocols import Delivery
+from persistence.savers.combat import sql
+from persistence.savers.combat.cases import Rejected, conflict
+
+if TYPE_CHECKING:
+    from psycopg import Cursor
+
+
+def beside_first(delivery: Delivery) -> list[Rejected]:
+    """Of a session without a row: what else was sent than the delivered document."""
+    different = _different(delivery.conflicts, delivery.sha256)
+    if not different:
+        return []
+    own = {delivery.sha256, *_identities(delivery.raw)}
+    return list(_conflicts(delivery.session_id, different, own))
+
+
+def beside_row(
+    cursor: Cursor[sql.Row], delivery: Delivery, sha256: str
+) -> list[Rejected]:
+    """Of a session with a row of that hash: what was sent and is not its document."""
+    bodies: dict[str | None, bytes] = dict(delivery.conflicts.items())
+    if delivery.raw is not None:
+        bodies[delivery.sha256] = delivery.raw
+    different = _different(bodies, sha256)
+    if not different:
+        return []
+    own: set[str | None] = {sha256, *_received(cursor, delivery.session_id)}
+    return list(_conflicts(delivery.session_id, different, own))
+
+
+def _different(
+    bodies: Mapping[str, bytes] | Mapping[str | None, bytes], sha256: str | None
+) -> dict[str | None, bytes]:
+    return {other: raw for other, raw in bodies.items() if other != sha256}
+
+
+def _conflicts(
+    session_id: UUID, bodies: Mapping[str | None, bytes], own: Set[str | None]
+) -> Iterator[Rejected]:
+    for sha256, raw in bodies.items():
+        if sha256 not in own and own.isdisjoint(_identities(raw)):
+            yield conflict(session_id, sha256, raw)
+
+
+def _received(cursor: Cursor[sql.Row], session_id: UUID) -> set[str]:
+    """The identity of the whole document of a row, as far as it is not pruned."""
+    ((text, raw, packed),) = sql.fetch(cursor, sql.LOAD_RECEIVED, [session_id])
+    if raw is not None or packed is None:
+        return _identities(raw if raw is not None else text.encode())
+    document = parse_document(text.encode())
+    return _names({**document, "replay_log": unpack(packed)})
+
+
+def _identities(raw: bytes | None) -> set[str]:
+    try:
+        return _names(parse_document(raw)) if raw is not None else set()
+    except PayloadInvalid:
+        return set()
+
+
+def _names(document: Document) -> set[str]:
+    try:
+        return {identity(document), former_identity(document)}
+    except PayloadInvalid:
+        return set()

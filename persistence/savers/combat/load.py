@@ -1,0 +1,110 @@
+"""Lock and load what a batch may touch: everything the plan reads, and no more.
+
+Characters are locked in id order; a character's lock guards all of its inventory, so
+inventory rows are read without locks of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from persistence.contract.payload import LootEntry
+from persistence.savers.combat import sql
+from persistence.savers.combat.plan import MAX_PIECES
+from persistence.savers.combat.rows import (
+    Catalogue,
+    CharacterRow,
+    Combat,
+    ItemRow,
+    Template,
+    World,
+)
+
+if TYPE_CHECKING:
+    from psycopg import Cursor
+
+
+def catalogue(cursor: Cursor[sql.Row], combats: Iterable[Combat]) -> Catalogue:
+    """The templates that the loot of these combats names, by id or by name."""
+    ids: set[str] = set()
+    names: set[str] = set()
+    for _, loot in _all_loot(combats):
+        if loot.item_template_id is not None:
+            ids.add(loot.item_template_id)
+        elif loot.name is not None:
+            names.add(loot.name)
+    if not ids and not names:
+        return Catalogue([])
+    named = sorted(names)
+    rows = sql.fetch(cursor, sql.LOAD_TEMPLATES, [sorted(ids), named, named])
+    return Catalogue(Template(*row) for row in rows)
+
+
+def locked_world(
+    cursor: Cursor[sql.Row], combats: Sequence[Combat], catalogue: Catalogue
+) -> World:
+    """Lock every player of these combats, then read the rows they may change."""
+    char_ids = {char_id for combat in combats for char_id in combat.payload.players()}
+    characters = sql.fetch(cursor, sql.LOCK_CHARACTERS, [sql.array(sorted(char_ids))])
+    row_ids, stacks = _wanted_items(combats, catalogue)
+    items = _items(cursor, row_ids, stacks)
+    return World((CharacterRow(*row) for row in characters), items)
+
+
+def reserved_ids(
+    cursor: Cursor[sql.Row], combats: Iterable[Combat], catalogue: Catalogue
+) -> Iterator[int]:
+    """Ids for as many rows as loot can insert at most; gaps are harmless."""
+    count = 0
+    for _, loot in _all_loot(combats):
+        template = catalogue.find(loot)
+        if template is not None:
+            count += 1 if template.stackable else min(loot.qty, MAX_PIECES)
+    if not count:
+        return iter(())
+    return iter([row[0] for row in sql.fetch(cursor, sql.RESERVE_ITEM_IDS, [count])])
+
+
+def _wanted_items(
+    combats: Iterable[Combat], catalogue: Catalogue
+) -> tuple[set[int], set[tuple[int, str]]]:
+    """Rows named by id, and (character, template) of stacks to join or gear to wear."""
+    row_ids: set[int] = set()
+    stacks: set[tuple[int, str]] = set()
+    for combat in combats:
+        for char_id, result in combat.payload.players().items():
+            row_ids.update(e.inventory_id for e in result.changes.items_consumed)
+            for target in result.changes.durability_loss:
+                kind, _, name = target.partition(":")
+                if kind == "item":
+                    stacks.add((char_id, name))
+                else:
+                    row_ids.add(int(name))
+    for char_id, loot in _all_loot(combats):
+        template = catalogue.find(loot)
+        # Every unstackable piece becomes a row of its own, whatever lies there.
+        if template is not None and template.stackable:
+            stacks.add((char_id, template.id))
+    return row_ids, stacks
+
+
+def _items(
+    cursor: Cursor[sql.Row], row_ids: set[int], stacks: set[tuple[int, str]]
+) -> list[ItemRow]:
+    if not row_ids and not stacks:
+        return []
+    ordered = sorted(stacks)
+    parameters = [
+        sql.array(sorted(row_ids)),
+        sql.array(char_id for char_id, _ in ordered),
+        [template_id for _, template_id in ordered],
+    ]
+    return [ItemRow(*row) for row in sql.fetch(cursor, sql.LOAD_ITEMS, parameters)]
+
+
+def _all_loot(combats: Iterable[Combat]) -> Iterator[tuple[int, LootEntry]]:
+    for combat in combats:
+        for char_id, result in combat.payload.players().items():
+            for loot in result.loot():
+                yield char_id, loot

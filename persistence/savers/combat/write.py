@@ -1,0 +1,167 @@
+"""Turn cases and plans into set-based writes: rows in the order of their statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from persistence.contract.errors import DomainFailure
+from persistence.savers.combat import sql
+from persistence.savers.combat.cases import Case, Rejected
+from persistence.savers.combat.rows import Plan
+from persistence.savers.combat.sql import Write
+from persistence.savers.rejected_players import players_of
+
+Ending = tuple[str, DomainFailure | None]
+"""The status a case ends in, and why where it failed."""
+
+HISTORY_BINARY = frozenset({1, 4, 6, 9})
+
+
+def history_row(case: Case, ending: Ending) -> tuple[Any, ...]:
+    status, failure = ending
+    return (
+        case.session_id,
+        sql.array(case.participants),
+        case.finished_at,
+        status,
+        case.text,
+        case.sha256,
+        case.raw,
+        case.received_at,
+        failure.code if failure else None,
+        failure.detail if failure else None,
+    )
+
+
+def finish_pending(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
+    rows = []
+    for case in cases:
+        status, failure = endings[case.session_id]
+        code = failure.code if failure else None
+        detail = failure.detail if failure else None
+        rows.append((case.session_id, status, case.sha256, code, detail))
+    return Write(sql.FINISH_PENDING, rows, frozenset({4}), every_row="combat_history")
+
+
+def finish_requests(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
+    """The answer to whoever asked for a replay."""
+    rows = []
+    for case in cases:
+        status, failure = endings[case.session_id]
+        code = failure.code if failure else None
+        detail = failure.detail if failure else None
+        rows.append((case.session_id, status, code, detail))
+    return Write(sql.FINISH_REQUESTS, rows, frozenset({3}))
+
+
+def released_belts(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
+    """What the settled combats reserved; a failed one keeps it, to be replayed."""
+    rows = [
+        (case.session_id, char_id)
+        for case in cases
+        if case.payload is not None and endings[case.session_id][1] is None
+        for char_id in case.payload.players()
+    ]
+    return Write(sql.RELEASE_BELTS, rows)
+
+
+def participants(cases: Sequence[Case]) -> list[Write]:
+    players = [
+        (char_id, case.finished_at, case.session_id)
+        for case in cases
+        for char_id in case.participants
+    ]
+    replays = [(c.session_id, c.replay) for c in cases if c.replay is not None]
+    return [
+        Write(sql.INSERT_PARTICIPANTS, players),
+        Write(sql.INSERT_REPLAYS, replays, frozenset({1})),
+    ]
+
+
+def rejected(payloads: Iterable[Rejected]) -> Write:
+    # Once per key: ON CONFLICT cannot meet the same row twice in one statement.
+    unique = {(r.session_id, r.sha256): r for r in payloads}
+    rows = [
+        (
+            r.session_id,
+            r.sha256,
+            r.code,
+            to_json(r.errors).decode(),
+            r.raw,
+            sql.array(players_of(r.raw)),
+        )
+        for r in unique.values()
+    ]
+    return Write(sql.RECORD_REJECTED, rows, frozenset({3, 4, 5}))
+
+
+def effects(plan: Plan) -> list[Write]:
+    """Net changes of locked rows, and the lines that say what was done."""
+    return [*_characters(plan), *_inventory(plan), *_records(plan)]
+
+
+def _characters(plan: Plan) -> list[Write]:
+    rows = [
+        (c.id, c.xp, c.gold, c.hp, c.energy, c.vitals_at, c.vitals_session_id)
+        for c in plan.characters.values()
+    ]
+    return [Write(sql.UPDATE_CHARACTERS, rows, every_row="characters")]
+
+
+def _inventory(plan: Plan) -> list[Write]:
+    updated = [(i.id, i.quantity, i.durability) for i in plan.updated.values()]
+    removed = [(row_id,) for row_id in sorted(plan.removed)]
+    inserted = [
+        (
+            i.id,
+            i.character_id,
+            i.item_template_id,
+            i.quantity,
+            i.durability,
+            i.max_durability,
+            i.origin_session_id,
+        )
+        for i in plan.inserted.values()
+    ]
+    return [
+        Write(sql.UPDATE_ITEMS, updated, every_row="inventory"),
+        Write(sql.DELETE_ITEMS, removed, every_row="inventory"),
+        Write(sql.INSERT_ITEMS, inserted, frozenset({2})),
+    ]
+
+
+def _records(plan: Plan) -> list[Write]:
+    ledger = [
+        (
+            line.session_id,
+            line.revision,
+            line.character_id,
+            line.xp_delta,
+            line.gold_delta,
+            line.xp_after,
+            line.gold_after,
+            to_json(line.items).decode(),
+        )
+        for line in plan.ledger
+    ]
+    discrepancies = [
+        (
+            d.session_id,
+            d.revision,
+            d.character_id,
+            d.code,
+            d.inventory_id,
+            d.item_template_id,
+            d.wanted,
+            d.applied,
+        )
+        for d in plan.discrepancies
+    ]
+    return [
+        Write(sql.INSERT_LEDGER, ledger, frozenset({7})),
+        Write(sql.INSERT_DISCREPANCIES, discrepancies, frozenset({5})),
+    ]

@@ -1,0 +1,1 @@
+"""Applying a player's queued inventory operations."""

@@ -1,0 +1,1 @@
+"""The worker's side: from the inbox, through transactions, to the Savers."""

@@ -1,0 +1,1 @@
+"""How a worker reads messages, none of which may end it."""

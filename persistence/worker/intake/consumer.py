@@ -1,0 +1,90 @@
+"""Celery's consumer, which no message ends: what it cannot run is set aside.
+
+Between the transport and Celery's own code; see `messages` for what is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery.worker.consumer import Consumer
+from celery.worker.control import control_command
+from kombu import Message
+
+from persistence.worker.intake.arguments import check_keys
+from persistence.worker.intake.callbacks import refused_chord
+from persistence.worker.intake.envelopes import KEEP, Unreadable, set_aside
+from persistence.worker.intake.messages import read
+
+logger = logging.getLogger(__name__)
+
+Handle = Callable[[Message], Any]
+
+
+class ReadingConsumer(Consumer):
+    """Reads each message before Celery does; whatever Celery refuses is kept."""
+
+    connection_errors: tuple[type[Exception], ...]
+    channel_errors: tuple[type[Exception], ...]
+    _run: Handle
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Handle:
+        self._run = super().create_task_handler(*args, **options)
+        return self._read
+
+    def _read(self, message: Message) -> None:
+        try:
+            read(message, self.app)
+            check_keys(message)
+        except Exception as error:  # noqa: BLE001 -- kept, with its words
+            self._keep(message, error)
+            return
+        try:
+            refused = refused_chord(message)
+            if refused is not None:
+                self.app.send_task(KEEP, refused, connection=self.connection)
+            self._run(message)
+        except (*self.connection_errors, *self.channel_errors):
+            raise
+        except Exception as error:
+            logger.exception("message not handled")
+            self._keep(message, error)
+
+    def _keep(self, message: Message, error: BaseException) -> None:
+        if message.acknowledged:
+            return
+        set_aside(message, error)
+        self._run(message)
+
+    def on_decode_error(self, message: Message, exc: BaseException) -> None:
+        self._keep(message, exc)
+
+    def on_unknown_message(self, body: object, message: Message) -> None:
+        self._keep(message, Unreadable("", "is no call of a task"))
+
+    def on_unknown_task(self, body: object, message: Message, exc: Exception) -> None:
+        self._keep(message, exc)
+
+    def on_invalid_task(self, body: object, message: Message, exc: Exception) -> None:
+        self._keep(message, exc)
+
+    def reset_rate_limits(self) -> None:
+        """There are none: what waits for its turn would hold up all the others."""
+        limited = [name for name, task in self.app.tasks.items() if task.rate_limit]
+        if limited:
+            logger.warning("rate limits are ignored", extra={"tasks": limited})
+        super().reset_rate_limits()
+
+
+@control_command(
+    name="rate_limit",
+    args=[("task_name", str), ("rate_limit", str)],
+    signature="<task_name> <rate_limit (e.g., 5/s | 5/m | 5/h)>",
+)
+def refuse_rate_limit(state: Any, **_: object) -> dict[str, str]:
+    """In place of Celery's own."""
+    return {
+        "error": "no rate limits here: what waits for its turn holds up all the others"
+    }

@@ -1,0 +1,105 @@
+"""Task requests as the worker's main process holds them: small, and without loot."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
+from billiard.exceptions import Terminated, WorkerLostError
+from celery import Task
+from celery.exceptions import Ignore, Reject, Retry
+from celery.worker.request import Request
+from celery.worker.state import revoked as revoked_tasks
+from kombu.exceptions import DecodeError
+
+from persistence.worker.intake.callbacks import unsent
+from persistence.worker.intake.envelopes import KEEP, call_to_keep
+
+logger = logging.getLogger(__name__)
+
+_SESSION_ID = re.compile(r'"session_id"\s*:\s*"([\w-]{22,36})"')
+_ID = re.compile(r"[\w-]{22,36}")
+_UNKNOWN = "no session id"
+
+NOT_DONE = (
+    *(Ignore, Reject, Retry),
+    *(MemoryError, SystemExit, KeyboardInterrupt, Terminated, WorkerLostError),
+)
+"""After these a message comes again, or was given up on purpose."""
+
+
+class LeanRequest(Request):
+    """Takes no arguments along to the pool, which reads them from the message's body.
+
+    Pickled along, a document nested some hundred levels deep would end the worker, and
+    the next one that gets the message.
+    """
+
+    @property
+    def request_dict(self) -> dict[str, Any]:
+        return {**super().request_dict, "args": (), "kwargs": {}}
+
+    def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> None:
+        """What is lost with the task is kept before its message is acknowledged."""
+        error = exc_info.exception
+        is_traced = isinstance(error, ExceptionWithTraceback)
+        call = self._lost(error.exc if is_traced else error)
+        if call is not None:
+            app: Any = self.app
+            app.send_task(KEEP, call)
+        super().on_failure(exc_info, *args, **options)
+
+    def _lost(self, error: BaseException) -> list[Any] | None:
+        if isinstance(error, NOT_DONE):
+            return None
+        if isinstance(error, DecodeError):
+            # The pool has other frames on its stack than the consumer: a body may be
+            # too deep for it alone.
+            return call_to_keep(self.message, error)
+        return unsent(self.message, error)
+
+
+class LeanTask(Task[Any, Any]):
+    """The base of every task of this application."""
+
+    Request = "persistence.worker.intake.requests:LeanRequest"
+
+
+class ReadableRequest(LeanRequest):
+    """Shows the session id in place of what the sender made of the arguments.
+
+    A combat's result is settled whatever a sender or a person revokes: settling a
+    combat is prevented in the admin, where it is seen.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        payload = self.args[0] if self.args else self.kwargs.get("payload")
+        self._argsrepr = f"({_shown(payload)},)"
+        self._kwargsrepr = "{}"
+
+    def revoked(self) -> bool:
+        if self.id in revoked_tasks:
+            logger.warning("revocation ignored", extra={"task_id": self.id})
+        return False
+
+    def terminate(self, *_: Any, **__: Any) -> None:
+        """It ends by itself, within its time limits."""
+        logger.warning("termination ignored", extra={"task_id": self.id})
+
+    @property
+    def request_dict(self) -> dict[str, Any]:
+        shown = {"argsrepr": self._argsrepr, "kwargsrepr": self._kwargsrepr}
+        return {**super().request_dict, **shown}
+
+
+def _shown(payload: object) -> str:
+    if isinstance(payload, dict):
+        session_id = payload.get("session_id")
+        if isinstance(session_id, str) and _ID.fullmatch(session_id):
+            return session_id
+    elif isinstance(payload, str) and (found := _SESSION_ID.search(payload)):
+        return found.group(1)
+    return _UNKNOWN

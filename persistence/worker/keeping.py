@@ -1,0 +1,32 @@
+"""Write what only PostgreSQL can keep: the message waits until it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from django.db import DatabaseError, InterfaceError, connection
+
+from persistence.savers.combat_saver import CombatStateSaver
+from persistence.worker import drain
+from persistence.worker.transactions import renew_connection
+
+RETRY_SECONDS = 5
+"""Far below the visibility timeout, or the broker would deliver it twice."""
+
+
+def keep(task: Any, write: Callable[[CombatStateSaver], object]) -> None:
+    """Write inside one transaction; `task`, which runs, comes again where that fails.
+
+    Raises Retry then.
+    """
+    renew_connection()
+    try:
+        with drain.open_saver() as (saver, _):
+            write(saver)
+    except (DatabaseError, InterfaceError, psycopg.Error) as error:
+        connection.close()
+        raise task.retry(
+            exc=error, countdown=RETRY_SECONDS, max_retries=None
+        ) from error

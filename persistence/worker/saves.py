@@ -1,0 +1,128 @@
+"""Run the Saver of a scope for one player: transaction, retry, confirmation, parking.
+
+The counterpart of `drain` for everything but combats. What was asked for stands as an
+intent in Redis until it is committed and confirmed; the sweep sends it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+import psycopg
+import redis
+from billiard.exceptions import SoftTimeLimitExceeded
+from django.db import DatabaseError, InterfaceError, connection
+
+from persistence.contract.errors import ParkCode
+from persistence.protocols import Saved, SyncScope
+from persistence.savers import cleanup_saver
+from persistence.savers.combat.sql import run
+from persistence.savers.parking import Parked, park, resolve
+from persistence.savers.registry import SAVER_REGISTRY
+from persistence.worker import accounts, intents, rescue
+from persistence.worker.transactions import open_cursor
+from persistence.worker.transience import Transience, transience
+
+logger = logging.getLogger(__name__)
+
+TRIES = 3
+"""Of a save that met contention: what holds the row lets go within the lock timeout."""
+
+WHOLE_SAVE = ""
+"""`op_id` of a save that failed as a whole: no operation can have it."""
+
+
+def save(scope: SyncScope, char_id: int) -> Saved | None:
+    """Save, confirm and strike the intent out; None where that has to wait.
+
+    An unexpected error is parked as a row with its words, and not tried again before
+    somebody asks.
+    """
+    started = time.monotonic()
+    noted = intents.begin(scope, char_id)
+    if scope is SyncScope.CLEANUP and cleanup_saver.has_swept_since(noted):
+        intents.strike_out(scope, char_id, noted)
+        return None
+    closing = _closing(scope, char_id)
+    try:
+        saved = _committed(scope, char_id)
+    except SoftTimeLimitExceeded:
+        raise
+    except (redis.ConnectionError, redis.TimeoutError):
+        logger.warning("not saved, Redis is away", exc_info=True)
+        return None
+    except Exception as error:  # noqa: BLE001 -- transient waits, the rest is parked
+        return _failed(scope, char_id, noted, error)
+    if saved.unsent:
+        for session_id, raw in saved.unsent.items():
+            rescue.hand_off(session_id, raw)
+    if saved.confirm() is False:
+        # More came since the save: what is closing stays named, and is saved again.
+        saved = replace(saved, again=True)
+    if closing and not saved.again:
+        accounts.closed(char_id, scope, closing)
+    if not saved.again and not intents.strike_out(scope, char_id, noted):
+        # Whoever noted it anew relied on this message.
+        saved = replace(saved, again=True)
+    _log(scope, char_id, "saved", started, saved)
+    return saved
+
+
+def _committed(scope: SyncScope, char_id: int) -> Saved:
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with open_cursor() as cursor:
+                saved = SAVER_REGISTRY[scope](cursor).save(char_id)
+                resolve(cursor, scope, char_id, [WHOLE_SAVE])
+        except (DatabaseError, InterfaceError, psycopg.Error) as error:
+            if not tries_left or transience(error) is not Transience.CONTENTION:
+                raise
+        else:
+            return saved
+    raise AssertionError("unreachable")
+
+
+def _closing(scope: SyncScope, char_id: int) -> list[str]:
+    """Read before the save: what closes later is not saved by it."""
+    if scope in (SyncScope.INVENTORY, SyncScope.SCENARIO):
+        return accounts.closing(char_id, scope)
+    return []
+
+
+def _failed(
+    scope: SyncScope, char_id: int, noted: bytes, error: Exception
+) -> Saved | None:
+    kind = transience(error)
+    if kind is Transience.CONNECTION:
+        connection.close()
+    logger.log(
+        logging.WARNING if kind else logging.ERROR,
+        "save",
+        exc_info=kind is None,
+        extra={"scope": scope, "char_id": char_id, "error": f"{error}".strip()},
+    )
+    if kind is not None:
+        return None
+    words = f"{type(error).__name__}: {error}"
+    parked = Parked(scope, char_id, WHOLE_SAVE, {}, ParkCode.UNEXPECTED, words)
+    with open_cursor() as cursor:
+        run(cursor.connection, [park([parked])])
+    intents.strike_out(scope, char_id, noted)
+    return None
+
+
+def _log(
+    scope: SyncScope, char_id: int, outcome: str, started: float, saved: Saved
+) -> None:
+    logger.info(
+        "save",
+        extra={
+            "scope": scope,
+            "char_id": char_id,
+            "outcome": outcome,
+            "duration_ms": round((time.monotonic() - started) * 1000, 1),
+            **saved.counts,
+        },
+    )
