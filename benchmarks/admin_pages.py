@@ -147,14 +147,14 @@ def _pages() -> list[Page]:
 
 
 def _pages_of_actions(operator: User) -> list[Page]:
-    from combat_history.actions import replay_batch
+    from combat_history.actions import batches
     from combat_history.models import CombatHistory, Status
 
     failed = CombatHistory.objects.filter(settlement_status=Status.FAILED)
     one = failed.order_by("-received_at")[0].pk
     settled = CombatHistory.objects.filter(settlement_status=Status.PROCESSED)
     batch_id = uuid4()
-    replay_batch.create(
+    batches.create(
         failed.filter(failure_code="out_of_range"),
         {"kind": "list", "list": ""},
         batch_id=batch_id,

@@ -42,9 +42,9 @@ def main() -> None:
 
 
 def _measure() -> dict[str, list[float]]:
-    from combat_history import redis_clients
-    from combat_history.lookup import find_result
     from combat_history.models import CombatHistory, Status
+    from combat_history.reading import redis_clients
+    from combat_history.reading.lookup import find_result
     from persistence.contract import redis_keys
     from persistence.contract.outcome import brief
 

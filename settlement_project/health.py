@@ -14,7 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 
-from combat_history import redis_clients
+from combat_history.reading import redis_clients
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,9 @@ from django.views.decorators.cache import never_cache
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from combat_history import figures, redis_clients
-from combat_history.figures import Reading
+from combat_history.insight import figures
+from combat_history.insight.figures import Reading
+from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 from persistence.protocols import QUEUES
 from settlement_project import heartbeat

@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from combat_history.audit import request_id
+from combat_history.actions.audit import request_id
 
 HEADER = "X-Request-ID"
 _USABLE = re.compile(r"[\w.:-]{1,64}")

@@ -20,8 +20,8 @@ from django.conf import settings
 from django.db import Error
 from kombu.exceptions import OperationalError as BrokerError
 
-from combat_history import audit
-from combat_history.audit import Act, Outcome
+from combat_history.actions import audit
+from combat_history.actions.audit import Act, Outcome
 from combat_history.models import AuditEntry, Character
 from persistence.contract.document import Document
 from persistence.contract.errors import ItemReserved, OperationInvalid

@@ -10,7 +10,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from combat_history.actions import replay_batch
+from combat_history.actions import batches as replay_batch
 from persistence.tasks import drain_batch
 from persistence.worker import drain
 from persistence.worker.transience import Transience, transience

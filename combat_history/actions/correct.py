@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.db import Error, transaction
 
-from combat_history import audit
-from combat_history.audit import Act, Outcome
+from combat_history.actions import audit
+from combat_history.actions.audit import Act, Outcome
 from combat_history.models import (
     CombatHistory,
     CombatParticipant,

@@ -14,8 +14,8 @@ from django.db import Error, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from combat_history import audit
-from combat_history.audit import Act, Outcome
+from combat_history.actions import audit
+from combat_history.actions.audit import Act, Outcome
 from combat_history.models import CombatHistory, RejectedPayload
 from persistence.contract.document import parse_document
 from persistence.contract.identity import identity

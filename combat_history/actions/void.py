@@ -11,8 +11,8 @@ from uuid import UUID
 import redis
 from django.db import Error
 
-from combat_history import audit
-from combat_history.audit import Act, Outcome
+from combat_history.actions import audit
+from combat_history.actions.audit import Act, Outcome
 from combat_history.models import CombatHistory, ReplayRequest, Status
 from persistence.belts.reservations import release
 from persistence.contract import redis_keys

@@ -20,17 +20,17 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
 from combat_history.actions import correct, void
+from combat_history.actions.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.actions.dry_run import DryRun, dry_run, dry_run_of
+from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
+from combat_history.actions.replay import Terms, replay
 from combat_history.admin import catalogue, dossier, movements, sides
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import visible
-from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
+from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
-from combat_history.replay import PERMISSION as REPLAY_PERMISSION
-from combat_history.replay import Terms, replay
 from persistence.contract.document import Document, parse_strictly
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.contract.ids import short_id

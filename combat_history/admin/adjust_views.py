@@ -35,8 +35,8 @@ from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.naming import Names, combats_url, names, player_url
 from combat_history.admin.parked_codes import explained
 from combat_history.admin.rendering import EMPTY, visible
+from combat_history.insight.player_page import inventory
 from combat_history.models import Character, InventoryItem, ItemTemplate
-from combat_history.player_page import inventory
 from persistence.contract.document import Document
 from persistence.contract.errors import ItemReserved, OperationInvalid
 from persistence.contract.ids import short_id

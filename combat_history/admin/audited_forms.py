@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.http import HttpRequest, HttpResponse
 
-from combat_history import audit
+from combat_history.actions import audit
+from combat_history.actions.audit import Act, Outcome
 from combat_history.admin.base import BoundedAdmin
-from combat_history.audit import Act, Outcome
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -18,9 +18,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.admin.paginator import EstimatedPaginator
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Character
-from combat_history.paginator import EstimatedPaginator
 from persistence.contract.ids import parse_session_id
 from persistence.contract.payload import MAX_BIGINT
 

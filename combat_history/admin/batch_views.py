@@ -27,9 +27,9 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
-from combat_history.actions import replay_batch
-from combat_history.actions.replay_batch import MAX_ITEMS
+from combat_history.actions import batches
+from combat_history.actions.batches import MAX_ITEMS
+from combat_history.actions.replay import MAX_COMBATS, PERMISSION, preview
 from combat_history.admin.action_views import FOLDER, POLICIES, ReasonForm
 from combat_history.admin.failure_views import (
     FailureViews,
@@ -38,9 +38,9 @@ from combat_history.admin.failure_views import (
     time_of,
 )
 from combat_history.admin.rendering import visible
-from combat_history.failures import members
+from combat_history.insight import explain
+from combat_history.insight.failures import members
 from combat_history.models import CombatHistory, Status
-from combat_history.replay import MAX_COMBATS, PERMISSION, preview
 from persistence.contract.ids import parse_session_id, short_id
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class BatchViews(FailureViews):
         actor = cast("User", request.user)  # admin_view lets in nobody else
         batch_id = form.cleaned_data["batch_id"] or uuid4()
         try:
-            total = replay_batch.create(
+            total = batches.create(
                 chosen.rows,
                 chosen.selection,
                 batch_id=batch_id,

@@ -1,6 +1,6 @@
 """The page that undoes a settled combat. A GET shows; only a POST acts.
 
-`combat_history.actions.compensate` checks the permission again and writes the audit.
+`combat_history.actions.undo` checks the permission again and writes the audit.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
-from combat_history.actions.compensate import (
+from combat_history.actions.undo import (
     PERMISSION,
     Compensation,
     CompensationRefused,
@@ -31,12 +30,13 @@ from combat_history.actions.compensate import (
     compensate,
     preview_compensation,
 )
-from combat_history.actions.compensation_plan import Balance, ItemChange, Undo
+from combat_history.actions.undo_plan import Balance, ItemChange, Undo
 from combat_history.admin.action_views import MAX_SHOWN, ReasonForm
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.movements import Change, change_of
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import EMPTY, visible
+from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import DomainFailure
 from persistence.contract.ids import short_id

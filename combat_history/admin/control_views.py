@@ -1,6 +1,6 @@
 """The page on which settlement is paused, drained and resumed.
 
-A GET shows; `combat_history.control` acts, and checks the permission again.
+A GET shows; `combat_history.actions.mode` acts, and checks the permission again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import audit, control
+from combat_history.actions import audit
+from combat_history.actions import mode as control
+from combat_history.actions.mode import Mode
 from combat_history.admin.action_views import ReasonForm
 from combat_history.admin.audit_words import verb_of
 from combat_history.admin.base import ReadOnlyAdmin
-from combat_history.control import Mode
 from combat_history.models import AuditEntry
 
 if TYPE_CHECKING:

@@ -18,13 +18,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from combat_history import dashboard as figures
-from combat_history import explain, svg
+from combat_history.actions.export import HISTORY
+from combat_history.admin import svg
 from combat_history.admin.export_views import ExportViews
 from combat_history.admin.rendering import visible
 from combat_history.admin.timeline import shown_duration
-from combat_history.dashboard import Latency, Snapshot, Span
-from combat_history.export import HISTORY
+from combat_history.insight import dashboard as figures
+from combat_history.insight import explain
+from combat_history.insight.dashboard import Latency, Snapshot, Span
 from persistence.worker import counts
 from settlement_project import heartbeat
 

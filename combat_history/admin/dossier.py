@@ -15,10 +15,11 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext
 
-from combat_history import explain
+from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.admin import catalogue, movements, sides, timeline
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import badges, bytes_as_text, cut, pretty, visible
+from combat_history.insight import explain
 from combat_history.models import (
     AuditEntry,
     CombatHistory,
@@ -31,8 +32,7 @@ from combat_history.models import (
     SettlementFailure,
     Status,
 )
-from combat_history.outcomes import winner_of
-from combat_history.replay import PERMISSION as REPLAY_PERMISSION
+from combat_history.reading.outcomes import winner_of
 from persistence.contract.errors import FailureCode
 from persistence.contract.ids import short_id
 from persistence.savers.combat.rows import Discrepancy

@@ -21,12 +21,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from combat_history import audit
+from combat_history.actions import audit
+from combat_history.actions.audit import Act, Outcome
+from combat_history.actions.export import Format, Source, Table, lines
 from combat_history.admin.action_views import ReasonForm
 from combat_history.admin.base import BoundedAdmin
-from combat_history.audit import Act, Outcome
-from combat_history.export import Format, Source, Table, lines
-from combat_history.paginator import MAX_ROWS
+from combat_history.admin.paginator import MAX_ROWS
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -15,12 +15,14 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
+from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
+from combat_history.actions.triage import MAX_TARGETS
 from combat_history.admin.action_views import FOLDER, ActionViews
 from combat_history.admin.naming import names
 from combat_history.admin.rendering import EMPTY
 from combat_history.admin.triage_views import NOTED, TriageForm, TriageViews, shown
-from combat_history.failures import (
+from combat_history.insight import explain
+from combat_history.insight.failures import (
     MAX_LOOKED_AT,
     Group,
     failures,
@@ -28,8 +30,6 @@ from combat_history.failures import (
     members,
 )
 from combat_history.models import CombatHistory, Triage
-from combat_history.replay import PERMISSION as REPLAY_PERMISSION
-from combat_history.triage import MAX_TARGETS
 from persistence.contract.ids import parse_session_id, short_id
 
 MAX_MEMBERS = 100

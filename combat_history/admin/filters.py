@@ -16,8 +16,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
 from combat_history.admin.rendering import UNDONE
+from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import FailureCode
 from persistence.contract.ids import parse_session_id, short_id

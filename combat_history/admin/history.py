@@ -16,7 +16,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
 from combat_history.admin import dossier
 from combat_history.admin.base import (
     BoundedChangeList,
@@ -35,12 +34,13 @@ from combat_history.admin.filters import (
     StatusFilter,
     position,
 )
+from combat_history.admin.paginator import MAX_ROWS
 from combat_history.admin.rendering import badges, failure_label, visible
 from combat_history.admin.replay_log import ReplayLogViews
 from combat_history.admin.replay_views import ReplayViews
+from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
-from combat_history.outcomes import winner_of
-from combat_history.paginator import MAX_ROWS
+from combat_history.reading.outcomes import winner_of
 from persistence.contract.ids import short_id
 from persistence.contract.meta import FinishReason
 

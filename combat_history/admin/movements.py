@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from combat_history import explain
 from combat_history.admin.naming import Names
 from combat_history.admin.rendering import EMPTY, session_link, visible
+from combat_history.insight import explain
 from combat_history.models import LedgerLine
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.actions.parked import Action
 from combat_history.admin.base import SEARCH_BY_CHARACTER, ReadOnlyAdmin, column
 from combat_history.admin.naming import player, with_player
 from combat_history.admin.parked_codes import explained
@@ -18,7 +19,6 @@ from combat_history.admin.parked_views import BUTTONS, ParkedViews
 from combat_history.admin.rendering import cut, preformatted, pretty, visible
 from combat_history.admin.triage_views import TriageViews, triage
 from combat_history.models import ParkedOperation, Triage
-from combat_history.parked import Action
 from persistence.contract.errors import ParkCode
 from persistence.protocols import SyncScope
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.explain import Explanation
+from combat_history.insight.explain import Explanation
 from persistence.contract.errors import ParkCode
 
 _REPLAY_LATER = _("Replay it once that has changed; otherwise discard it.")

@@ -18,13 +18,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.admin.base import BoundedAdmin
-from combat_history.admin.naming import names
-from combat_history.admin.parked_codes import explained
-from combat_history.admin.rendering import visible
-from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
-from combat_history.models import ParkedOperation
-from combat_history.parked import (
+from combat_history.actions.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
+from combat_history.actions.parked import (
     MAX_OPERATIONS,
     Action,
     Decision,
@@ -33,6 +28,11 @@ from combat_history.parked import (
     preview,
     replay,
 )
+from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.naming import names
+from combat_history.admin.parked_codes import explained
+from combat_history.admin.rendering import visible
+from combat_history.models import ParkedOperation
 from persistence.contract.payload import MAX_BIGINT
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ReasonForm(forms.Form):
 class ParkedViews(BoundedAdmin):
     """Two actions of the list, each with a page for one operation or many.
 
-    A GET and the list's action only show; `combat_history.parked` does, and checks the
+    A GET and the list's action only show; `actions.parked` does, and checks the
     permission again.
     """
 

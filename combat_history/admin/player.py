@@ -15,7 +15,6 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain, player_page
 from combat_history.admin import dossier, filters, movements, sides
 from combat_history.admin.base import ReadOnlyAdmin, snapshot
 from combat_history.admin.naming import Names, combats_url, names, session_search
@@ -28,6 +27,8 @@ from combat_history.admin.rendering import (
     session_link,
     visible,
 )
+from combat_history.insight import explain, player_page
+from combat_history.insight.player_page import Fight, Fights, Lines, Position
 from combat_history.models import (
     Character,
     CombatHistory,
@@ -37,7 +38,6 @@ from combat_history.models import (
     SettlementDiscrepancy,
     Status,
 )
-from combat_history.player_page import Fight, Fights, Lines, Position
 from persistence.contract.payload import MAX_BIGINT
 
 if TYPE_CHECKING:

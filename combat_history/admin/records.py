@@ -13,7 +13,6 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
 from combat_history.admin.base import (
     SEARCH_BY_BOTH,
     SEARCH_BY_SESSION,
@@ -33,6 +32,7 @@ from combat_history.admin.rendering import (
 )
 from combat_history.admin.resubmit_views import ResubmitViews
 from combat_history.admin.triage_views import TriageViews, triage
+from combat_history.insight import explain
 from combat_history.models import (
     AppliedOperation,
     LedgerLine,

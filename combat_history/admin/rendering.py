@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from combat_history import explain
+from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
 from persistence.contract.ids import short_id
 

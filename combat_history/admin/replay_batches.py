@@ -24,17 +24,17 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from combat_history import explain, replay_batches
-from combat_history.actions.replay_batch import ALLOWED, Verb, decide
+from combat_history.actions.batches import ALLOWED, Verb, decide
+from combat_history.actions.replay import PERMISSION
 from combat_history.admin.action_views import ReasonForm
 from combat_history.admin.base import ReadOnlyAdmin, column, snapshot
 from combat_history.admin.batch_views import batch_url, selection_text, selection_url
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.admin.replay_views import SKIPPED
 from combat_history.admin.timeline import POLICIES
+from combat_history.insight import batch_progress, explain
+from combat_history.insight.batch_progress import Result, Told
 from combat_history.models import ReplayBatch
-from combat_history.replay import PERMISSION
-from combat_history.replay_batches import Result, Told
 from persistence.contract.ids import short_id
 
 if TYPE_CHECKING:
@@ -238,8 +238,8 @@ def _results(request: HttpRequest, row: ReplayBatch) -> dict[str, Any]:
     """Numbers by result, and one page of the combats of the one that is asked for."""
     asked = request.GET.get("result", "")
     result = Result(asked) if asked in set(Result) else None
-    told = replay_batches.results(row, result, _after(request), PAGE_ROWS + 1)
-    counts = replay_batches.counts(row)
+    told = batch_progress.results(row, result, _after(request), PAGE_ROWS + 1)
+    counts = batch_progress.counts(row)
     return {
         "batch": row,
         "badge": state(row),

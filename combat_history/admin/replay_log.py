@@ -15,19 +15,19 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain, svg
-from combat_history.admin import sides
+from combat_history.admin import sides, svg
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.naming import names
 from combat_history.admin.rendering import visible
-from combat_history.models import CombatHistory, CombatReplay
-from combat_history.replay_view import (
+from combat_history.insight import explain
+from combat_history.insight.fight_log import (
     ReplayView,
     Series,
     Turn,
     read_stored,
     text_lines,
 )
+from combat_history.models import CombatHistory, CombatReplay
 from persistence.contract.ids import short_id
 
 if TYPE_CHECKING:

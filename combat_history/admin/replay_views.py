@@ -19,12 +19,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
-from combat_history.admin.batch_views import BatchViews
-from combat_history.admin.naming import names
-from combat_history.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
-from combat_history.models import CombatHistory, Status
-from combat_history.replay import (
+from combat_history.actions.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
+from combat_history.actions.replay import (
     MAX_COMBATS,
     PERMISSION,
     ReplayResult,
@@ -32,6 +28,10 @@ from combat_history.replay import (
     preview,
     replay,
 )
+from combat_history.admin.batch_views import BatchViews
+from combat_history.admin.naming import names
+from combat_history.insight import explain
+from combat_history.models import CombatHistory, Status
 from persistence.contract.ids import parse_session_id, short_id
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ReplayForm(forms.Form):
 class ReplayViews(BatchViews):
     """An action of the list, and a page of its own for one combat or many.
 
-    A GET and the list's action only show; `combat_history.replay` does, and checks the
+    A GET and the list's action only show; `actions.replay` does, and checks the
     permission again.
     """
 

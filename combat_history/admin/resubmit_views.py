@@ -19,7 +19,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
 from combat_history.actions.resubmit import (
     PERMISSION,
     TARGET,
@@ -32,6 +31,7 @@ from combat_history.actions.resubmit import (
 from combat_history.admin.action_views import DOCUMENT_ATTRS, ReasonForm
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.rendering import bytes_as_text
+from combat_history.insight import explain
 from combat_history.models import AuditEntry, RejectedPayload
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.contract.ids import short_id

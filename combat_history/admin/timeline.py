@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history import explain
 from combat_history.admin.audit_words import verb_of
 from combat_history.admin.rendering import UNDONE, cut, visible
+from combat_history.insight import explain
 from combat_history.models import (
     AuditEntry,
     CombatHistory,

@@ -1,6 +1,6 @@
 """Triage in the lists: choose, say what the team says of it, see it in a column.
 
-A GET and the list's action only show; `combat_history.triage` says it, and checks the
+A GET and the list's action only show; `actions.triage` says it, and checks the
 permission again.
 """
 
@@ -28,10 +28,10 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.actions.triage import MAX_NOTE_LENGTH, PERMISSION, Say, Verb, say
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Triage
-from combat_history.triage import MAX_NOTE_LENGTH, PERMISSION, Say, Verb, say
 
 if TYPE_CHECKING:
     from datetime import datetime

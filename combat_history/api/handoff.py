@@ -19,10 +19,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from redis.commands.core import AsyncScript
 
-from combat_history import redis_clients
 from combat_history.api.endpoint import json_response
 from combat_history.api.problems import Problem, faults
 from combat_history.api.schemas import Accepted
+from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.engine import scripts

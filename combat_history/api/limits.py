@@ -17,8 +17,8 @@ from uuid import UUID
 import redis
 from django.conf import settings
 
-from combat_history import redis_clients
 from combat_history.api.problems import Problem
+from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 
 logger = logging.getLogger(__name__)

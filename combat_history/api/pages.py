@@ -19,15 +19,15 @@ from django.db.models import F
 
 from combat_history.api.problems import bad_parameter
 from combat_history.api.schemas import CombatEntry, CombatPage
-from combat_history.history_row import gold_by_player
-from combat_history.lookup import credit_of
 from combat_history.models import (
     CombatHistory,
     CombatParticipant,
     settled_gold,
     standing_document,
 )
-from combat_history.outcomes import outcome_of
+from combat_history.reading.history_row import gold_by_player
+from combat_history.reading.lookup import credit_of
+from combat_history.reading.outcomes import outcome_of
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100

@@ -9,13 +9,13 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import get_conditional_response
 
-from combat_history import player_text
 from combat_history.api import parameters
 from combat_history.api.endpoint import json_response
 from combat_history.api.limits import UnknownLimit
 from combat_history.api.problems import Problem, unavailable
 from combat_history.api.schemas import CombatResult, Texts
-from combat_history.lookup import Credit, Lookup, State, afind_result
+from combat_history.reading import player_text
+from combat_history.reading.lookup import Credit, Lookup, State, afind_result
 from persistence.contract.redis_keys import DAY_SECONDS
 
 FINAL = frozenset({Credit.CREDITED, Credit.CANCELLED, Credit.REVERSED})

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from combat_history.lookup import Credit, State
-from combat_history.outcomes import Outcome
+from combat_history.reading.lookup import Credit, State
+from combat_history.reading.outcomes import Outcome
 from persistence.contract.payload import MAX_BIGINT, MAX_PARTICIPANTS
 
 

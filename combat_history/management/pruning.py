@@ -10,10 +10,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
-from combat_history import audit, retention
-from combat_history.control import command_actor
+from combat_history.actions import audit, retention
+from combat_history.actions.mode import command_actor
+from combat_history.actions.retention import Pruned
 from combat_history.models import AuditEntry
-from combat_history.retention import Pruned
 
 
 def add_arguments(parser: ArgumentParser) -> None:

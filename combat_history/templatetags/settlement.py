@@ -3,7 +3,7 @@ from __future__ import annotations
 from django import template
 from django.db import DatabaseError, InterfaceError
 
-from combat_history import control
+from combat_history.actions import mode as control
 
 register = template.Library()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from combat_history.parked import ask_unanswered
+from combat_history.actions.parked import ask_unanswered
 from persistence.belts.orphans import release_orphaned
 from persistence.contract import redis_keys
 from persistence.protocols import Saved

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from combat_history import control
-from combat_history.control import Mode
+from combat_history.actions import mode as control
+from combat_history.actions.mode import Mode
 from persistence.worker import inbox
 from persistence.worker.inbox import Entry
 

@@ -21,7 +21,7 @@ import redis.asyncio
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from combat_history import redis_clients
+from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 from persistence.contract.errors import (
     CombatInProgress,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from combat_history.lookup import Credit, Lookup, State, afind_result
-from combat_history.player_text import callback_text
+from combat_history.reading.lookup import Credit, Lookup, State, afind_result
+from combat_history.reading.player_text import callback_text
 from settlement_project.demo.documents import Gain
 
 UNKNOWN = "Бой устарел или не существует"

@@ -12,8 +12,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from combat_history.lookup import find_result
 from combat_history.models import CombatParticipant, ItemTemplate, MinuteCount
+from combat_history.reading.lookup import find_result
 from persistence.worker import counts
 from settlement_project.demo.schedule import Schedule
 from settlement_project.demo.world import read_fighters

@@ -13,8 +13,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import expect
 
+from combat_history.actions.replay import replay
 from combat_history.models import CombatHistory, MinuteCount
-from combat_history.replay import replay
 from persistence.tasks import settle_inbox
 from tests.browser import living
 from tests.browser.conftest import Visit

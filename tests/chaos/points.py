@@ -36,7 +36,7 @@ import sys
 import django
 django.setup()
 from django.contrib.auth.models import User
-from combat_history.replay import replay
+from combat_history.actions.replay import replay
 actor, _ = User.objects.get_or_create(username="chaos", defaults={"is_superuser": True})
 from uuid import UUID
 replay([UUID(sys.argv[1])], actor=actor, reason="the character is there now")

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from pytest_django import Settings
 
 from combat_history.api import handoff
-from combat_history.lookup import find_result
+from combat_history.reading.lookup import find_result
 from persistence.dispatcher import SyncDispatcher
 from tests.support.api import OTHER_TOKEN, TOKEN
 from tests.support.lookups import Find, find_in_a_loop

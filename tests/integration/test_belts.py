@@ -9,8 +9,8 @@ import pytest
 import redis
 from django.contrib.auth.models import User
 
+from combat_history.actions.replay import replay
 from combat_history.models import CombatHistory, InventoryItem
-from combat_history.replay import replay
 from persistence.belts import reservations
 from persistence.belts.containers import Stage
 from persistence.belts.orphans import release_orphaned

@@ -7,8 +7,8 @@ import redis
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
+from combat_history.actions.replay import replay
 from combat_history.models import InventoryItem, SettlementDiscrepancy
-from combat_history.replay import replay
 from persistence.belts.reservations import assemble
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle

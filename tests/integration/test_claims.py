@@ -9,8 +9,8 @@ import pytest
 import redis
 from django.contrib.auth.models import User
 
+from combat_history.actions.replay import replay
 from combat_history.models import CombatHistory
-from combat_history.replay import replay
 from persistence.contract import redis_keys
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox

@@ -11,8 +11,8 @@ import pytest
 import redis
 from django.contrib.auth.models import User
 
+from combat_history.actions.replay import replay
 from combat_history.models import CombatHistory, RejectedPayload
-from combat_history.replay import replay
 from persistence.contract import redis_keys
 from persistence.contract.errors import PayloadInvalid
 from persistence.dispatcher import SyncDispatcher

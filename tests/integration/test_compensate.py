@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 
-from combat_history.actions.compensate import (
+from combat_history.actions.undo import (
     SkipReason,
     compensate,
     preview_compensation,

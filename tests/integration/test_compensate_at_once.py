@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection, connections
 
-from combat_history.actions.compensate import (
+from combat_history.actions.undo import (
     Compensation,
     SkipReason,
 )

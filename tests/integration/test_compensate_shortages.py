@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 
-from combat_history.actions.compensate import (
+from combat_history.actions.undo import (
     CompensationRefused,
     preview_compensation,
 )

@@ -10,10 +10,10 @@ import redis
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from combat_history.lookup import Credit
 from combat_history.models import (
     CombatHistory,
 )
+from combat_history.reading.lookup import Credit
 from persistence.contract import redis_keys
 from persistence.contract.outcome import undone
 from persistence.worker import inbox

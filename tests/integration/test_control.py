@@ -16,8 +16,8 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from combat_history import control
-from combat_history.control import Mode
+from combat_history.actions import mode as control
+from combat_history.actions.mode import Mode
 from combat_history.models import AuditEntry, SettlementControl
 from persistence.contract import redis_keys
 from tests.support.admin import logged_in, viewer

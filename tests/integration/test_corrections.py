@@ -11,7 +11,7 @@ from django.db import IntegrityError
 
 from combat_history.actions import correct
 from combat_history.actions.dry_run import dry_run_of
-from combat_history.lookup import find_result
+from combat_history.actions.replay import replay
 from combat_history.models import (
     Character,
     CombatHistory,
@@ -19,8 +19,8 @@ from combat_history.models import (
     CombatRevision,
     LedgerLine,
 )
+from combat_history.reading.lookup import find_result
 from combat_history.reconcile.run import reconcile
-from combat_history.replay import replay
 from persistence.contract.document import Document
 from persistence.contract.errors import PayloadInvalid
 from persistence.tasks import settle_combat, settle_inbox

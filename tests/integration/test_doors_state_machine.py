@@ -32,10 +32,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from combat_history import control, replay
-from combat_history.actions import compensate, correct, void
-from combat_history.lookup import Credit, State, find_result
+from combat_history.actions import correct, replay, void
+from combat_history.actions import mode as control
+from combat_history.actions import undo as compensate
 from combat_history.models import CombatHistory
+from combat_history.reading.lookup import Credit, State, find_result
 from persistence.belts.tasks import assemble_belts
 from persistence.contract.errors import (
     CombatFinished,

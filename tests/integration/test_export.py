@@ -16,7 +16,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from combat_history import export
+from combat_history.actions import export
 from combat_history.models import AuditEntry, Status
 from tests.support import worker
 from tests.support.admin import add_combat, add_failed

@@ -14,8 +14,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from combat_history.actions import correct, void
+from combat_history.actions.replay import Terms, replay
 from combat_history.models import CombatHistory, SettlementFailure
-from combat_history.replay import Terms, replay
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox

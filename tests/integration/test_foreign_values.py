@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 import redis
 
-from combat_history.lookup import UNKNOWN, Credit
 from combat_history.models import CombatHistory
+from combat_history.reading.lookup import UNKNOWN, Credit
 from persistence.belts.containers import fighters
 from persistence.contract import redis_keys
 from persistence.contract.document import Document

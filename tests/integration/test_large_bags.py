@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from combat_history.actions.compensate import preview_compensation
+from combat_history.actions.undo import preview_compensation
 from combat_history.models import Character, InventoryItem
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL, REASON, body, logged_in, unknown_loot

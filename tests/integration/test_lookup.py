@@ -11,9 +11,9 @@ import redis
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from combat_history.lookup import ACTIVE, UNKNOWN, Credit
 from combat_history.models import CombatHistory, Status
-from combat_history.outcomes import Loot, Outcome
+from combat_history.reading.lookup import ACTIVE, UNKNOWN, Credit
+from combat_history.reading.outcomes import Loot, Outcome
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.ids import short_id

@@ -16,7 +16,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from combat_history.api import openapi
-from combat_history.lookup import CANNOT_SAY, UNKNOWN, Credit, State
+from combat_history.reading.lookup import CANNOT_SAY, UNKNOWN, Credit, State
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked

@@ -13,7 +13,7 @@ import redis
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from combat_history.lookup import (
+from combat_history.reading.lookup import (
     ACTIVE,
     CANNOT_SAY,
     UNKNOWN,

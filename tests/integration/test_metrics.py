@@ -18,8 +18,9 @@ from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-from combat_history import control, figures
-from combat_history.control import Actor, Mode
+from combat_history.actions import mode as control
+from combat_history.actions.mode import Actor, Mode
+from combat_history.insight import figures
 from combat_history.models import (
     ParkedOperation,
     RejectedPayload,

@@ -12,10 +12,10 @@ import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 
-from combat_history import control
-from combat_history.control import SYSTEM, Mode
-from combat_history.lookup import State, find_result
+from combat_history.actions import mode as control
+from combat_history.actions.mode import SYSTEM, Mode
 from combat_history.models import CombatHistory, RejectedPayload
+from combat_history.reading.lookup import State, find_result
 from persistence import tasks
 from persistence.belts import tasks as belt_tasks
 from persistence.contract import redis_keys

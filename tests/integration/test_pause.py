@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import redis
 
-from combat_history import control
-from combat_history.control import SYSTEM, Mode
+from combat_history.actions import mode as control
+from combat_history.actions.mode import SYSTEM, Mode
 from combat_history.models import CombatHistory, MinuteCount, Status
 from persistence import tasks
 from persistence.contract import redis_keys

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from combat_history.actions.compensate import compensate
+from combat_history.actions.undo import compensate
 from combat_history.reconcile.compensation_checks import COMPENSATION_CHECKS
 from tests.integration.test_reconcile_tables import (
     change_character,

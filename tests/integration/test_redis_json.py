@@ -14,9 +14,9 @@ import redis
 from django.conf import settings as django_settings
 from pytest_django import Settings
 
-from combat_history.accounts import restore_account
-from combat_history.lookup import State, find_result
 from combat_history.models import Character, ParkedOperation, ScenarioSession
+from combat_history.reading.accounts import restore_account
+from combat_history.reading.lookup import State, find_result
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.errors import CombatInProgress

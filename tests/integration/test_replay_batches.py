@@ -15,11 +15,13 @@ from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.utils import timezone
 
-from combat_history.actions import replay_batch
+from combat_history.actions import batches
 from combat_history.actions.batch_tasks import replay_batches
-from combat_history.actions.replay_batch import CHUNK, MAX_QUEUED, Verb, decide
+from combat_history.actions.batches import CHUNK, MAX_QUEUED, Verb, decide
+from combat_history.actions.replay import MAX_COMBATS, replay
 from combat_history.actions.void import void
-from combat_history.failures import members
+from combat_history.insight.batch_progress import Result, results
+from combat_history.insight.failures import members
 from combat_history.models import (
     AuditEntry,
     Character,
@@ -30,8 +32,6 @@ from combat_history.models import (
     ReplayRequest,
     Status,
 )
-from combat_history.replay import MAX_COMBATS, replay
-from combat_history.replay_batches import Result, results
 from persistence.tasks import settle_inbox, sweep
 from persistence.worker import inbox
 from settlement_project.celery import app
@@ -113,7 +113,7 @@ def test_results_come_in_the_order_of_the_fights_page_by_page(admin: User) -> No
 def test_a_batch_has_few_replays_queued_at_a_time(admin: User) -> None:
     add_many_failed(MAX_QUEUED + CHUNK)
     batch = make_batch(admin)
-    moved = [replay_batch.advance(batch.pk) for _ in range(4)]
+    moved = [batches.advance(batch.pk) for _ in range(4)]
 
     assert moved == [True, True, False, False]
     assert numbers(batch) == {"under_way": MAX_QUEUED, "waiting": CHUNK}
@@ -122,13 +122,13 @@ def test_a_batch_has_few_replays_queued_at_a_time(admin: User) -> None:
 def test_it_is_over_when_its_last_replay_is_answered(admin: User) -> None:
     add_many_failed(1)
     batch = make_batch(admin)
-    assert replay_batch.advance(batch.pk)
-    assert not replay_batch.advance(batch.pk)
+    assert batches.advance(batch.pk)
+    assert not batches.advance(batch.pk)
     batch.refresh_from_db()
     assert not batch.is_over
 
     settle_inbox()
-    assert replay_batch.advance(batch.pk)
+    assert batches.advance(batch.pk)
     batch.refresh_from_db()
     assert batch.is_over
 
@@ -137,12 +137,12 @@ def test_a_pause_stops_it_and_a_resume_finishes_it(admin: User) -> None:
     add_many_failed(CHUNK + 30)
     add_template("dragon_scale")
     batch = make_batch(admin)
-    replay_batch.advance(batch.pk)
+    batches.advance(batch.pk)
 
     assert decide(batch.pk, Verb.PAUSE, actor=admin, reason=REASON)
     assert not decide(batch.pk, Verb.PAUSE, actor=admin, reason=REASON)
     replay_batches()
-    assert not replay_batch.advance(batch.pk)
+    assert not batches.advance(batch.pk)
     settle_inbox()
     assert numbers(batch) == {"replayed": CHUNK, "waiting": 30}
 
@@ -160,7 +160,7 @@ def test_what_a_cancelled_batch_has_not_begun_is_free_for_another(admin: User) -
     add_many_failed(CHUNK + 5)
     add_template("dragon_scale")
     batch = make_batch(admin)
-    replay_batch.advance(batch.pk)
+    batches.advance(batch.pk)
 
     assert decide(batch.pk, Verb.CANCEL, actor=admin, reason=REASON)
     replay_batches()
@@ -193,7 +193,7 @@ def test_it_stops_when_its_actor_may_not_replay_any_more(
     ids = add_many_failed(CHUNK + 3)
     add_template("dragon_scale")
     batch = make_batch(admin)
-    replay_batch.advance(batch.pk)
+    batches.advance(batch.pk)
 
     lose(admin)
     run(batch)
@@ -213,7 +213,7 @@ def test_without_the_permission_nothing_is_made_or_decided(
     batch = make_batch(admin)
     batch_id = uuid4()
     with pytest.raises(PermissionDenied):
-        replay_batch.create(
+        batches.create(
             CombatHistory.objects.all(),
             {"kind": "list", "list": ""},
             batch_id=batch_id,
@@ -235,7 +235,7 @@ def test_sent_twice_at_once_it_is_one_batch(admin: User) -> None:
     add_many_failed(5)
     batch_id = uuid4()
     send = partial(
-        replay_batch.create,
+        batches.create,
         members("unknown_item", None, None),
         {"kind": "group", "code": "unknown_item"},
         batch_id=batch_id,
@@ -257,7 +257,7 @@ def test_two_batches_at_once_share_the_combats(admin: User) -> None:
     add_template("dragon_scale")
 
     def make() -> None:
-        replay_batch.create(
+        batches.create(
             CombatHistory.objects.all(),
             {"kind": "list", "list": ""},
             batch_id=uuid4(),
@@ -303,7 +303,7 @@ def test_killed_anywhere_in_a_chunk_the_batch_is_finished(admin: User) -> None:
         def advance(_: Tell) -> None:
             inbox.client.cache_clear()
             inbox.script.cache_clear()
-            replay_batch.advance(batch_id)  # noqa: B023 -- within this round
+            batches.advance(batch_id)  # noqa: B023 -- within this round
 
         connections.close_all()
         ended = crash.run(advance, point)
@@ -379,6 +379,6 @@ def test_a_worker_replays_a_batch_by_itself(worker: CeleryProcess, admin: User) 
         batch.refresh_from_db()
         if batch.is_over:
             break
-        replay_batch.ring()
+        batches.ring()
     assert numbers(batch) == {"replayed": 2 * CHUNK}
     assert_applied_once(2 * CHUNK)

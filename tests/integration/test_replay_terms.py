@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from combat_history.actions import correct
 from combat_history.actions.dry_run import DryRun, dry_run
+from combat_history.actions.replay import Terms, replay
 from combat_history.models import (
     Character,
     CombatHistory,
@@ -22,7 +23,6 @@ from combat_history.models import (
     ReplayRequest,
     SettlementDiscrepancy,
 )
-from combat_history.replay import Terms, replay
 from persistence.contract.document import Document
 from persistence.tasks import settle_inbox
 from tests.support.actions import REASON, fail, request_of, status

@@ -11,9 +11,9 @@ import pytest
 import redis
 from asgiref.sync import async_to_sync
 
-from combat_history import redis_clients
-from combat_history.accounts import arestore_account, restore_account
 from combat_history.models import Character, CombatParticipant, ScenarioSession
+from combat_history.reading import redis_clients
+from combat_history.reading.accounts import arestore_account, restore_account
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked

@@ -13,8 +13,8 @@ import pytest
 import redis
 from django.conf import settings
 
-from combat_history.accounts import restore_account
 from combat_history.models import Character, ScenarioSession
+from combat_history.reading.accounts import restore_account
 from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import checked

@@ -11,13 +11,13 @@ import pytest
 import redis
 from django.db import connection
 
-from combat_history.lookup import find_result
 from combat_history.models import (
     Character,
     CombatHistory,
     CombatReplay,
     RejectedPayload,
 )
+from combat_history.reading.lookup import find_result
 from combat_history.reconcile.run import reconcile
 from persistence.contract import redis_keys
 from persistence.contract.document import Document, canonical_json, parse_document

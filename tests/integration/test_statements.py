@@ -9,7 +9,7 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from combat_history import control
+from combat_history.actions import mode as control
 from combat_history.models import CombatHistory, SettlementDiscrepancy
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked

@@ -9,13 +9,13 @@ from uuid import UUID
 import pytest
 import redis
 
-from combat_history.lookup import Credit, find_result
 from combat_history.models import (
     Character,
     CombatHistory,
     InventoryItem,
     RejectedPayload,
 )
+from combat_history.reading.lookup import Credit, find_result
 from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from tests.support.factories import HERO, POTION, make_document, new_session_id

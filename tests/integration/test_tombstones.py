@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from combat_history.lookup import UNKNOWN, Credit, find_result
 from combat_history.models import CombatHistory
+from combat_history.reading.lookup import UNKNOWN, Credit, find_result
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.outcome import brief, undone

@@ -12,13 +12,13 @@ from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError
 
 from combat_history.actions import correct, void
-from combat_history.lookup import Credit, find_result
+from combat_history.actions.replay import replay
 from combat_history.models import (
     AuditEntry,
     Character,
     InventoryItem,
 )
-from combat_history.replay import replay
+from combat_history.reading.lookup import Credit, find_result
 from persistence.contract import redis_keys
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.actions import REASON, corrected, fail, request_of, status

@@ -40,7 +40,7 @@ MODULES = {
     "drain": Target("persistence/worker/drain.py", DRAINING),
     "inbox": Target("persistence/worker/inbox.py", DRAINING),
     "lookup": Target(
-        "combat_history/lookup.py",
+        "combat_history/reading/lookup.py",
         _integration(
             # Not test_tombstones: mutmut cannot name its cases to pytest.
             *("lookup", "lookup_cannot_say", "lookup_costs", "lookup_gold"),

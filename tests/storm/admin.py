@@ -14,8 +14,8 @@ import psycopg
 from django.contrib.auth.models import User
 from django.db import DatabaseError, InterfaceError, connection
 
-from combat_history import control, replay
-from combat_history.actions import compensate, correct, void
+from combat_history.actions import correct, replay, undo, void
+from combat_history.actions import mode as control
 from persistence.contract.errors import DomainFailure, PayloadInvalid
 from tests.storm.book import Book, Reader, lines_of
 from tests.storm.game import fight_of
@@ -108,10 +108,10 @@ class Desk:
         return "voided" if sid in result.voided else result.skipped[sid] or None
 
     def _undo(self, sid: UUID) -> Done:
-        done = compensate.compensate(
+        done = undo.compensate(
             sid, actor=self._actor(), reason=REASON, on_shortage="record"
         )
-        if done.undo is None and done.skipped is not compensate.SkipReason.COMPENSATED:
+        if done.undo is None and done.skipped is not undo.SkipReason.COMPENSATED:
             return None
         return "undone" if done.announced else "undone, unannounced"
 

@@ -11,8 +11,8 @@ from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.test import AsyncClient
 
-from combat_history import redis_clients
 from combat_history.api.schemas import Accepted, CombatResult, ProblemDetails
+from combat_history.reading import redis_clients
 from persistence.contract.document import Document
 from tests.support.factories import HERO
 from tests.support.ids import OTHER_TOKEN as OTHER_TOKEN

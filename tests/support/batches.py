@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
-from combat_history import replay_batches
-from combat_history.actions import replay_batch
+from combat_history.actions import batches
 from combat_history.actions.batch_tasks import replay_batches as advance_all
-from combat_history.failures import members
+from combat_history.insight import batch_progress
+from combat_history.insight.failures import members
 from combat_history.models import CombatHistory, ReplayBatch, Status
 from tests.support.admin import unknown_loot
 from tests.support.factories import HERO, SAMPLE_END
@@ -45,7 +45,7 @@ def make_batch(
     actor: User, rows: QuerySet[CombatHistory] | None = None, *, reason: str = REASON
 ) -> ReplayBatch:
     batch_id = uuid4()
-    replay_batch.create(
+    batches.create(
         members("unknown_item", None, None) if rows is None else rows,
         {"kind": "group", "code": "unknown_item"},
         batch_id=batch_id,
@@ -69,4 +69,4 @@ def run(batch: ReplayBatch) -> ReplayBatch:
 
 def numbers(batch: ReplayBatch) -> dict[str, int]:
     """Of results that there are."""
-    return {str(k): n for k, n in replay_batches.counts(batch).items() if n}
+    return {str(k): n for k, n in batch_progress.counts(batch).items() if n}

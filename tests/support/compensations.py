@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 
-from combat_history.actions.compensate import (
+from combat_history.actions.undo import (
     Compensation,
     compensate,
 )

@@ -12,9 +12,15 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from redis.client import Monitor
 
-from combat_history import redis_clients
-from combat_history.lookup import Credit, Lookup, State, afind_result, find_result
-from combat_history.outcomes import Loot, Outcome
+from combat_history.reading import redis_clients
+from combat_history.reading.lookup import (
+    Credit,
+    Lookup,
+    State,
+    afind_result,
+    find_result,
+)
+from combat_history.reading.outcomes import Loot, Outcome
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import Handoff, checked

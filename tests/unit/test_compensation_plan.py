@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from combat_history.actions.compensation_plan import (
+from combat_history.actions.undo_plan import (
     Balance,
     Undo,
     origin_of,

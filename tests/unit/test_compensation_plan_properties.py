@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from combat_history.actions.compensation_plan import (
+from combat_history.actions.undo_plan import (
     Balance,
     Undo,
     plan_compensation,

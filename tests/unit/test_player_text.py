@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combat_history.lookup import ACTIVE, UNKNOWN, Credit, Lookup, State
-from combat_history.outcomes import Loot, Outcome
-from combat_history.player_text import callback_text, message_text
+from combat_history.reading.lookup import ACTIVE, UNKNOWN, Credit, Lookup, State
+from combat_history.reading.outcomes import Loot, Outcome
+from combat_history.reading.player_text import callback_text, message_text
 from persistence.contract.meta import FinishReason
 
 SAMPLE = Outcome(

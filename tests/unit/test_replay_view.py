@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combat_history import replay_view
 from combat_history.admin.rendering import visible
-from combat_history.replay_view import (
+from combat_history.insight import fight_log
+from combat_history.insight.fight_log import (
     MAX_TURNS,
     Problem,
     Series,
@@ -41,7 +41,7 @@ TURNS = [
     {"turn": 2, "actor": "goblin_1", "target": "101", "action": "bite", "amount": 5},
     {"turn": 3, "actor": "101", "target": "101", "action": "flee", "hp": {"101": 95.4}},
 ]
-BOMB = b"[" + b" " * (replay_view.MAX_OPENED + 1) + b"]"
+BOMB = b"[" + b" " * (fight_log.MAX_OPENED + 1) + b"]"
 
 
 def as_json(value: object) -> bytes:

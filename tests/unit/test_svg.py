@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from combat_history import svg
+from combat_history.admin import svg
 
 
 def parsed(drawing: str) -> ElementTree.Element:

@@ -19,7 +19,14 @@ from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from combat_history.export import Format, Selection, Source, audit_log, history, lines
+from combat_history.actions.export import (
+    Format,
+    Selection,
+    Source,
+    audit_log,
+    history,
+    lines,
+)
 from combat_history.models import Status
 from persistence.contract.payload import MAX_BIGINT
 

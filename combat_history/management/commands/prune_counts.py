@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from combat_history import retention
+from combat_history.actions import retention
 from combat_history.management import pruning
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.template.defaultfilters import filesizeformat
 
-from combat_history import retention
+from combat_history.actions import retention
 from combat_history.management import pruning
 
 

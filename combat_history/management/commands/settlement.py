@@ -13,8 +13,9 @@ import redis
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
-from combat_history import control, redis_clients
-from combat_history.control import Mode
+from combat_history.actions import mode as control
+from combat_history.actions.mode import Mode
+from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 
 MODES = {verb: mode for mode, verb in control.VERBS.items()}

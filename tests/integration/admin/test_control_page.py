@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.test import Client
 
-from combat_history import control
-from combat_history.control import Mode
+from combat_history.actions import mode as control
+from combat_history.actions.mode import Mode
 from combat_history.models import AuditEntry, SettlementControl
 from tests.support.admin import REASON, body, logged_in, told
 from tests.support.pages import text_of

@@ -21,7 +21,7 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, reverse
 
-from combat_history import control
+from combat_history.actions import mode as control
 from combat_history.actions.adjust import give
 from combat_history.models import (
     AuditEntry,

@@ -16,7 +16,7 @@ from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 
-from combat_history import export
+from combat_history.actions import export
 from combat_history.admin import export_views
 from combat_history.models import AuditEntry, Status
 from tests.support.admin import (

@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from combat_history.admin.paginator import MAX_ROWS
 from combat_history.models import (
     Character,
     CombatHistory,
@@ -22,7 +23,6 @@ from combat_history.models import (
     SettlementDiscrepancy,
     Status,
 )
-from combat_history.paginator import MAX_ROWS
 from persistence.contract.ids import short_id
 from tests.support.admin import (
     LIST_URL,

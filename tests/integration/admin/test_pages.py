@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import translation
 
-from combat_history import explain
+from combat_history.insight import explain
 from combat_history.models import (
     AppliedOperation,
     AuditEntry,

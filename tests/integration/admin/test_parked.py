@@ -14,9 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.test import Client
 from django.utils import timezone
 
-from combat_history.admin.parked_codes import CODES
-from combat_history.models import ParkedOperation
-from combat_history.parked import (
+from combat_history.actions.parked import (
     MAX_OPERATIONS,
     UNANSWERED_AFTER,
     Action,
@@ -26,6 +24,8 @@ from combat_history.parked import (
     discard,
     replay,
 )
+from combat_history.admin.parked_codes import CODES
+from combat_history.models import ParkedOperation
 from persistence.contract import redis_keys
 from persistence.contract.errors import ParkCode
 from persistence.worker import inbox, intents

@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
+from combat_history.actions.replay import replay
 from combat_history.models import (
     AuditEntry,
     Character,
@@ -26,7 +27,6 @@ from combat_history.models import (
     LedgerLine,
     Status,
 )
-from combat_history.replay import replay
 from persistence.contract import redis_keys
 from persistence.protocols import Outcome, Verdict
 from persistence.savers.cleanup_saver import CleanupStateSaver

@@ -11,7 +11,8 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from combat_history.actions import replay_batch
+from combat_history.actions import batches
+from combat_history.actions.replay import MAX_COMBATS
 from combat_history.admin.replay_batches import PAGE_ROWS
 from combat_history.models import (
     CombatHistory,
@@ -20,7 +21,6 @@ from combat_history.models import (
     ReplayRequest,
     Status,
 )
-from combat_history.replay import MAX_COMBATS
 from tests.support.admin import (
     LIST_URL,
     add_failed,
@@ -241,7 +241,7 @@ def test_a_batch_is_paused_resumed_and_cancelled_on_its_page(client: Client) -> 
 def test_results_are_filtered_and_paged(client: Client, operator: User) -> None:
     add_many_failed(PAGE_ROWS + 2)
     batch = make_batch(operator, reason=f"{SCRIPT} was fixed")
-    replay_batch.advance(batch.pk)
+    batches.advance(batch.pk)
     requests = ReplayRequest.objects.order_by("id")
     failed = requests[PAGE_ROWS:]
     ReplayRequest.objects.filter(pk__in=[row.pk for row in failed]).update(
@@ -278,7 +278,7 @@ def test_pages_cost_the_same_for_two_combats_and_for_hundreds(
         confirmation = count_queries(client, f"{NEW_URL}?code=unknown_item")
         of_list = count_queries(client, f"{NEW_URL}?list=failure%3Dunknown_item")
         batch = make_batch(operator)
-        replay_batch.advance(batch.pk)
+        batches.advance(batch.pk)
         return {
             "confirmation": confirmation,
             "of the list": of_list,

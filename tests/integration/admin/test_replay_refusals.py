@@ -10,11 +10,11 @@ import redis
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 
+from combat_history.actions.replay import MAX_COMBATS, SkipReason, replay
 from combat_history.models import (
     CombatHistory,
     Status,
 )
-from combat_history.replay import MAX_COMBATS, SkipReason, replay
 from persistence.contract import redis_keys
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox

@@ -15,8 +15,8 @@ from django.test import Client
 
 from combat_history.actions import void
 from combat_history.actions.dry_run import dry_run
+from combat_history.actions.replay import Terms, replay
 from combat_history.models import Character, SettlementFailure
-from combat_history.replay import Terms, replay
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.admin import REASON, body, logged_in, status, unknown_loot
 from tests.support.factories import HERO, add_template

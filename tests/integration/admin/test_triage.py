@@ -11,9 +11,9 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from combat_history import failures
+from combat_history.actions.triage import Say, Verb, say
+from combat_history.insight import failures
 from combat_history.models import AuditEntry, CombatHistory, CombatRevision, Triage
-from combat_history.triage import Say, Verb, say
 from tests.support.admin import (
     LIST_URL,
     add_combat,

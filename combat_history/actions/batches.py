@@ -23,8 +23,15 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError as BrokerError
 
-from combat_history import audit
-from combat_history.audit import Act, Outcome
+from combat_history.actions import audit
+from combat_history.actions.audit import Act, Outcome
+from combat_history.actions.replay import (
+    PERMISSION,
+    SkipReason,
+    Terms,
+    announce,
+    reopen,
+)
 from combat_history.models import (
     AuditEntry,
     CombatHistory,
@@ -33,7 +40,6 @@ from combat_history.models import (
     ReplayRequest,
     Status,
 )
-from combat_history.replay import PERMISSION, SkipReason, Terms, announce, reopen
 from persistence.worker.transience import transience
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from django.contrib.auth.models import User
 from django.db import Error, transaction
 from django.utils import timezone
 
-from combat_history import audit
-from combat_history.audit import Act, Outcome
+from combat_history.actions import audit
+from combat_history.actions.audit import Act, Outcome
 from combat_history.models import (
     CombatHistory,
     ParkedOperation,

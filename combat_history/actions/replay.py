@@ -22,8 +22,8 @@ from django.db import Error, transaction
 from django.db.models import F, Func, JSONField
 from django.db.models.functions import Now
 
-from combat_history import audit
-from combat_history.audit import Act, Outcome
+from combat_history.actions import audit
+from combat_history.actions.audit import Act, Outcome
 from combat_history.models import CombatHistory, ReplayRequest, Status
 from persistence.contract import redis_keys
 from persistence.contract.payload import PLAYER_KEY

@@ -21,7 +21,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from combat_history import audit
+from combat_history.actions import audit
 from combat_history.models import AuditEntry, SettlementControl
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.replay_view import Problem
+from combat_history.insight.fight_log import Problem
 from persistence.contract.errors import DiscrepancyCode, FailureCode
 from persistence.contract.meta import FinishReason
 from persistence.protocols import Outcome

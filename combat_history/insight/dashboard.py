@@ -20,8 +20,8 @@ import redis
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from combat_history import redis_clients
-from combat_history.figures import AT_ONCE, LET_GO
+from combat_history.insight.figures import AT_ONCE, LET_GO
+from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 from persistence.worker import counts
 

@@ -10,7 +10,6 @@ from asgiref.sync import sync_to_async
 from django.db.models import Exists, OuterRef
 from redis.exceptions import NoScriptError
 
-from combat_history import redis_clients
 from combat_history.models import (
     Character,
     CombatHistory,
@@ -18,6 +17,7 @@ from combat_history.models import (
     ScenarioSession,
     Status,
 )
+from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 from persistence.contract.moments import FIRST_MS
 from persistence.engine.scripts import script

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from combat_history.actions.compensation_plan import Balance, Undo, origin_of
+from combat_history.actions.undo_plan import Balance, Undo, origin_of
 from persistence.savers.combat.rows import LedgerEntry
 from persistence.savers.combat.sql import (
     DELETE_ITEMS,

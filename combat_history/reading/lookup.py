@@ -26,10 +26,10 @@ from django.db import Error
 from pydantic_core import from_json
 from redis.exceptions import NoScriptError, ReadOnlyError
 
-from combat_history import history_row, redis_clients
-from combat_history.history_row import HistoryRow
 from combat_history.models import Status
-from combat_history.outcomes import Outcome, outcome_of, read_brief
+from combat_history.reading import history_row, redis_clients
+from combat_history.reading.history_row import HistoryRow
+from combat_history.reading.outcomes import Outcome, outcome_of, read_brief
 from persistence.contract import redis_keys
 from persistence.contract.document import Document, parse_document
 from persistence.contract.errors import PayloadInvalid

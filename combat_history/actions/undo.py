@@ -25,15 +25,15 @@ import psycopg
 import redis
 from django.db import Error
 
-from combat_history import audit
-from combat_history.actions import compensation_sql as sql
-from combat_history.actions.compensation_plan import (
+from combat_history.actions import audit
+from combat_history.actions import undo_sql as sql
+from combat_history.actions.audit import Act, Outcome
+from combat_history.actions.undo_plan import (
     Balance,
     ItemChange,
     Undo,
     plan_compensation,
 )
-from combat_history.audit import Act, Outcome
 from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import DomainFailure
 from persistence.contract.outcome import undone

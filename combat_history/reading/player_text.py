@@ -16,8 +16,8 @@ from django.utils.translation import (
     override,
 )
 
-from combat_history.lookup import Credit, Lookup, State
-from combat_history.outcomes import Outcome, is_drawn, winner_of
+from combat_history.reading.lookup import Credit, Lookup, State
+from combat_history.reading.outcomes import Outcome, is_drawn, winner_of
 from persistence.contract.meta import FinishReason
 
 CALLBACK_LIMIT = 200

@@ -1,0 +1,1 @@
+"""What players, bots and engines are told of combats."""
