@@ -5,11 +5,15 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.admin.audit import AuditEntryAdmin
-from combat_history.admin.control_views import SettlementControlAdmin
-from combat_history.admin.history import CombatHistoryAdmin
-from combat_history.admin.parked import ParkedOperationAdmin
-from combat_history.admin.records import (
+from combat_history.admin.batches.batches import ReplayBatchAdmin
+from combat_history.admin.combats.history import CombatHistoryAdmin
+from combat_history.admin.players.world import (
+    CharacterAdmin,
+    InventoryItemAdmin,
+    ItemTemplateAdmin,
+)
+from combat_history.admin.review.parked import ParkedOperationAdmin
+from combat_history.admin.review.records import (
     AppliedOperationAdmin,
     LedgerLineAdmin,
     RejectedPayloadAdmin,
@@ -17,13 +21,9 @@ from combat_history.admin.records import (
     SettlementDiscrepancyAdmin,
     SettlementFailureAdmin,
 )
-from combat_history.admin.replay_batches import ReplayBatchAdmin
-from combat_history.admin.site_users import register as register_site_users
-from combat_history.admin.world import (
-    CharacterAdmin,
-    InventoryItemAdmin,
-    ItemTemplateAdmin,
-)
+from combat_history.admin.settlement.audit import AuditEntryAdmin
+from combat_history.admin.settlement.mode import SettlementControlAdmin
+from combat_history.admin.settlement.site_users import register as register_site_users
 from combat_history.models import (
     AppliedOperation,
     AuditEntry,

@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 from django.http import HttpRequest
 
-from combat_history.admin import dashboard
+from combat_history.admin.settlement import dashboard
 
 register = template.Library()
 

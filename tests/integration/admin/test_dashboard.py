@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from combat_history.admin import dashboard as dashboard_pages
+from combat_history.admin.settlement import dashboard as dashboard_pages
 from combat_history.insight import dashboard
 from combat_history.insight.dashboard import Span, read
 from combat_history.models import AuditEntry, MinuteCount, Status

@@ -17,7 +17,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 
 from combat_history.actions import export
-from combat_history.admin import export_views
+from combat_history.admin import export as export_views
 from combat_history.models import AuditEntry, Status
 from tests.support.admin import (
     LIST_URL,

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from combat_history.admin import filters
+from combat_history.admin.combats import filters
 from combat_history.models import CombatHistory, Status
 from tests.support.admin import (
     LIST_URL,
@@ -125,7 +125,7 @@ def test_every_order_is_that_of_an_index(
 def test_finish_reasons_are_looked_for_among_the_newest(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("combat_history.admin.history.REASON_WINDOW", 4)
+    monkeypatch.setattr("combat_history.admin.combats.history.REASON_WINDOW", 4)
     older = add_fights(3, "flee")
     newer = add_fights(3, "victory")
     shown = shown_ids(client, end="flee")

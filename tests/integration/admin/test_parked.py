@@ -24,7 +24,7 @@ from combat_history.actions.parked import (
     discard,
     replay,
 )
-from combat_history.admin.parked_codes import CODES
+from combat_history.admin.review.parked_codes import CODES
 from combat_history.models import ParkedOperation
 from persistence.contract import redis_keys
 from persistence.contract.errors import ParkCode

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from combat_history.actions import batches
 from combat_history.actions.replay import MAX_COMBATS
-from combat_history.admin.replay_batches import PAGE_ROWS
+from combat_history.admin.batches.batches import PAGE_ROWS
 from combat_history.models import (
     CombatHistory,
     ReplayBatch,

@@ -20,9 +20,9 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.actions import audit
 from combat_history.actions import mode as control
 from combat_history.actions.mode import Mode
-from combat_history.admin.action_views import ReasonForm
 from combat_history.admin.audit_words import verb_of
 from combat_history.admin.base import ReadOnlyAdmin
+from combat_history.admin.combats.action_views import ReasonForm
 from combat_history.models import AuditEntry
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.actions.export import AUDIT
 from combat_history.admin.audit_words import target_of, verb_of
 from combat_history.admin.base import ReadOnlyAdmin, column
-from combat_history.admin.export_views import ExportViews
+from combat_history.admin.export import ExportViews
 from combat_history.admin.rendering import EMPTY, preformatted, pretty, visible
 from combat_history.models import AuditEntry
 from persistence.contract.ids import parse_session_id, short_id

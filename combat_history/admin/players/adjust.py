@@ -29,12 +29,12 @@ from combat_history.actions.adjust import (
     adjust,
     check,
 )
-from combat_history.admin.action_views import ReasonForm
-from combat_history.admin.adjust_form import WishForm
 from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.combats.action_views import ReasonForm
 from combat_history.admin.naming import Names, combats_url, names, player_url
-from combat_history.admin.parked_codes import explained
+from combat_history.admin.players.adjust_form import WishForm
 from combat_history.admin.rendering import EMPTY, visible
+from combat_history.admin.review.parked_codes import explained
 from combat_history.insight.player_page import inventory
 from combat_history.models import Character, InventoryItem, ItemTemplate
 from persistence.contract.document import Document

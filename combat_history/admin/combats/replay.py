@@ -28,7 +28,7 @@ from combat_history.actions.replay import (
     preview,
     replay,
 )
-from combat_history.admin.batch_views import BatchViews
+from combat_history.admin.batches.making import BatchViews
 from combat_history.admin.naming import names
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status

@@ -25,8 +25,9 @@ from combat_history.actions.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.actions.dry_run import DryRun, dry_run, dry_run_of
 from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.actions.replay import Terms, replay
-from combat_history.admin import catalogue, dossier, movements, sides
+from combat_history.admin import movements, sides
 from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.combats import catalogue, dossier
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import visible
 from combat_history.insight import explain

@@ -17,10 +17,10 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.actions.triage import MAX_TARGETS
-from combat_history.admin.action_views import FOLDER, ActionViews
+from combat_history.admin.combats.action_views import FOLDER, ActionViews
 from combat_history.admin.naming import names
 from combat_history.admin.rendering import EMPTY
-from combat_history.admin.triage_views import NOTED, TriageForm, TriageViews, shown
+from combat_history.admin.review.triage import NOTED, TriageForm, TriageViews, shown
 from combat_history.insight import explain
 from combat_history.insight.failures import (
     MAX_LOOKED_AT,

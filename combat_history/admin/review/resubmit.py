@@ -28,8 +28,8 @@ from combat_history.actions.resubmit import (
     handed_over_before,
     resubmit,
 )
-from combat_history.admin.action_views import DOCUMENT_ATTRS, ReasonForm
 from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.combats.action_views import DOCUMENT_ATTRS, ReasonForm
 from combat_history.admin.rendering import bytes_as_text
 from combat_history.insight import explain
 from combat_history.models import AuditEntry, RejectedPayload

@@ -14,10 +14,10 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.actions.parked import Action
 from combat_history.admin.base import SEARCH_BY_CHARACTER, ReadOnlyAdmin, column
 from combat_history.admin.naming import player, with_player
-from combat_history.admin.parked_codes import explained
-from combat_history.admin.parked_views import BUTTONS, ParkedViews
 from combat_history.admin.rendering import cut, preformatted, pretty, visible
-from combat_history.admin.triage_views import TriageViews, triage
+from combat_history.admin.review.parked_codes import explained
+from combat_history.admin.review.parked_pages import BUTTONS, ParkedViews
+from combat_history.admin.review.triage import TriageViews, triage
 from combat_history.models import ParkedOperation, Triage
 from persistence.contract.errors import ParkCode
 from persistence.protocols import SyncScope

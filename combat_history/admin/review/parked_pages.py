@@ -30,8 +30,8 @@ from combat_history.actions.parked import (
 )
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.naming import names
-from combat_history.admin.parked_codes import explained
 from combat_history.admin.rendering import visible
+from combat_history.admin.review.parked_codes import explained
 from combat_history.models import ParkedOperation
 from persistence.contract.payload import MAX_BIGINT
 

@@ -30,8 +30,8 @@ from combat_history.admin.rendering import (
     session_link,
     visible,
 )
-from combat_history.admin.resubmit_views import ResubmitViews
-from combat_history.admin.triage_views import TriageViews, triage
+from combat_history.admin.review.resubmit import ResubmitViews
+from combat_history.admin.review.triage import TriageViews, triage
 from combat_history.insight import explain
 from combat_history.models import (
     AppliedOperation,

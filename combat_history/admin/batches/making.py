@@ -30,14 +30,14 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.actions import batches
 from combat_history.actions.batches import MAX_ITEMS
 from combat_history.actions.replay import MAX_COMBATS, PERMISSION, preview
-from combat_history.admin.action_views import FOLDER, POLICIES, ReasonForm
-from combat_history.admin.failure_views import (
+from combat_history.admin.combats.action_views import FOLDER, POLICIES, ReasonForm
+from combat_history.admin.rendering import visible
+from combat_history.admin.review.failures import (
     FailureViews,
     bounds_of,
     group_query,
     time_of,
 )
-from combat_history.admin.rendering import visible
 from combat_history.insight import explain
 from combat_history.insight.failures import members
 from combat_history.models import CombatHistory, Status

@@ -20,7 +20,7 @@ from django.views.decorators.cache import never_cache
 
 from combat_history.actions.export import HISTORY
 from combat_history.admin import svg
-from combat_history.admin.export_views import ExportViews
+from combat_history.admin.export import ExportViews
 from combat_history.admin.rendering import visible
 from combat_history.admin.timeline import shown_duration
 from combat_history.insight import dashboard as figures

@@ -14,11 +14,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.admin.adjust_views import AdjustViews
 from combat_history.admin.audited_forms import AuditedForms
 from combat_history.admin.base import SEARCH_BY_BOTH, ReadOnlyAdmin, column
 from combat_history.admin.naming import Names, name_of_item, session_search
-from combat_history.admin.player import PlayerViews
+from combat_history.admin.players.adjust import AdjustViews
+from combat_history.admin.players.page import PlayerViews
 from combat_history.admin.rendering import EMPTY, session_link, visible
 from combat_history.models import Character, InventoryItem
 

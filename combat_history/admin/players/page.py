@@ -15,10 +15,10 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.admin import dossier, filters, movements, sides
+from combat_history.admin import movements, sides
 from combat_history.admin.base import ReadOnlyAdmin, snapshot
+from combat_history.admin.combats import dossier, filters
 from combat_history.admin.naming import Names, combats_url, names, session_search
-from combat_history.admin.parked_codes import explained
 from combat_history.admin.rendering import (
     EMPTY,
     UNDONE,
@@ -27,6 +27,7 @@ from combat_history.admin.rendering import (
     session_link,
     visible,
 )
+from combat_history.admin.review.parked_codes import explained
 from combat_history.insight import explain, player_page
 from combat_history.insight.player_page import Fight, Fights, Lines, Position
 from combat_history.models import (

@@ -16,16 +16,15 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.admin import dossier
 from combat_history.admin.base import (
     BoundedChangeList,
     ReadOnlyAdmin,
     column,
     snapshot,
 )
-from combat_history.admin.compensate_views import CompensateViews
-from combat_history.admin.dashboard import DashboardViews
-from combat_history.admin.filters import (
+from combat_history.admin.combats import dossier
+from combat_history.admin.combats.fight_log import ReplayLogViews
+from combat_history.admin.combats.filters import (
     REASON_WINDOW,
     FailureFilter,
     FinishedFilter,
@@ -34,10 +33,11 @@ from combat_history.admin.filters import (
     StatusFilter,
     position,
 )
+from combat_history.admin.combats.replay import ReplayViews
+from combat_history.admin.combats.undo import CompensateViews
 from combat_history.admin.paginator import MAX_ROWS
 from combat_history.admin.rendering import badges, failure_label, visible
-from combat_history.admin.replay_log import ReplayLogViews
-from combat_history.admin.replay_views import ReplayViews
+from combat_history.admin.settlement.dashboard import DashboardViews
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
 from combat_history.reading.outcomes import winner_of

@@ -1,0 +1,1 @@
+"""The pages of players, their inventory and the item catalogue."""

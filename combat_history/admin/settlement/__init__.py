@@ -1,0 +1,1 @@
+"""The pages of settlement as a whole: dashboard, mode, audit, users."""
