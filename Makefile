@@ -66,7 +66,7 @@ fuzz: $(VENV)/installed  ## Messages (ENVELOPES=20000) and documents (PAYLOADS=1
 
 clean:  ## Remove the virtual environment and the embedded servers' data
 	@test ! -x $(BIN)/python || $(BIN)/python -c 'from pathlib import Path; \
-		from settlement_project.embedded import stop; stop(Path(".data"))'
+		from devservers import stop; stop(Path(".data"))'
 	rm -rf $(VENV) $(ENGINE_VENV) $(BOT_VENV) .data
 
 $(VENV)/installed: requirements.txt

@@ -20,10 +20,10 @@ from uuid import uuid4
 
 import redis
 
+from devservers.redis import binary
 from persistence.contract.errors import DispatchFailed, HandoffFailed
 from persistence.dispatcher import DEFAULT_TIMEOUT_SECONDS, SyncDispatcher
 from persistence.protocols import GameMode, SyncScope
-from settlement_project.embedded.redis import binary
 
 HOST = "127.0.0.1"
 PLAYER = 101

@@ -22,10 +22,10 @@ def resolve(base_dir: Path) -> tuple[str, str, str]:
     database = os.environ.get("DATABASE_URL")
     redis = os.environ.get("REDIS_URL")
     if not database or not redis:
-        from settlement_project import embedded
+        import devservers
 
         data_dir = Path(os.environ.get("SETTLEMENT_DATA_DIR") or base_dir / ".data")
-        servers = embedded.ensure(data_dir)
+        servers = devservers.ensure(data_dir)
         database = database or servers.database_url
         redis = redis or servers.redis_url
     return database, redis, os.environ.get("CELERY_BROKER_URL") or redis

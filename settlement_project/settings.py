@@ -44,6 +44,9 @@ INSTALLED_APPS = [
     "settlement_project",
     "persistence",
 ]
+# `manage.py demo` and `manage.py run` belong to a checkout; the image does without.
+if (BASE_DIR / "demo").is_dir():
+    INSTALLED_APPS.append("demo")
 
 MIDDLEWARE = [
     "settlement_project.request_id.RequestIdMiddleware",

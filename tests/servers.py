@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from settlement_project.embedded import EmbeddedError
+from devservers import EmbeddedError
 from tests.support.server_pair import ServerPair
 
 _Thing = TypeVar("_Thing")

@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from combat_history.models import CombatParticipant, ItemTemplate, MinuteCount
 from combat_history.reading.lookup import find_result
+from demo.schedule import Schedule
+from demo.world import read_fighters
 from persistence.worker import counts
-from settlement_project.demo.schedule import Schedule
-from settlement_project.demo.world import read_fighters
 
 COMBATS = 120
 MINUTES = 50

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from settlement_project.embedded.server import Server
+from devservers.server import Server
 from tests.support import server_pair
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until

@@ -14,8 +14,8 @@ import pytest
 from django.core import checks
 from pytest_django import Settings
 
+from devservers import state
 from settlement_project.celery import app
-from settlement_project.embedded import state
 from tests.support import worker
 from tests.support.ports import free_port
 from tests.support.redis_server import running_redis

@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from combat_history.models import CombatHistory, Status
-from settlement_project.demo.schedule import Schedule
-from settlement_project.demo.world import read_fighters
+from demo.schedule import Schedule
+from demo.world import read_fighters
 from tests.conftest import Settle
 from tests.support.compensations import permitted, undo, world_now
 from tests.support.reconciling import found

@@ -17,8 +17,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from settlement_project.embedded.ports import HOST
-from settlement_project.embedded.redis import binary
+from devservers.ports import HOST
+from devservers.redis import binary
 from tests.integration.test_checks import ids, manage, production, run
 from tests.support import worker
 from tests.support.ports import free_port

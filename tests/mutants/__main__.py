@@ -23,7 +23,7 @@ from pathlib import Path
 
 import redis
 
-from settlement_project import embedded
+import devservers
 from tests.mutants.lua import mutants
 from tests.mutants.targets import MODULES, SCRIPTS, Target
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _with_servers(names: list[str], data_dir: Path) -> dict[str, Result]:
-    servers = embedded.ensure(data_dir)
+    servers = devservers.ensure(data_dir)
     environment = {
         **os.environ,
         "DATABASE_URL": servers.database_url,
@@ -74,7 +74,7 @@ def _with_servers(names: list[str], data_dir: Path) -> dict[str, Result]:
     try:
         return dict(_results(names, environment))
     finally:
-        embedded.stop(data_dir)
+        devservers.stop(data_dir)
 
 
 def _results(

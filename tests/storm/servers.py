@@ -19,10 +19,10 @@ from typing import ClassVar
 import psycopg
 import redis
 
-from settlement_project.embedded import identity, postgres
-from settlement_project.embedded import redis as embedded_redis
-from settlement_project.embedded.errors import EmbeddedError
-from settlement_project.embedded.server import Server
+from devservers import identity, postgres
+from devservers import redis as embedded_redis
+from devservers.errors import EmbeddedError
+from devservers.server import Server
 from tests.chaos.rig import HOST, kill_server
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 import redis
 
-from settlement_project import embedded
-from settlement_project.embedded import locks
+import devservers
+from devservers import locks
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 30
@@ -27,7 +27,7 @@ DAC_OVERRIDE = 1 << 1
 USER = """
 import sys
 from pathlib import Path
-from settlement_project.embedded import ensure
+from devservers import ensure
 
 servers = ensure(Path(sys.argv[1]))
 print(servers.database_url, servers.redis_url, flush=True)
@@ -83,7 +83,7 @@ class Pair:
     def stop(self) -> None:
         """Do not wait for the grace period."""
         self.leave()
-        embedded.stop(self.data_dir)
+        devservers.stop(self.data_dir)
         assert self.is_gone()
 
     def _is_free(self, name: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import redis
 
-from settlement_project.embedded.ports import HOST
+from devservers.ports import HOST
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from settlement_project.embedded.ports import HOST
+from devservers.ports import HOST
 
 _kept: list[socket.socket] = []
 

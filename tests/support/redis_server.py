@@ -10,9 +10,9 @@ from pathlib import Path
 import redis
 from pytest_django import Settings
 
+from devservers.ports import HOST
+from devservers.redis import binary
 from persistence.worker import inbox
-from settlement_project.embedded.ports import HOST
-from settlement_project.embedded.redis import binary
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from settlement_project.embedded import identity, postgres, redis
-from settlement_project.embedded.server import Server
+from devservers import identity, postgres, redis
+from devservers.server import Server
 from tests.support.ports import free_port
 
 

@@ -15,6 +15,23 @@ from uuid import UUID
 import pytest
 
 from combat_history.management.commands.seed_world import CATALOGUE
+from demo import fates
+from demo.adventurers import Adventurer
+from demo.bag import Bag, Row, Shape
+from demo.deeds import (
+    Deed,
+    Finish,
+    Handle,
+    Vanish,
+    from_record,
+    to_record,
+)
+from demo.documents import FAULTS
+from demo.model import differences, foretell
+from demo.schedule import MIN_COMBATS, Schedule, uuid7
+from demo.stories import write_stories
+from demo.submission import Door, Kind, Outcome, Submission
+from demo.world import Balance, BeltRow, Fighter, Gear
 from persistence.contract.document import Document, parse_document
 from persistence.contract.errors import PayloadInvalid
 from persistence.contract.payload import validate
@@ -31,23 +48,6 @@ from persistence.savers.combat.rows import (
 from persistence.savers.inventory import bag as inventory_bag
 from persistence.savers.inventory.plan import InventoryPlan, Known, plan_operations
 from persistence.savers.inventory.requests import read_element
-from settlement_project.demo import fates
-from settlement_project.demo.adventurers import Adventurer
-from settlement_project.demo.bag import Bag, Row, Shape
-from settlement_project.demo.deeds import (
-    Deed,
-    Finish,
-    Handle,
-    Vanish,
-    from_record,
-    to_record,
-)
-from settlement_project.demo.documents import FAULTS
-from settlement_project.demo.model import differences, foretell
-from settlement_project.demo.schedule import MIN_COMBATS, Schedule, uuid7
-from settlement_project.demo.stories import write_stories
-from settlement_project.demo.submission import Door, Kind, Outcome, Submission
-from settlement_project.demo.world import Balance, BeltRow, Fighter, Gear
 
 CLOCK = 1_735_460_000
 FIGHTERS = range(1001, 1101)

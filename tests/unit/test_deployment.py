@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from devservers import postgres
 from settlement_project import settings
-from settlement_project.embedded import postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 from django.utils.translation.template import templatize
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("combat_history", "persistence", "settlement_project")
+PACKAGES = ("combat_history", "persistence", "settlement_project", "demo")
 LOCALE = PROJECT_ROOT / "settlement_project" / "locale"
 CATALOGUE = LOCALE / "ru" / "LC_MESSAGES" / "django.po"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from settlement_project.embedded import postgres
+from devservers import postgres
 from tests.support.embedded_pair import (
     DAC_OVERRIDE,
     SERVERS,

@@ -13,10 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from settlement_project import embedded
-from settlement_project.embedded import EmbeddedError
-from settlement_project.embedded import redis as embedded_redis
-from settlement_project.embedded.supervisor import GRACE_SECONDS
+import devservers
+from devservers import EmbeddedError
+from devservers import redis as embedded_redis
+from devservers.supervisor import GRACE_SECONDS
 from tests.support.embedded_pair import (
     FORKING_USER,
     SERVERS,
@@ -227,7 +227,7 @@ def test_a_server_that_cannot_start_is_reported_with_its_log(fresh: Pair) -> Non
     (fresh.data_dir / "postgres").mkdir(parents=True)
 
     with pytest.raises(EmbeddedError) as caught:
-        embedded.ensure(fresh.data_dir)
+        devservers.ensure(fresh.data_dir)
 
     text = str(caught.value)
     assert "embedded postgres" in text

