@@ -16,6 +16,7 @@ from tests.chaos.rig import kill_server
 from tests.storm.book import Book
 from tests.storm.servers import Servers
 from tests.storm.staff import Staff
+from tests.support.waiting import wait_until
 
 WAITING_TRANSACTIONS = """
 SELECT count(*) FROM pg_stat_activity
@@ -327,6 +328,7 @@ class Nemesis:
         self._wait(0.5, 2.0)
         disk.clear()
         self._wait_for_writes()
+        self._rewrite_file()
 
     def _fill_postgres(self) -> None:
         """It may stop altogether: no segment of the log can be written."""
@@ -342,6 +344,20 @@ class Nemesis:
                     client.delete("storm:writes")
                     return
                 self._wait(0.05, 0.1)
+
+    def _rewrite_file(self) -> None:
+        """What an operator does then: Redis 7.0 goes on behind the piece that it could
+        not write to its end, and after its next start reads no further than that."""
+
+        def is_rewritten() -> bool:
+            told = client.info("persistence")
+            return not (
+                told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]
+            )
+
+        with self._servers.client() as client:
+            client.bgrewriteaof()
+            wait_until(is_rewritten, "the file is rewritten")
 
     def _guest(self, kind: str) -> None:
         self._staff.receive_guest(kind)
