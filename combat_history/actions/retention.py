@@ -1,4 +1,4 @@
-"""What may be forgotten: replay logs of combats that are over, and old counts.
+"""What may be forgotten: fight logs of combats that are over, and old counts.
 
 In batches, each a transaction of its own: no lock is held for long, and a run that is
 stopped goes on with the next one. The history itself is never deleted.
@@ -16,7 +16,7 @@ from django.db import connection, transaction
 
 BATCH = 1000
 
-# What waits for a decision keeps its replay log: people look at it to decide.
+# What waits for a decision keeps its fight log: people look at it to decide.
 NEXT_COMBATS = """
 SELECT finished_at, session_id, settlement_status IN ('processed', 'voided')
 FROM combat_history
@@ -26,12 +26,12 @@ ORDER BY finished_at, session_id LIMIT %s
 
 FIRST_KEY = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
-MEASURE_REPLAYS = """
+MEASURE_LOGS = """
 SELECT count(*), coalesce(sum(octet_length(data)), 0)
 FROM combat_replay WHERE session_id = ANY(%s)
 """
 
-DELETE_REPLAYS = """
+DELETE_LOGS = """
 WITH gone AS (
     DELETE FROM combat_replay WHERE session_id = ANY(%s) RETURNING octet_length(data)
 )
@@ -58,9 +58,11 @@ class Pruned:
         return Pruned(self.rows + other.rows, self.size + other.size)
 
 
-def prune_replays(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pruned]:
+def prune_logs(
+    before: datetime, batch: int, *, dry_run: bool
+) -> Iterator[Pruned]:
     """Of combats that finished before; one result a batch of combats looked at."""
-    sql = MEASURE_REPLAYS if dry_run else DELETE_REPLAYS
+    sql = MEASURE_LOGS if dry_run else DELETE_LOGS
     for ids in _finished(before, batch):
         (row,) = _run(sql, [ids])
         yield Pruned(int(row[0]), int(row[1]))

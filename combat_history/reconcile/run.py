@@ -6,13 +6,13 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from combat_history.reconcile.combat_checks import COMBAT_CHECKS
-from combat_history.reconcile.compensation_checks import COMPENSATION_CHECKS
 from combat_history.reconcile.document_check import DOCUMENT_CHECKS
 from combat_history.reconcile.item_checks import ITEM_CHECKS
 from combat_history.reconcile.ledger_checks import LEDGER_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.redis_checks import REDIS_CHECKS
 from combat_history.reconcile.report import Report, Result
+from combat_history.reconcile.undo_checks import COMPENSATION_CHECKS
 from persistence.worker import inbox
 
 TABLE_CHECKS = (

@@ -18,7 +18,6 @@ from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL, REASON, unknown_loot
-from tests.support.compensations import world_now
 from tests.support.factories import (
     HERO,
     POTION,
@@ -27,6 +26,7 @@ from tests.support.factories import (
     make_participant,
     sample_document,
 )
+from tests.support.undoing import world_now
 from tests.support.waiting import wait_until
 
 TURNS = [

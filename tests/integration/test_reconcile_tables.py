@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
-from combat_history.reconcile.compensation_checks import COMPENSATION_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.run import TABLE_CHECKS
+from combat_history.reconcile.undo_checks import COMPENSATION_CHECKS
 from persistence.contract.fight_log import pack
 from tests.support.factories import HERO, POTION
 from tests.support.reconciling import (

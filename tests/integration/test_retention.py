@@ -63,26 +63,26 @@ def test_replay_logs_of_old_settled_combats_go(batch: str) -> None:
     ]
     add_combat(finished_at=NOW - timedelta(days=60))
 
-    dry = run("prune_replays", "--older-than", "30", "--dry-run", "--batch", batch)
-    assert dry == "6 replay logs, 600 bytes, would be deleted"
+    dry = run("prune_fight_logs", "--older-than", "30", "--dry-run", "--batch", batch)
+    assert dry == "6 fight logs, 600 bytes, would be deleted"
     assert len(with_replay()) == 9
     assert not AuditEntry.objects.exists()
 
-    done = run("prune_replays", "--older-than", "30", "--batch", batch)
-    assert done == "6 replay logs, 600 bytes, deleted"
+    done = run("prune_fight_logs", "--older-than", "30", "--batch", batch)
+    assert done == "6 fight logs, 600 bytes, deleted"
     assert with_replay() == {row.pk for row in kept}
     assert CombatHistory.objects.count() == 10
     entry = AuditEntry.objects.get()
     assert (entry.verb, entry.detail) == ("prune_replays", "6 rows, 600 bytes")
 
-    assert run("prune_replays", "--older-than", "30").startswith("0 replay logs")
+    assert run("prune_fight_logs", "--older-than", "30").startswith("0 fight logs")
 
 
 def test_the_books_stay_clean_without_replay_logs(settle_here: Settle) -> None:
     document = sample_document()
     settle_here(document)
     assert CombatReplay.objects.count() == 1
-    run("prune_replays", "--older-than", "30")
+    run("prune_fight_logs", "--older-than", "30")
     assert CombatReplay.objects.count() == 0
     assert reconcile().count == 0
     assert "replay_log" not in CombatHistory.objects.get().document()
@@ -106,7 +106,7 @@ def test_counts_go_by_their_minute(batch: str) -> None:
     assert AuditEntry.objects.get().detail == "3 rows, 0 bytes"
 
 
-@pytest.mark.parametrize("command", ["prune_replays", "prune_counts"])
+@pytest.mark.parametrize("command", ["prune_fight_logs", "prune_counts"])
 @pytest.mark.parametrize("days", ["0", "-1", "x", "1.5", "40000", "²"])
 def test_an_age_that_is_none_is_refused(command: str, days: str) -> None:
     add_fight(100)

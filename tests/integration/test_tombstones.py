@@ -29,11 +29,11 @@ from persistence.tasks import sweep
 from persistence.worker import drain, inbox
 from tests.conftest import Settle
 from tests.support.api import get, result_of, result_path
-from tests.support.compensations import fight, permitted, undo
 from tests.support.crash import Crash, Tell, When, run
 from tests.support.factories import HERO, sample_document
 from tests.support.lookups import Find, finished, hand_off, id_of, unknown_loot
 from tests.support.redis_server import redis_away
+from tests.support.undoing import fight, permitted, undo
 
 STRANGER = 102
 

@@ -59,8 +59,8 @@ _LUA_TESTS = {
     "claim": ("inbox", "drain_ways_back", "claims", "pause"),
     "finish": ("inbox", "effects", "rejected", "drain_ways_back", "tombstones"),
     "release": ("inbox", "drain_ways_back"),
-    "remember": ("lookup", "lookup_cannot_say", "tombstones", "compensate_told"),
-    "tombstone": ("lookup", "tombstones", "compensate_told", "effects"),
+    "remember": ("lookup", "lookup_cannot_say", "tombstones", "undo_announced"),
+    "tombstone": ("lookup", "tombstones", "undo_announced", "effects"),
     "lookup": ("lookup", "lookup_cannot_say", "lookup_costs", "lookup_gold"),
     "accepted_before": ("pause", "control"),
 }

@@ -91,7 +91,7 @@ class ReplayLogViews(BoundedAdmin):
             "raw": visible(view.raw),
         }
         return TemplateResponse(
-            request, "admin/combat_history/combathistory/replay_log.html", context
+            request, "admin/combat_history/combathistory/fight_log.html", context
         )
 
 

@@ -157,7 +157,7 @@ class CompensateViews(BoundedAdmin):
             "failure_detail": visible(failure.detail) if failure else "",
             **(_told(seen.undo) if seen.undo else {}),
         }
-        template = "admin/combat_history/combathistory/compensate.html"
+        template = "admin/combat_history/combathistory/undo.html"
         return TemplateResponse(request, template, context)
 
 

@@ -29,7 +29,6 @@ from tests.support.admin import (
     logged_in,
     told,
 )
-from tests.support.compensations import lose_character
 from tests.support.factories import (
     HERO,
     PELT,
@@ -41,6 +40,7 @@ from tests.support.factories import (
     sample_document,
 )
 from tests.support.reconciling import found
+from tests.support.undoing import lose_character
 from tests.support.worker import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)

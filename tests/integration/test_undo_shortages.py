@@ -19,13 +19,6 @@ from combat_history.models import (
 )
 from persistence.tasks import settle_combat
 from tests.conftest import Settle
-from tests.support.compensations import (
-    entries,
-    everything,
-    fight,
-    permitted,
-    undo,
-)
 from tests.support.factories import (
     PELT,
     POTION,
@@ -34,6 +27,13 @@ from tests.support.factories import (
 )
 from tests.support.lookups import id_of
 from tests.support.reconciling import found, loot, used
+from tests.support.undoing import (
+    entries,
+    everything,
+    fight,
+    permitted,
+    undo,
+)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from combat_history.actions.undo import compensate
-from combat_history.reconcile.compensation_checks import COMPENSATION_CHECKS
+from combat_history.reconcile.undo_checks import COMPENSATION_CHECKS
 from tests.integration.test_reconcile_tables import (
     change_character,
     delete,

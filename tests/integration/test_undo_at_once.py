@@ -28,14 +28,6 @@ from persistence.contract.outcome import undone
 from persistence.tasks import settle_combat
 from persistence.worker import inbox
 from tests.conftest import Settle
-from tests.support.compensations import (
-    entries,
-    everything,
-    fight,
-    permitted,
-    undo,
-    world_now,
-)
 from tests.support.crash import Tell, When, every_crash, run
 from tests.support.factories import (
     HERO,
@@ -45,6 +37,14 @@ from tests.support.factories import (
 from tests.support.lookups import id_of
 from tests.support.parallel import in_threads, wait_until_blocked
 from tests.support.reconciling import found, loot
+from tests.support.undoing import (
+    entries,
+    everything,
+    fight,
+    permitted,
+    undo,
+    world_now,
+)
 from tests.support.worker import database_url
 
 

@@ -1,4 +1,4 @@
-"""Forget the replay logs of combats that finished long ago.
+"""Forget the fight logs of combats that finished long ago.
 
 Combats that are pending or failed keep theirs; ledger and document stay in any case.
 """
@@ -16,7 +16,7 @@ from combat_history.management import pruning
 
 
 class Command(BaseCommand):
-    help = "Delete the replay logs of settled combats older than so many days."
+    help = "Delete the fight logs of settled combats older than so many days."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,10 +25,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         before = pruning.cutoff(options["older_than"])
         dry_run = options["dry_run"]
-        done = retention.prune_replays(before, options["batch"], dry_run=dry_run)
-        total = pruning.prune(self, "prune_replays", "replay logs deleted", done)
+        done = retention.prune_logs(before, options["batch"], dry_run=dry_run)
+        total = pruning.prune(self, "prune_fight_logs", "fight logs deleted", done)
         size = filesizeformat(total.size).replace("\xa0", " ")
         ending = "would be deleted" if dry_run else "deleted"
-        self.stdout.write(f"{total.rows} replay logs, {size}, {ending}")
+        self.stdout.write(f"{total.rows} fight logs, {size}, {ending}")
         if not dry_run:
             pruning.record("prune_replays", before, total)

@@ -14,8 +14,8 @@ from combat_history.models import CombatHistory, Status
 from demo.schedule import Schedule
 from demo.world import read_fighters
 from tests.conftest import Settle
-from tests.support.compensations import permitted, undo, world_now
 from tests.support.reconciling import found
+from tests.support.undoing import permitted, undo, world_now
 
 logger = logging.getLogger(__name__)
 

@@ -25,16 +25,6 @@ from combat_history.models import (
 from persistence.contract.document import Document
 from persistence.contract.errors import DomainFailure
 from tests.conftest import Settle
-from tests.support.compensations import (
-    REASON,
-    entries,
-    everything,
-    fight,
-    lose_character,
-    permitted,
-    undo,
-    world_now,
-)
 from tests.support.factories import (
     HERO,
     PELT,
@@ -50,6 +40,16 @@ from tests.support.factories import (
 )
 from tests.support.lookups import id_of
 from tests.support.reconciling import found, loot, used
+from tests.support.undoing import (
+    REASON,
+    entries,
+    everything,
+    fight,
+    lose_character,
+    permitted,
+    undo,
+    world_now,
+)
 
 
 @pytest.fixture
