@@ -1,0 +1,43 @@
+"""`accepted_before.lua`: what a drain still waits for, and what it may be given."""
+
+from __future__ import annotations
+
+import redis
+
+from persistence.worker import inbox
+from tests.support.scripts import due, enter, now_ms
+
+LONG_MS = 60_000
+
+
+def test_what_was_accepted_by_then_counts_and_comes_due_by_then(
+    redis_client: redis.Redis,
+) -> None:
+    now = now_ms(redis_client)
+    moment = now - LONG_MS
+    late = enter(redis_client, moment + 1, {"accepted_at": moment})
+    just_due = enter(redis_client, now, {"accepted_at": moment - 1})
+    held = enter(redis_client, now + LONG_MS, {"accepted_at": moment - 1})
+    long_due = enter(redis_client, moment - 7, {"accepted_at": moment - 8})
+
+    assert inbox.accepted_before(moment) == 4
+
+    assert due(redis_client, late) == due(redis_client, just_due) == moment
+    assert due(redis_client, held) == now + LONG_MS, "a lease that is held"
+    assert due(redis_client, long_due) == moment - 7
+
+
+def test_what_came_later_or_at_no_moment_does_not_count(
+    redis_client: redis.Redis,
+) -> None:
+    now = now_ms(redis_client)
+    moment = now - LONG_MS
+    entries = [
+        enter(redis_client, now, {"accepted_at": moment + 1}),
+        enter(redis_client, now, {"accepted_at": "yesterday"}),
+        enter(redis_client, now),
+    ]
+
+    assert inbox.accepted_before(moment) == 0
+
+    assert {due(redis_client, entry) for entry in entries} == {now}
