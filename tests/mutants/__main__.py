@@ -1,8 +1,9 @@
 """`make mutants`: change the core on purpose, and see which changes no test notices.
 
 Works in copies of the project under `.data/mutants/`, with servers that stay up, and at
-the lowest priority. Python is changed by mutmut, Lua by `tests.mutants.lua`. One module
-or script is done alone by its name: `make mutants ARGS=plan`.
+the lowest priority. Python is changed by mutmut, Lua by `tests.mutants.lua`; the tests
+are run by `tests.mutants.forks`. One module or script is done alone by its name:
+`make mutants ARGS=plan`.
 """
 
 from __future__ import annotations
@@ -17,35 +18,34 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import redis
+from mutmut.mutation.file_mutation import mutate_file_contents
+from mutmut.utils.format_utils import mangled_name_from_mutant_name
 
 import devservers
+from tests.mutants.forks import CLEAN, NOTICED, Job
 from tests.mutants.lua import mutants
 from tests.mutants.targets import MODULES, SCRIPTS, Target
 
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / ".data" / "mutants"
-PATIENCE_SECONDS = 300
 ALLOWED_ALIVE = 0.05
 
-ALIVE = (0, 33)
-NOTICED = (1, 24, 36, 152, -24)
-"""Exit codes of mutmut's: tests passed, or there is none; tests failed, or took too
-long. Any other says that pytest did not run, which mutmut calls a time-out, too."""
-
-PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "--reuse-db"]
+PYTEST = [
+    *("-x", "-qq", "-rN", "--tb=no", "-p", "no:cacheprovider"),
+    *("--reuse-db", "--timeout=60"),
+]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Result:
-    """`alive`: the changed line of each that no test noticed."""
+    """`alive`: what was changed in each that no test noticed."""
 
-    total: int = 0
-    alive: list[str] = field(default_factory=list)
+    total: int
+    alive: list[str]
 
 
 def main() -> None:
@@ -82,10 +82,7 @@ def _results(
 ) -> Iterator[tuple[str, Result]]:
     for name in names:
         started = time.monotonic()
-        if name in MODULES:
-            result = _of_python(name, MODULES[name], environment)
-        else:
-            result = _of_lua(name, SCRIPTS[name], environment)
+        result = _result(name, {**MODULES, **SCRIPTS}[name], environment)
         _say(
             f"{name}: {result.total - len(result.alive)} of {result.total} noticed "
             f"in {time.monotonic() - started:.0f} s"
@@ -93,9 +90,28 @@ def _results(
         yield name, result
 
 
-def _copy(name: str) -> Path:
+def _result(name: str, target: Target, environment: Mapping[str, str]) -> Result:
+    copy = FOLDER / name
+    _copy(copy)
+    changes = _of_python(target, copy) if name in MODULES else _of_lua(target, copy)
+    (copy / "jobs.json").write_text(json.dumps([asdict(job) for job in changes]))
+    forks = ["-p", "tests.mutants.forks", "--mutated", target.source]
+    command = [sys.executable, "-m", "pytest", *PYTEST, *forks, *target.tests]
+    with (FOLDER / f"{name}.log").open("wb") as log:
+        subprocess.run(
+            command, cwd=copy, env=environment, stdout=log, stderr=log, check=False
+        )
+    told = copy / "told.jsonl"
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    ended = {told["name"]: told["ended"] for told in map(json.loads, lines)}
+    if {ended.get(job.name) for job in changes} - {CLEAN, NOTICED}:
+        raise SystemExit(f"not every mutant was run; see {FOLDER / f'{name}.log'}")
+    alive = [change for job, change in changes.items() if ended[job.name] == CLEAN]
+    return Result(len(changes), alive)
+
+
+def _copy(target: Path) -> None:
     """What git knows of the project, and what is new."""
-    target = FOLDER / name
     shutil.rmtree(target, ignore_errors=True)
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     found = subprocess.run(listed, cwd=PROJECT, check=True, capture_output=True)
@@ -103,89 +119,38 @@ def _copy(name: str) -> Path:
         if (PROJECT / path).is_file():
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / path, target / path)
-    return target
 
 
-def _of_python(name: str, target: Target, environment: Mapping[str, str]) -> Result:
-    copy = _copy(name)
-    package = Path(target.source).parts[0]
-    others = [path.name for path in copy.iterdir() if path.name != package]
-    settings = {
-        "source_paths": [package],
-        "only_mutate": [target.source],
-        "also_copy": [other for other in others if other != "tests"],
-        "pytest_add_cli_args": PYTEST,
-        "pytest_add_cli_args_test_selection": list(target.tests),
-        "use_git_change_detection": False,
-        "timeout_constant": 60.0,
-    }
-    if target.needs_servers:
-        # A fork of a process that is connected would talk over its connections.
-        settings["process_isolation"] = "forkserver"
-    with (copy / "pyproject.toml").open("a", encoding="utf-8") as file:
-        file.write("\n[tool.mutmut]\n")
-        file.writelines(f"{key} = {_toml(value)}\n" for key, value in settings.items())
-    children = "1" if target.needs_servers else "2"
-    mutmut = [sys.executable, "-m", "mutmut"]
-    run = [*mutmut, "run", "--max-children", children]
-    with (FOLDER / f"{name}.log").open("wb") as log:
-        subprocess.run(
-            run, cwd=copy, env=environment, stdout=log, stderr=log, check=False
-        )
-    meta = copy / "mutants" / f"{target.source}.meta"
-    ended = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
-    if not ended or not set(ended.values()) <= {*ALIVE, *NOTICED}:
-        raise SystemExit(f"not every mutant was run; see {FOLDER / f'{name}.log'}")
-    alive = [mutant for mutant, code in ended.items() if code in ALIVE]
-    return Result(len(ended), [_shown(mutant, copy) for mutant in alive])
-
-
-def _shown(mutant: str, copy: Path) -> str:
-    """The changed lines of a mutant."""
-    done = subprocess.run(
-        [sys.executable, "-m", "mutmut", "show", mutant],
-        cwd=copy,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    lines = re.findall(r"^\+(?!\+\+)(.*)$", done.stdout, re.MULTILINE)
-    return " ".join(line.strip() for line in lines)
-
-
-def _of_lua(name: str, target: Target, environment: Mapping[str, str]) -> Result:
-    copy = _copy(name)
+def _of_python(target: Target, copy: Path) -> dict[Job, str]:
+    """Writes all mutants into the file, where MUTANT_UNDER_TEST chooses one of them."""
     path = copy / target.source
-    source = path.read_text(encoding="utf-8")
-    tests = target.tests
-    if not _passes(copy, tests, environment):
-        raise SystemExit(f"{name}: its tests fail without any change")
-    result = Result()
-    for mutant in mutants(source):
-        path.write_text(mutant.text(source), encoding="utf-8")
-        result.total += 1
-        if _passes(copy, tests, environment):
-            result.alive.append(mutant.after.strip())
-            _say(f"  alive: {name}:{mutant.line}: {mutant.after.strip()}")
-    return result
+    mutated = mutate_file_contents(target.source, path.read_text(encoding="utf-8"))
+    path.write_text(mutated.code, encoding="utf-8")
+    module = target.source.removesuffix(".py").replace("/", ".")
+    lines = mutated.code.splitlines()
+
+    def body(name: str) -> list[str]:
+        span = mutated.line_span_by_function_name[name]
+        own = lines[span.start - 1 : span.end]
+        return [re.sub(r"__mutmut_\w+", "", line).strip() for line in own]
+
+    changes = {}
+    for name in mutated.mutant_names:
+        function = mangled_name_from_mutant_name(name)
+        before, after = body(f"{function}__mutmut_orig"), body(name)
+        new = " ".join(line for line in after if line not in before)
+        gone = " ".join(line for line in before if line not in after)
+        change = f"{re.split('ǁ|x_', function)[-1]}: {new or f'without {gone}'}"
+        changes[Job(f"{module}.{name}", f"{module}.{function}")] = change
+    return changes
 
 
-def _passes(copy: Path, tests: Sequence[str], environment: Mapping[str, str]) -> bool:
-    with redis.Redis.from_url(environment["REDIS_URL"]) as client:
-        client.flushall()
-    command = [sys.executable, "-m", "pytest", *PYTEST, *tests]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=copy,
-            env=environment,
-            capture_output=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+def _of_lua(target: Target, copy: Path) -> dict[Job, str]:
+    source = (copy / target.source).read_text(encoding="utf-8")
+    return {
+        Job(str(number), "", mutant.text(source)): mutant.after.strip()
+        for number, mutant in enumerate(mutants(source))
+    }
 
 
 def _told(results: Mapping[str, Result]) -> int:
@@ -204,14 +169,6 @@ def _told(results: Mapping[str, Result]) -> int:
     share = alive / max(1, total)
     _say(f"{alive} of {total} live ({share:.1%}), {unexplained} of them unexplained")
     return int(unexplained > 0 or share > ALLOWED_ALIVE)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _say(text: str) -> None:

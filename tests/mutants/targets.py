@@ -9,12 +9,10 @@ INTEGRATION = "tests/integration"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`source`: the file that is changed. `needs_servers`: its tests ask PostgreSQL and
-    Redis, and take turns."""
+    """`source`: the file that is changed."""
 
     source: str
     tests: tuple[str, ...]
-    needs_servers: bool = True
 
 
 def _integration(*names: str) -> tuple[str, ...]:
@@ -35,7 +33,6 @@ MODULES = {
                 "properties",
             )
         ),
-        needs_servers=False,
     ),
     "drain": Target("persistence/worker/drain.py", DRAINING),
     "inbox": Target("persistence/worker/inbox.py", DRAINING),
@@ -52,21 +49,21 @@ MODULES = {
 LUA = "persistence/lua"
 
 _LUA_TESTS = {
-    "handoff": (
-        *("dispatcher", "inbox", "snapshot", "snapshot_saves", "foreign_values"),
-        *("drain_ways_back", "sweep_abandoned", "one_arbiter"),
-    ),
-    "claim": ("inbox", "drain_ways_back", "claims", "pause"),
-    "finish": ("inbox", "effects", "rejected", "drain_ways_back", "tombstones"),
-    "release": ("inbox", "drain_ways_back"),
-    "remember": ("lookup", "lookup_cannot_say", "tombstones", "undo_announced"),
-    "tombstone": ("lookup", "tombstones", "undo_announced", "effects"),
-    "lookup": ("lookup", "lookup_cannot_say", "lookup_costs", "lookup_gold"),
-    "accepted_before": ("pause", "control"),
+    "handoff": ("handoff",),
+    "claim": ("claim",),
+    "finish": ("finish",),
+    "release": ("release",),
+    "remember": ("tombstone",),
+    "tombstone": ("tombstone", "finish"),
+    "lookup": ("lookup",),
+    "accepted_before": ("accepted_before",),
 }
 
 SCRIPTS = {
-    f"{name}.lua": Target(f"{LUA}/{name}.lua", _integration(*tests))
+    f"{name}.lua": Target(
+        f"{LUA}/{name}.lua",
+        tuple(f"{INTEGRATION}/scripts/test_{test}.py" for test in tests),
+    )
     for name, tests in _LUA_TESTS.items()
 }
 """Lua of hand-off, drain and look-up, changed by `tests.mutants.lua`."""
