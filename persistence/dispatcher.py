@@ -82,14 +82,19 @@ class SyncDispatcher:
     def from_env(cls) -> SyncDispatcher:
         """From REDIS_URL, CELERY_BROKER_URL, SETTLEMENT_SUBMIT_TIMEOUT_SECONDS,
         SETTLEMENT_SUBMIT_REPLICAS and SETTLEMENT_REMEMBER_SECONDS, _CALLS, _BYTES."""
+        # URL of the Redis of the combats; must be set.
         redis_url = os.environ.get("REDIS_URL")
         if not redis_url:
             raise ValueError("REDIS_URL is not set: it names the Redis of the combats")
+        # Bound of every call in seconds: 2 by default, at most 10.
         timeout = os.environ.get("SETTLEMENT_SUBMIT_TIMEOUT_SECONDS")
         return cls(
             redis_url,
+            # URL of the broker; by default the Redis of the combats.
             os.environ.get("CELERY_BROKER_URL"),
             timeout=float(timeout) if timeout else DEFAULT_TIMEOUT_SECONDS,
+            # Replicas of Redis that must have a call before it is answered; by
+            # default none.
             replicas=int(os.environ.get("SETTLEMENT_SUBMIT_REPLICAS") or 0),
             remembered=Limits.from_env(),
         )

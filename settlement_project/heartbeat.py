@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+# Folder of the heartbeat files of worker and beat; none: no heartbeat is kept.
 FOLDER_VARIABLE = "SETTLEMENT_HEARTBEAT_DIR"
 KINDS = ("worker", "beat")
 

@@ -19,15 +19,19 @@ def resolve(base_dir: Path) -> tuple[str, str, str]:
     or started. Its addresses are not put into the environment: a child process has to
     attach for itself, or the pair would not know that it is in use.
     """
+    # libpq URL of PostgreSQL; none: the embedded one.
     database = os.environ.get("DATABASE_URL")
+    # URL of the Redis of the combats; none: the embedded one.
     redis = os.environ.get("REDIS_URL")
     if not database or not redis:
         import devservers
 
+        # Where the embedded servers keep their data; `.data` by default.
         data_dir = Path(os.environ.get("SETTLEMENT_DATA_DIR") or base_dir / ".data")
         servers = devservers.ensure(data_dir)
         database = database or servers.database_url
         redis = redis or servers.redis_url
+    # URL of the broker; by default the Redis of the combats.
     return database, redis, os.environ.get("CELERY_BROKER_URL") or redis
 
 

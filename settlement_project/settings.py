@@ -1,4 +1,5 @@
-"""Settings from the environment; the README's table lists every variable.
+"""Settings from the environment; the comment above each variable is its meaning in
+docs/reference/settings.md, which is made from this module.
 
 No variable at all is the demo: embedded servers, DEBUG on, a throw-away secret.
 """
@@ -19,16 +20,19 @@ env = Environment()
 
 DATABASE_URL, REDIS_URL, BROKER_URL = servers.resolve(BASE_DIR)
 
-# Local servers mean a developer's machine or the demo; production says DEBUG=false.
+# On where every server is local, as on a developer's machine. Off in production.
 DEBUG = env.flag(
     "DEBUG", default=servers.are_local(DATABASE_URL, REDIS_URL, BROKER_URL)
 )
+# Django's secret; must be set unless DEBUG is on.
 SECRET_KEY = env.secret("SECRET_KEY", "demo-only-secret" if DEBUG else None)
+# Hosts that may be served; must be set unless DEBUG is on.
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
 if not DEBUG and not ALLOWED_HOSTS:
     env.problem(
         "ALLOWED_HOSTS must name the hosts that may be served unless DEBUG is on"
     )
+# Origins of the admin behind a TLS proxy, such as https://admin.example.com.
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
 
 INSTALLED_APPS = [
@@ -80,7 +84,7 @@ ROOT_URLCONF = "settlement_project.urls"
 ASGI_APPLICATION = "settlement_project.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# A worker waits for a lock or a statement no longer than its task may live.
+# How long a statement waits for a row lock: no longer than its task may live.
 LOCK_TIMEOUT_MS = env.integer("SETTLEMENT_LOCK_TIMEOUT_MS", 5_000, 10, 60_000)
 DATABASES = {
     "default": servers.django_database(
@@ -89,8 +93,8 @@ DATABASES = {
         "-c idle_in_transaction_session_timeout=15s -c synchronous_commit=on",
     )
 }
-# Under ASGI every request has a thread, and so a connection, of its own: a web process
-# says how many it may hold. Workers have one each, for life.
+# Connections of a web process: under ASGI every request has a thread of its own. There
+# the default is 10. 0: no pool, as for workers, which keep one connection for life.
 DATABASE_POOL = env.integer("SETTLEMENT_DATABASE_POOL", 0, 0, 100)
 if DATABASE_POOL:
     DATABASES["default"]["ENGINE"] = "settlement_project.pooled_postgresql"
@@ -103,6 +107,7 @@ LOCALE_PATHS = [Path(__file__).resolve().parent / "locale"]
 USE_I18N = True
 FORMAT_MODULE_PATH = ["settlement_project.formats"]
 USE_TZ = True
+# Time zone of the admin's dates.
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -112,58 +117,79 @@ WHITENOISE_AUTOREFRESH = DEBUG
 if not DEBUG:
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    # Send plain HTTP to HTTPS; only without DEBUG.
     SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=True)
     # Probes come from next door, without a proxy in between.
     SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$", r"^metrics$"]
+    # How long browsers insist on HTTPS; only without DEBUG.
     SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000, 0, 10**9)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # Settlement. Times are settings so that tests need not wait for them.
+
+# A shortage is recorded as a discrepancy, or fails its combat.
 SETTLEMENT_SHORTAGES = env.choice("SETTLEMENT_SHORTAGES", "record", ("record", "fail"))
+# Combats a transaction, at most.
 SETTLEMENT_BATCH_SIZE = env.integer("SETTLEMENT_BATCH_SIZE", 100, 1, 500)
+# Larger documents are rejected.
 SETTLEMENT_MAX_DOCUMENT_BYTES = env.integer(
     "SETTLEMENT_MAX_DOCUMENT_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024
 )
+# Tries that killed their worker before a combat is failed as poison.
 SETTLEMENT_MAX_ATTEMPTS = env.integer("SETTLEMENT_MAX_ATTEMPTS", 5, 1, 100)
+# Replicas of Redis that must have a message or a form's effect before it is answered.
 SETTLEMENT_SUBMIT_REPLICAS = env.integer("SETTLEMENT_SUBMIT_REPLICAS", 0, 0, 10)
+# How long settled documents stay in Redis.
 SETTLEMENT_RAW_RETENTION_SECONDS = env.integer(
     "SETTLEMENT_RAW_RETENTION_SECONDS", 0, 0, 30 * 24 * 3600
 )
+# A task is killed after this; its soft limit is two thirds of it, the broker's
+# visibility timeout four times as long.
 SETTLEMENT_HARD_LIMIT_SECONDS = env.integer("SETTLEMENT_HARD_LIMIT_SECONDS", 30, 3, 600)
+# After this the inbox entries of a dead worker come due again.
 SETTLEMENT_LEASE_MS = env.integer(
     "SETTLEMENT_LEASE_MS", (SETTLEMENT_HARD_LIMIT_SECONDS + 5) * 1000, 100, 3_600_000
 )
+# First delay after a transient error; it doubles.
 SETTLEMENT_BACKOFF_MS = env.integer("SETTLEMENT_BACKOFF_MS", 1000, 10, 60_000)
+# How long one drain takes new batches.
 SETTLEMENT_DRAIN_SECONDS = env.integer("SETTLEMENT_DRAIN_SECONDS", 8, 1, 60)
+# How often beat drains the inbox and advances replay batches.
 SETTLEMENT_BEAT_SECONDS = env.integer("SETTLEMENT_BEAT_SECONDS", 5, 1, 300)
+# Silence after which a running combat is saved as abandoned.
 SETTLEMENT_ABANDONED_SECONDS = env.integer(
     "SETTLEMENT_ABANDONED_SECONDS", 600, 1, 86_400
 )
+# How long a worker's start waits for servers that do not answer; one that is loading
+# or recovering is waited for as long as it says so.
 SETTLEMENT_START_WAIT_SECONDS = env.integer(
     "SETTLEMENT_START_WAIT_SECONDS", 30, 0, 3600
 )
+# How often beat sweeps.
 SETTLEMENT_SWEEP_SECONDS = env.integer("SETTLEMENT_SWEEP_SECONDS", 15, 1, 3600)
 
-# Where people reach Flower, for the links of the combat page; none: no links.
+# Where people reach Flower, for the links of a combat's page; none: no links.
 FLOWER_URL = env.text("FLOWER_URL", "")
 
-# HTTP API. Bearer tokens of bots and engines, comma-separated: none lets nobody in.
+# Bearer tokens of bots and engines for the HTTP API, comma-separated, 16 characters or
+# more; none lets nobody in.
 _api_tokens = env.secret("SETTLEMENT_API_TOKENS", "demo-only-token" if DEBUG else "")
 SETTLEMENT_API_TOKENS = [t.strip() for t in _api_tokens.split(",") if t.strip()]
 if not DEBUG and any(len(token) < 16 for token in SETTLEMENT_API_TOKENS):
     env.problem("SETTLEMENT_API_TOKENS: a token has at least 16 characters")
+# Unknown ids that a token may ask for before it gets 429.
 SETTLEMENT_API_UNKNOWN_PER_MINUTE = env.integer(
     "SETTLEMENT_API_UNKNOWN_PER_MINUTE", 30, 1, 100_000
 )
 
-# /metrics. Without a token nobody may read it but under DEBUG.
+# Bearer token of /metrics, 16 characters or more; none: 404 outside DEBUG.
 SETTLEMENT_METRICS_TOKEN = env.secret("SETTLEMENT_METRICS_TOKEN", "").strip()
 if not DEBUG and 0 < len(SETTLEMENT_METRICS_TOKEN) < 16:
     env.problem("SETTLEMENT_METRICS_TOKEN has at least 16 characters")
 
-# Celery: where a message gets lost, and what each line closes, is in the README.
+# Celery. Messages are hints: the inbox is what counts (docs/decisions/0001).
 CELERY_BROKER_URL = BROKER_URL
 CELERY_TASK_DEFAULT_QUEUE = QUEUE
 # A worker takes from them in turn: what waits in one holds nothing up in the others.
@@ -236,6 +262,7 @@ CELERY_BEAT_SCHEDULE = {
     },
 }
 
+# Of the root logger.
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING = {
     "version": 1,

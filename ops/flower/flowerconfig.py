@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any
 
-# FLOWER_BASIC_AUTH=user:password is read by Flower itself; its API is closed without.
+# `user:password` of Flower, which reads it itself and refuses to start without.
 if not os.environ.get("FLOWER_BASIC_AUTH"):
     raise SystemExit("Refusing to start: FLOWER_BASIC_AUTH=user:password is not set.")
 

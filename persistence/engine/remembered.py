@@ -54,8 +54,12 @@ class Limits:
         """From SETTLEMENT_REMEMBER_SECONDS, _CALLS and _BYTES."""
         usual = cls()
         return cls(
+            # How long an accepted call is remembered, to be handed over again should
+            # Redis lose it; 60 by default, 0: nothing is remembered.
             float(os.environ.get("SETTLEMENT_REMEMBER_SECONDS") or usual.seconds),
+            # Calls that are remembered at most; 10 000 by default.
             int(os.environ.get("SETTLEMENT_REMEMBER_CALLS") or usual.calls),
+            # Bytes that are remembered at most; 64 MiB by default.
             int(os.environ.get("SETTLEMENT_REMEMBER_BYTES") or usual.size),
         )
 

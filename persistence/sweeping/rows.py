@@ -27,6 +27,7 @@ PENDING_GRACE = timedelta(seconds=5)
 
 
 def return_pending() -> int:
+    """Pending rows that the inbox has forgotten, back into it."""
     stuck = CombatHistory.objects.filter(
         # By the clock that wrote it.
         settlement_status=Status.PENDING,

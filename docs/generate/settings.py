@@ -1,0 +1,110 @@
+"""docs/reference/settings.md: every environment variable, where the code reads it.
+
+The comment right above a variable is its meaning; default and bounds are arguments.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from docs.generate.markdown import code, prose, table, whole_page
+from docs.generate.source import ROOT, comment_above
+
+ABOUT = """
+Every setting is an environment variable. Settings of the server are checked when it
+starts, and all problems are reported in one message. With no variable at all the
+embedded servers are used and `DEBUG` is on. A variable marked *file* may be given as
+`NAME_FILE` instead: the name of a file that holds it.
+"""
+SECTIONS = {
+    "## The servers: web, workers, beat, commands": ("settlement_project", "ops"),
+    "## The engine's side": ("persistence",),
+}
+KINDS = ("text", "secret", "flag", "integer", "choice", "names")
+DEVELOPMENT = {"demo", "devservers"}
+
+
+class Variable(NamedTuple):
+    name: str
+    default: str
+    allowed: str
+    meaning: str
+
+
+def page() -> str:
+    parts: list[str] = []
+    for title, folders in SECTIONS.items():
+        rows = [
+            (code(one.name), code(one.default), one.allowed, one.meaning)
+            for one in variables(*folders)
+        ]
+        parts += [title, table(("variable", "default", "allowed", "meaning"), rows)]
+    return whole_page("Settings", prose(ABOUT), *parts)
+
+
+def variables(*folders: str) -> list[Variable]:
+    """What the code of these folders reads, by name. Said twice, the meaning wins."""
+    found: dict[str, Variable] = {}
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if DEVELOPMENT.isdisjoint(path.parts):
+                for one in _read_in(path.read_text(encoding="utf-8")):
+                    known = found.get(one.name)
+                    if known is None or not known.meaning:
+                        found[one.name] = one
+    return [found[name] for name in sorted(found)]
+
+
+def _read_in(text: str) -> Iterator[Variable]:
+    for node in ast.walk(ast.parse(text)):
+        said = comment_above(text, getattr(node, "lineno", 0))
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="env"), attr=kind),
+                args=[ast.Constant(value=str(name)), *arguments],
+            ) if kind in KINDS:
+                given = [*arguments, *(keyword.value for keyword in node.keywords)]
+                yield Variable(name, _default(given), _allowed(kind, given), said)
+            case (
+                ast.Call(
+                    func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get"),
+                    args=[ast.Constant(value=str(name)), *_],
+                )
+                | ast.Subscript(
+                    value=ast.Attribute(attr="environ"),
+                    slice=ast.Constant(value=str(name)),
+                )
+            ):
+                yield Variable(name, "", "", said)
+            case ast.Assign(
+                targets=[ast.Name(id=constant)], value=ast.Constant(value=str(name))
+            ) if constant.endswith("_VARIABLE"):
+                yield Variable(name, "", "", said)
+
+
+def _default(arguments: list[ast.expr]) -> str:
+    if not arguments:
+        return ""
+    match arguments[0]:
+        case ast.Constant(value=value):
+            return str(value).lower() if isinstance(value, bool) else str(value)
+        case ast.List(elts=[]):
+            return ""
+    return ast.unparse(arguments[0])
+
+
+def _allowed(kind: str, arguments: list[ast.expr]) -> str:
+    match kind, [ast.unparse(argument) for argument in arguments]:
+        case "integer", [_, low, high]:
+            return f"{low} to {high}"
+        case "choice", [_, choices]:
+            return ", ".join(map(code, ast.literal_eval(choices)))
+        case "flag", _:
+            return "`true`, `false`"
+        case "names", _:
+            return "names, comma-separated"
+        case "secret", _:
+            return "text, *file*"
+    return ""
