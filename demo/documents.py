@@ -120,7 +120,7 @@ def _player(rng: Random, actor: Actor, fight: Fight, gain: Gain) -> Document:
             for template, qty in gain.loot.items()
         ]
     else:
-        # As in the seed's sample: the only word on loot is what the player sees.
+        # As in the sample: the only word on loot is what the player sees.
         language = rng.randrange(2)
         report["loot_obtained"] = [
             {"name": _NAMES[template][language], "qty": qty}

@@ -38,7 +38,7 @@ def redis_client() -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def world(transactional_db: None, redis_client: redis.Redis) -> None:
-    """The seed's small world, committed; see `factories.add_small_world`."""
+    """The small world, committed; see `factories.add_small_world`."""
     factories.add_small_world()
 
 

@@ -1,4 +1,4 @@
-"""The tables of the contract (3.4). The database enforces the rules named here."""
+"""The tables; docs/reference/tables.md. The database enforces the rules named here."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class CombatHistory(models.Model):
         max_length=20, choices=Status.choices, db_default=Value("pending")
     )
     result_payload = models.JSONField(help_text=_("The document without replay_log."))
-    payload_sha256 = models.CharField(max_length=64, null=True)  # noqa: DJ001 -- unknown for rows the seed's three-column INSERT wrote
+    payload_sha256 = models.CharField(max_length=64, null=True)  # noqa: DJ001 -- unknown for rows that another program's three-column INSERT wrote
     raw_payload = models.BinaryField(
         null=True, help_text=_("Exact bytes of a document that jsonb refuses.")
     )

@@ -1,4 +1,4 @@
-"""Prove from the tables that `processed` means applied exactly once (invariant 2)."""
+"""Prove from the tables that `processed` means applied exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result payload: what the engine sends when a fight ends (contract 3.2).
+"""The result payload: what the engine sends when a fight ends.
 
 Unknown keys are kept in the stored document, except inside `changes`, where they are
 refused: a misspelt reward must never be dropped in silence. Amounts are whole pieces,
@@ -215,7 +215,7 @@ def _check_replay_log(value: object) -> object:
 
 
 class CombatResultPayload(_Strict):
-    """One finished fight. Shape and names are the seed's."""
+    """One finished fight, as the engine hands it over."""
 
     session_id: Annotated[
         UUID,

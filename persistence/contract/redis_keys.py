@@ -60,7 +60,7 @@ CONFLICT_FIELD_PREFIX = "conflict:"
 
 DAY_SECONDS = 24 * 60 * 60
 FINISHED_SESSION_TTL_SECONDS = 300
-"""A player may be waiting for the answer to a last blow: the seed's five minutes."""
+"""A player may be waiting for the answer to a last blow: five minutes."""
 
 REFUSED_SESSION_TTL_SECONDS = 10
 """The call that began it is told of the refusal, which waits no longer than that."""

@@ -1,4 +1,4 @@
-"""CombatStateSaver: receipt -> lock -> load -> plan -> write (DESIGN of the pipeline).
+"""CombatStateSaver: look up -> lock -> load -> plan -> write.
 
 Tables: combat_history, combat_participants, combat_replay, characters, inventory,
 settlement_ledger, settlement_discrepancies, rejected_payloads. Locks, in this order

@@ -37,7 +37,7 @@ TURNS = [
 
 
 def fight() -> dict[str, Any]:
-    """The seed's sample against a wolf, told turn by turn."""
+    """The sample against a wolf, told turn by turn."""
     health = [{"wolf_1": 30}, {"101": 450}, {"wolf_1": 0}]
     log = [{**turn, "hp": hp} for turn, hp in zip(TURNS, health, strict=True)]
     document = sample_document(replay_log=log)

@@ -77,7 +77,7 @@ def test_pages_hold_every_fight_once_newest_first(settle_here: Settle) -> None:
 
 
 def test_times_are_told_apart_to_the_microsecond() -> None:
-    """A row of the seed's three columns has the database's own time."""
+    """A row written with three columns has the database's own time."""
     documents = [make_document() for _ in range(5)]
     for number, document in enumerate(documents):
         finished_at = datetime(2026, 1, 1, 12, 0, 0, number, tzinfo=UTC)

@@ -174,7 +174,7 @@ def test_unknown_template_in_loot(settle_here: Settle) -> None:
 
 
 def test_one_row_consumed_in_many_entries(settle_here: Settle) -> None:
-    """The seed's engine logs one entry per use, under the key `inv_id`."""
+    """An engine may log one entry per use, under the key `inv_id`."""
     uses = [{"inv_id": POTION, "qty": 1}] * 3 + [{"inventory_id": POTION, "qty": 1}]
 
     settle_here(hero_gains(items_consumed=uses))

@@ -82,7 +82,7 @@ def every_discrepancy() -> Document:
 
 
 def three_column_insert(document: Document) -> None:
-    """The seed's own INSERT, by a program that knows nothing of ours."""
+    """A three-column INSERT by a program that knows nothing of ours."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO combat_history (session_id, participant_ids, result_payload)"

@@ -1,4 +1,4 @@
-"""The seed's sample, from `send_task` to the tables: exactly the documented amounts."""
+"""The sample, from `send_task` to the tables: exactly the documented amounts."""
 
 from __future__ import annotations
 

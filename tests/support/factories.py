@@ -10,12 +10,12 @@ from persistence.contract.document import Document
 from tests.support.ids import new_session_id as new_session_id
 
 HERO = 101
-"""The character of the seed's sample."""
+"""The character of the sample."""
 
 POTION, SWORD, PELT = 55, 56, "wolf_pelt"
 
 SAMPLE_END = 1_735_460_000
-"""`end_timestamp` of the seed's sample; later fights count up from it."""
+"""`end_timestamp` of the sample; later fights count up from it."""
 
 
 def make_participant(**changes: Any) -> Document:
@@ -57,7 +57,7 @@ def make_document(
 
 
 def sample_document(**over: Any) -> Document:
-    """The seed's sample under an id of its own; see examples/sample_payload.json."""
+    """The sample under an id of its own; see examples/sample_payload.json."""
     hero = make_participant(
         xp_gained=1250,
         gold_gained=100,
@@ -101,7 +101,7 @@ def add_item(
 
 
 def add_small_world() -> None:
-    """What the seed's sample needs: a hero, five potions on the belt, a sword."""
+    """What the sample needs: a hero, five potions on the belt, a sword."""
     add_template(
         "hp_pot_small", name="Малое зелье здоровья", name_en="Small health potion"
     )

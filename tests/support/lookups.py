@@ -39,7 +39,7 @@ REWARD = Outcome(
     gold=100,
     loot=(Loot("Шкура волка", 1),),
 )
-"""The hero's part of the seed's sample."""
+"""The hero's part of the sample."""
 
 
 def finished(credit: Credit, outcome: Outcome | None = REWARD) -> Lookup:

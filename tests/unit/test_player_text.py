@@ -1,4 +1,4 @@
-"""What a player reads: the seed's lines, true, in two languages, never too long."""
+"""What a player reads: the expected lines, true, in two languages, never too long."""
 
 from __future__ import annotations
 

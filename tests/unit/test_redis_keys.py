@@ -1,4 +1,4 @@
-"""The names of contract 3.3, one by one: other programs spell them too."""
+"""Redis keys, one by one: other programs spell them too."""
 
 from __future__ import annotations
 

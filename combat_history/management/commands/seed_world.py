@@ -1,9 +1,9 @@
 """`manage.py seed_world`: the small world of the demo. Running it again adds nothing.
 
-It holds the seed's sample (character 101 with row 55 on the belt and an epic sword)
-and a cast of some hundred characters, all below the ids that settlements hand out.
-A character's rows are written together with the character and never again: what
-fights have used up stays used up.
+It holds what examples/sample_payload.json needs (character 101 with row 55 on the belt
+and an epic sword) and a cast of some hundred characters, all below the ids that
+settlements hand out. A character's rows are written together with the character and
+never again: what fights have used up stays used up.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Settling a batch of combats: receipt, lock, load, plan, write."""
+"""Settling a batch of combats: look up, lock, load, plan, write."""

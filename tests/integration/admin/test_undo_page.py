@@ -50,7 +50,7 @@ REASON = "The boss was bugged that evening"
 
 @pytest.fixture
 def settled(settle_here: Settle) -> UUID:
-    """The seed's sample."""
+    """The sample."""
     document = sample_document()
     settle_here(document)
     return UUID(document["session_id"])

@@ -65,7 +65,7 @@ def bot_api(shared_bot_api: BotApi, bot: BotProcess) -> BotApi:
 
 @pytest.fixture
 def settled(settle_here: Settle) -> UUID:
-    """The seed's sample fight, settled."""
+    """The sample fight, settled."""
     document: Document = sample_document()
     settle_here(document)
     return UUID(document["session_id"])
