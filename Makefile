@@ -15,7 +15,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-browser test-json storm matrix mutants fuzz lint bench clean
+.PHONY: help demo run test test-browser test-json storm matrix mutants fuzz lint docs bench clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -54,6 +54,10 @@ lint: $(VENV)/installed-dev $(BOT_VENV)/installed  ## ruff, mypy --strict, missi
 matrix: $(VENV)/installed $(ENGINE_VENV)/installed  ## Every cell of the fault matrix: what breaks, at each point of a combat's life
 	$(BIN)/python -m pytest tests/chaos/test_fault_matrix.py --soak $(ARGS)
 
+docs: $(VENV)/installed-docs  ## The documentation's site, strictly: reference up to date, no dead link
+	$(BIN)/python -m docs.generate --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -87,6 +91,10 @@ $(VENV)/installed-json: $(VENV)/installed requirements-json.txt
 
 $(VENV)/installed-dev: $(VENV)/installed-browser requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	@touch $@
 
 # The engine is another program, with pins of its own and no Django.

@@ -1,8 +1,7 @@
-"""The bot developer's snippets of the README do what they say."""
+"""The bot developer's snippets do what they say."""
 
 from __future__ import annotations
 
-import re
 from uuid import UUID
 
 import pytest
@@ -10,9 +9,11 @@ import pytest
 from persistence.contract.ids import short_id
 from tests.support.api import TOKEN
 from tests.support.bot_api import run_python
+from tests.support.docs import snippets
 from tests.support.factories import HERO
 from tests.support.web import Web
-from tests.support.worker import PROJECT_ROOT
+
+PAGE = "docs/bot.md"
 
 USE = """
 import asyncio, sys
@@ -32,17 +33,9 @@ asyncio.run(main())
 """
 
 
-def snippets() -> list[str]:
-    """The Python blocks of the section, in their order."""
-    text = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.split("\n## For the bot developer\n")[1].split("\n## ")[0]
-    found: list[str] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    return found
-
-
 @pytest.mark.usefixtures("world")
 def test_snippets_of_the_bot_run(web: Web, settled: UUID) -> None:
-    *of_the_bot, _ = snippets()
+    *of_the_bot, _ = snippets(PAGE)
 
     button, updates, *outcome = run_python(
         "-c",
@@ -62,7 +55,7 @@ def test_snippets_of_the_bot_run(web: Web, settled: UUID) -> None:
 def test_snippet_of_the_django_process_runs(settled: UUID) -> None:
     names: dict[str, object] = {"session_id": settled, "char_id": HERO}
 
-    exec(snippets()[-1], names)
+    exec(snippets(PAGE)[-1], names)
 
     assert str(names["short"]).startswith("Бой уже завершен!\nПобедитель: Синие")
     assert names["whole"] == names["short"]
