@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import redis
@@ -194,7 +194,7 @@ def put(
         *_, changed = pipe.execute(raise_on_error=False)
     if isinstance(changed, Exception):
         raise changed
-    return len(entries) if override else cast("int", changed)
+    return len(entries) if override else int(changed)
 
 
 def is_handed_off(session_id: UUID) -> bool:

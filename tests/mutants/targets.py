@@ -19,6 +19,10 @@ def _integration(*names: str) -> tuple[str, ...]:
     return tuple(f"{INTEGRATION}/test_{name}.py" for name in names)
 
 
+def _scripts(*names: str) -> tuple[str, ...]:
+    return tuple(f"{INTEGRATION}/scripts/test_{name}.py" for name in names)
+
+
 DRAINING = _integration(
     "inbox", "drain_ways_back", "effects", "rejected", "claims", "failures_are_kept"
 )
@@ -35,12 +39,15 @@ MODULES = {
         ),
     ),
     "drain": Target("persistence/worker/drain.py", DRAINING),
-    "inbox": Target("persistence/worker/inbox.py", DRAINING),
+    "inbox": Target(
+        "persistence/worker/inbox.py",
+        _scripts("inbox", "accepted_before", "finish", "release", "tombstone"),
+    ),
     "lookup": Target(
         "combat_history/reading/lookup.py",
         _integration(
-            # Not test_tombstones: mutmut cannot name its cases to pytest.
             *("lookup", "lookup_cannot_say", "lookup_costs", "lookup_gold"),
+            "tombstones",
         ),
     ),
 }
@@ -60,10 +67,7 @@ _LUA_TESTS = {
 }
 
 SCRIPTS = {
-    f"{name}.lua": Target(
-        f"{LUA}/{name}.lua",
-        tuple(f"{INTEGRATION}/scripts/test_{test}.py" for test in tests),
-    )
+    f"{name}.lua": Target(f"{LUA}/{name}.lua", _scripts(*tests))
     for name, tests in _LUA_TESTS.items()
 }
 """Lua of hand-off, drain and look-up, changed by `tests.mutants.lua`."""
