@@ -1,66 +1,40 @@
-"""`python -m tests`: all but tests/browser, as three runs of pytest side by side.
+"""`python -m tests`: all but tests/browser, by several processes with own servers.
 
 More than half of the time goes by in waiting: for servers that come back, for leases
-that run out, for programs that start. Each run has servers of its own. Options are
-handed to all; for some of the tests call pytest itself.
+that run out, for programs that start. So there are more processes than cores. Whoever
+names some of the tests has just those run, and in one process unless `-n` says more.
 """
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from pathlib import Path
 
-BESIDE = (
-    (
-        "tests/chaos",
-        "tests/integration/test_doors_state_machine.py",
-        "tests/integration/test_heartbeat.py",
-        "tests/integration/test_pause.py",
-        "tests/integration/test_start_waits.py",
-    ),
-    (
-        "tests/integration/admin",
-        "tests/integration/embedded",
-        "tests/integration/telegram",
-        "tests/integration/test_demo.py",
-        "tests/unit",
-    ),
-)
-"""What runs beside the rest: as long as that takes, on a quiet machine."""
-
+PROCESSES = 4
 LEFT_OUT = "tests/browser"
 
 
+def command(options: Sequence[str]) -> list[str]:
+    """What runs what `options` name; all options are pytest's."""
+    pytest = [sys.executable, "-m", "pytest"]
+    if any(Path(option.partition("::")[0]).exists() for option in options):
+        return [*pytest, *options]
+    are_given = all(os.environ.get(name) for name in ("DATABASE_URL", "REDIS_URL"))
+    processes = [] if are_given else ["-n", str(PROCESSES)]
+    return [*pytest, f"--ignore={LEFT_OUT}", *processes, *options]
+
+
 def main(options: Sequence[str]) -> int:
-    pytest = [sys.executable, "-m", "pytest", *options]
-    left_out = [LEFT_OUT, *(path for paths in BESIDE for path in paths)]
-    sys.stdout.write(
-        f"Every test but {LEFT_OUT}; those need Chromium: make test-browser\n"
-        f"{', '.join(left_out[1:])} run beside the others and are shown at the end.\n"
-    )
-    sys.stdout.flush()
-    with ExitStack() as stack:
-        told = [
-            stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
-            for _ in BESIDE
-        ]
-        beside = [
-            stack.enter_context(
-                subprocess.Popen([*pytest, *paths], stdout=out, stderr=out)
-            )
-            for paths, out in zip(BESIDE, told, strict=True)
-        ]
-        ignored = [f"--ignore={path}" for path in left_out]
-        codes = [subprocess.run([*pytest, *ignored], check=False).returncode]
-        for run, out in zip(beside, told, strict=True):
-            codes.append(run.wait())
-            out.seek(0)
-            shutil.copyfileobj(out, sys.stdout)
-    return max(codes)
+    run = command(options)
+    if f"--ignore={LEFT_OUT}" in run:
+        sys.stdout.write(
+            f"Every test but {LEFT_OUT}; those need Chromium: make test-browser\n"
+        )
+        sys.stdout.flush()
+    return subprocess.run(run, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -16,14 +16,6 @@ Settle = Callable[..., None]
 flush.use_deletes()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The shared worker starts after the last test that works in this process.
-
-    A ring of such a test must not be answered by a worker with other settings.
-    """
-    items.sort(key=lambda item: "worker" in getattr(item, "fixturenames", ()))
-
-
 @pytest.fixture
 def redis_client() -> Iterator[redis.Redis]:
     """The Redis of combats, empty; the broker's is emptied with it."""
