@@ -14,16 +14,11 @@ from collections import defaultdict
 from uuid import UUID
 
 from tests.support.journal import Fight
+from tests.support.mortal import mortal
 from tests.support.worker import PROJECT_ROOT
 
 SUBMIT, SEND, HEARTBEAT = "submit", "send", "heartbeat"
 """The doors: the dispatcher, a bare message; and a call of another combat."""
-
-_DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 _ENGINE = """
 import json, sys, uuid
@@ -64,12 +59,8 @@ class EngineProcess:
     """Started by construction. `told` keeps every answer, by session."""
 
     def __init__(self, redis_url: str, broker_url: str) -> None:
-        python = sys.executable
         self._process = subprocess.Popen(
-            [
-                *(python, "-c", _DIE_WITH_PARENT),
-                *(python, "-c", _ENGINE, redis_url, broker_url),
-            ],
+            mortal(sys.executable, "-c", _ENGINE, redis_url, broker_url),
             cwd=PROJECT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -19,6 +19,7 @@ from persistence.dispatcher import SyncDispatcher
 from tests.support.ids import new_session_id
 from tests.support.journal import Fight, Journal, Share
 from tests.support.ledger_oracle import Oracle
+from tests.support.waiting import TIMEOUT_SECONDS
 
 RESEND_SECONDS = 1.5
 PACE_SECONDS = 0.02
@@ -190,13 +191,12 @@ def tell_story(oracle: Oracle, fights: int = 1) -> tuple[Journal, list[Fight]]:
 def wait_settled(
     oracle: Oracle,
     journal: Journal,
-    seconds: float = 30,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> None:
     """Until nothing waits and nothing is wrong; fails with what is wrong."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not oracle.is_quiet() or oracle.violations(journal):
         wrong = "\n".join(oracle.violations(journal)) or "work is left"
-        assert time.monotonic() < deadline, f"not within {seconds} s:\n{wrong}"
+        assert time.monotonic() < deadline, f"not within {TIMEOUT_SECONDS} s:\n{wrong}"
         meanwhile()
         time.sleep(0.05)

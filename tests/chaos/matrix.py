@@ -104,9 +104,9 @@ ACCEPTANCE: dict[str, tuple[str, ...]] = {
     ),
     "AT12 a frozen Redis is refused in time": (
         "tests/chaos/test_held_up.py::"
-        "test_a_frozen_redis_is_refused_in_time_and_the_fight_is_submitted_again",
-        "tests/chaos/test_held_up.py::"
-        "test_a_frozen_redis_does_not_hold_up_the_event_loop",
+        "test_a_frozen_redis_is_refused_and_the_fight_is_submitted_again",
+        "tests/chaos/test_engine_calls.py::test_a_frozen_redis_is_told_in_time",
+        "tests/chaos/test_engine_calls.py::test_no_call_holds_up_the_event_loop",
     ),
     "AT13 Redis out of memory": (
         "tests/chaos/test_held_up.py::"

@@ -22,11 +22,11 @@ from tests.chaos.load import make_fights, make_journal
 from tests.chaos.rig import HOST, Cables, ServerPair, Staff
 from tests.support.journal import Fight, Journal
 from tests.support.ledger_oracle import Oracle
+from tests.support.mortal import mortal
 from tests.support.proxy import Fault, Proxy, proxy_to
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_SECONDS, wait_until
 from tests.support.worker import PROJECT_ROOT, environment
 
-HELD_SECONDS = 30
 RESEND_SECONDS = 1.5
 ABANDONED_MS = 700_000
 """Longer ago than the sweep lets a combat be silent."""
@@ -90,7 +90,7 @@ class Stage:
         if not self.engine.is_alive:
             self.engine = self._hire_engine()
         self.engine.order(HEARTBEAT, fight)
-        deadline = time.monotonic() + HELD_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while not self._is_accepted(fight, door):
             assert time.monotonic() < deadline, "the engine gets no answer"
             self._hand_over_and_hear(fight, door)
@@ -110,7 +110,7 @@ class Stage:
             DJANGO_SETTINGS_MODULE="settlement_project.settings",
         )
         self.admin = subprocess.Popen(
-            [sys.executable, "-c", _REPLAY, str(fight.session_id)],
+            mortal(sys.executable, "-c", _REPLAY, str(fight.session_id)),
             cwd=PROJECT_ROOT,
             env=environment(**env),
             stderr=subprocess.DEVNULL,
@@ -177,7 +177,7 @@ class Point:
             stage.staff.supervise()
             return held.struck.is_set()
 
-        wait_until(is_held, "the combat has come to this point", HELD_SECONDS)
+        wait_until(is_held, "the combat has come to this point")
         self.beside(stage, fight)
 
 

@@ -23,7 +23,6 @@ from tests.support.worker import PROJECT_ROOT, CeleryProcess, environment
 
 HOST = "127.0.0.1"
 CONCURRENCY = 2
-START_SECONDS = 60
 
 
 class ServerPair(server_pair.ServerPair):
@@ -91,7 +90,7 @@ class Staff:
         self._read = 0
         self.worker = self._hire_worker()
         self.beat = self._hire_beat()
-        wait_until(lambda: self.is_ready, "the worker is ready", START_SECONDS)
+        wait_until(lambda: self.is_ready, "the worker is ready")
 
     @property
     def is_ready(self) -> bool:

@@ -34,8 +34,8 @@ from tests.support.waiting import wait_until
 from tests.support.worker import running_worker
 
 TIMEOUT = 1.0
-SLACK = 0.5
-"""Of a busy machine, above the bound that the dispatcher promises."""
+SLACK = 0.9 * TIMEOUT
+"""Of a busy machine; another try, or a stalled loop, would take the bound once more."""
 
 PLAYER = 7
 ADD = {"op_id": "a", "op": "add", "item_template_id": "wolf_pelt", "qty": 1}
@@ -159,7 +159,6 @@ def test_no_call_holds_up_the_event_loop(hole: Proxy, name: str) -> None:
     with dispatcher(hole.port) as engine:
         asyncio.run(play(engine))
 
-    # A stalled loop would have had no tick for the whole of the bound.
     assert max(gaps) < SLACK
 
 

@@ -24,8 +24,6 @@ from tests.chaos.rig import Cables, ServerPair, Staff, kill_server
 from tests.support.journal import Fight
 from tests.support.ledger_oracle import Oracle
 
-SETTLED_SECONDS = 40
-
 
 @pytest.fixture
 def stage(
@@ -117,4 +115,4 @@ def test_cell(stage: Stage, older_redis: Path, cell: str) -> None:
     stage.insist(fight, point.door)
     point.end(stage, fight)
     with stage.oracle() as oracle:
-        wait_settled(oracle, stage.journal, SETTLED_SECONDS, stage.staff.supervise)
+        wait_settled(oracle, stage.journal, stage.staff.supervise)

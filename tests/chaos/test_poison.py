@@ -38,7 +38,7 @@ def test_a_poison_document_fails_alone_and_all_others_are_processed(
             journal.accepted.add(fight.session_id)
         # All are due when the worker comes: one batch holds them and the poison.
         with staff(pair, tmp_path, env) as hired:
-            wait_settled(oracle, journal, 60)
+            wait_settled(oracle, journal)
             wait_for_sweep(hired)
             assert hired.worker.is_alive
         (tries,) = oracle.database.execute(

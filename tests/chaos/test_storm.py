@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.mortal import mortal
 from tests.support.worker import PROJECT_ROOT
 
 logger = logging.getLogger(__name__)
@@ -21,11 +22,11 @@ SEED = 4242
 def test_a_short_storm_leaves_nothing_to_find(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     storm = subprocess.run(
-        [
+        mortal(
             *(sys.executable, "-m", "tests.storm", "--minutes", "2"),
             *("--seed", str(SEED), "--rate", "15"),
             *("--folder", str(tmp_path / "storm"), "--json", str(figures)),
-        ],
+        ),
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,

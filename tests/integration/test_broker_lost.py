@@ -28,4 +28,4 @@ def test_a_held_message_of_a_closed_connection_is_told_as_a_lost_connection(
 def _hold_a_message(connection: Connection, channel: Any) -> None:
     queue = connection.SimpleQueue("celery", channel=channel)
     queue.put({"any": "message"})
-    assert queue.get(timeout=5) is not None
+    assert queue.get(timeout=60) is not None

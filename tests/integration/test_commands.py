@@ -23,6 +23,7 @@ from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from tests.support import factories, worker
 from tests.support.factories import HERO, make_participant
+from tests.support.mortal import mortal
 from tests.support.ports import free_port
 from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
@@ -34,7 +35,7 @@ SAMPLE = worker.PROJECT_ROOT / "examples" / "sample_payload.json"
 def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """A command in a process of its own, which ends with the block."""
     with subprocess.Popen(
-        [sys.executable, "manage.py", *arguments],
+        mortal(sys.executable, "manage.py", *arguments),
         cwd=worker.PROJECT_ROOT,
         env=worker.environment(**environment),
         stdin=subprocess.PIPE,
@@ -225,7 +226,7 @@ def test_the_loop_sweeps_until_it_is_told_to_stop(
         for _ in range(2):
             wait_until_swept(redis_client, leave_pending())
         process.send_signal(number)
-        out, errors = process.communicate(timeout=20)
+        out, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, "")
     assert out.count("pending_returned=1") == 2
 
@@ -240,7 +241,7 @@ def test_the_loop_outlives_an_outage(world: None, tmp_path: Path) -> None:
         with running_redis(tmp_path, port=port), redis.Redis.from_url(url) as client:
             wait_until_swept(client, session_id)
             process.terminate()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
             assert process.returncode == 0
 
 

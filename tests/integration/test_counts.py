@@ -13,6 +13,7 @@ from django.db.models import Sum
 from combat_history.models import MinuteCount
 from persistence.worker import counts
 from tests.support import worker
+from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 
 
@@ -99,7 +100,7 @@ counts.count("background", 3)
 def test_a_process_flushes_by_itself_and_at_its_end() -> None:
     env = worker.environment(DJANGO_SETTINGS_MODULE="settlement_project.settings")
     with subprocess.Popen(
-        [sys.executable, "-c", PROCESS],
+        mortal(sys.executable, "-c", PROCESS),
         cwd=worker.PROJECT_ROOT,
         env=env,
         stdin=subprocess.PIPE,
@@ -107,7 +108,7 @@ def test_a_process_flushes_by_itself_and_at_its_end() -> None:
     ) as process:
         try:
             wait_until(lambda: total("background") == 2, "counted while it runs")
-            process.communicate("end\n", timeout=20)
+            process.communicate("end\n", timeout=60)
         finally:
             process.kill()
     assert process.returncode == 0

@@ -24,6 +24,7 @@ from django.conf import settings
 from psycopg import sql
 
 from benchmarks.servers import drop_database
+from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT
 
@@ -57,7 +58,7 @@ class Arena:
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "manage.py", *command],
+            mortal(sys.executable, "manage.py", *command),
             cwd=PROJECT_ROOT,
             env={
                 **os.environ,

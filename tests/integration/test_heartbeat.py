@@ -28,7 +28,7 @@ def check(kind: str, folder: Path | None, *arguments: str) -> tuple[int, str]:
         env=env,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     return ended.returncode, ended.stderr.strip()
@@ -73,7 +73,7 @@ def test_the_check_loads_neither_django_nor_celery(tmp_path: Path) -> None:
         "assert not {'django', 'celery', 'settlement_project'} & set(sys.modules)"
     )
     env = {FOLDER_VARIABLE: str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=20)
+    subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=60)
 
 
 def touched_again(file: Path) -> None:

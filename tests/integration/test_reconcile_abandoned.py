@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, environment
 
@@ -68,7 +69,7 @@ def test_its_statement_is_cancelled(
     env = environment(PGAPPNAME=NAME, SETTLEMENT_LOCK_TIMEOUT_MS="60000")
     with locked_table():
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "reconcile"],
+            mortal(sys.executable, "manage.py", "reconcile"),
             cwd=PROJECT_ROOT,
             env=env,
             stdout=subprocess.PIPE,
@@ -78,7 +79,7 @@ def test_its_statement_is_cancelled(
             wait_until(running, "the command waits for the table")
             leave(process)
             wait_until(lambda: not running(), "its statement is cancelled")
-            assert process.wait(10) != 0
+            assert process.wait(60) != 0
         finally:
             process.kill()
             process.wait(10)

@@ -26,6 +26,7 @@ from persistence.engine.handoff import checked
 from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.factories import HERO, PELT, POTION, SWORD, sample_document
+from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, CeleryProcess, wait_idle
 
@@ -44,7 +45,7 @@ for _ in range(int(sys.argv[2])):
 
 def send_bare(document: Document, times: int = 1) -> subprocess.Popen[str]:
     sender = subprocess.Popen(
-        [sys.executable, "-c", BARE_SENDER, settings.BROKER_URL, str(times)],
+        mortal(sys.executable, "-c", BARE_SENDER, settings.BROKER_URL, str(times)),
         stdin=subprocess.PIPE,
         text=True,
         cwd="/",

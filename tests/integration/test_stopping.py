@@ -9,7 +9,7 @@ from threading import Event, Thread
 from settlement_project.celery import app
 from tests.support.worker import running_worker
 
-SOON_SECONDS = 12
+SOON_SECONDS = 25
 """Half a minute is what a child waits for an answer that nobody reads."""
 
 

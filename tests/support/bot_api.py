@@ -25,7 +25,6 @@ from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT
 
 BOT_TOKEN = "42:bot"
-START_SECONDS = 30.0
 POLL_SECONDS = 1.0
 """How long the server holds getUpdates at most, so that it ends soon."""
 
@@ -237,7 +236,7 @@ class BotProcess:
         return self._log.read_text(encoding="utf-8")
 
     def wait_ready(self) -> None:
-        self._wait_for(r"Run polling for bot", "the bot polls", START_SECONDS)
+        self._wait_for(r"Run polling for bot", "the bot polls")
 
     def wait_done(self, update_id: int) -> bool:
         """Until the bot has done all it does about an update; whether it was taken."""
@@ -257,7 +256,7 @@ class BotProcess:
             self._process.kill()
             self._process.wait()
 
-    def _wait_for(self, pattern: str, what: str, seconds: float = 20.0) -> str:
+    def _wait_for(self, pattern: str, what: str) -> str:
         found: list[str] = []
 
         def is_there() -> bool:
@@ -267,7 +266,7 @@ class BotProcess:
                 found.append(match[1] if match.groups() else match[0])
             return bool(match)
 
-        wait_until(is_there, what, seconds)
+        wait_until(is_there, what)
         return found[0]
 
 

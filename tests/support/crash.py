@@ -25,7 +25,7 @@ import psycopg
 import redis
 from redis.client import Pipeline
 
-HANG_SECONDS = 30
+HANG_SECONDS = 60
 """A child that takes this long waits for something its parent will never do."""
 
 Tell = Callable[[str], None]

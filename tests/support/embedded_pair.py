@@ -20,7 +20,7 @@ import devservers
 from devservers import locks
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 60
 SERVERS = ("postgres", "redis")
 DAC_OVERRIDE = 1 << 1
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import redis
 
 from devservers.ports import HOST
+from tests.support.mortal import mortal
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -46,7 +47,9 @@ def running_json_redis(folder: Path) -> Iterator[str]:
     options = ["--bind", HOST, "--port", str(port), "--dir", str(folder), "--save", ""]
     with (folder / "redis.log").open("wb") as log:
         process = subprocess.Popen(
-            [str(server), *options, "--loadmodule", str(module)], stdout=log, stderr=log
+            mortal(str(server), *options, "--loadmodule", str(module)),
+            stdout=log,
+            stderr=log,
         )
     url = f"redis://{HOST}:{port}/0"
     try:

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from devservers.ports import HOST
 from devservers.redis import binary
 from persistence.worker import inbox
+from tests.support.mortal import mortal
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -36,7 +37,7 @@ def running_redis(
         "--maxmemory-policy": policy,
     }
     words = [word for option in options.items() for word in option]
-    server = subprocess.Popen([str(binary()), *words], stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(mortal(str(binary()), *words), stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(HOST, port) as client:
             wait_until(lambda: _answers(client), "Redis answers")

@@ -16,20 +16,14 @@ import redis
 from django.conf import settings
 from django.db import connection
 
+from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 40
 
-# Set before exec: the kernel then ends what a killed pytest left behind.
 _TASK_ENDED = re.compile(r"Task \w+\[([\w-]+)\] (?!received)(\w+)")
-
-_DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 
 def database_url() -> str:
@@ -66,10 +60,9 @@ class Process:
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        python = sys.executable
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [python, "-c", _DIE_WITH_PARENT, python, *arguments],
+                mortal(sys.executable, *arguments),
                 cwd=cwd,
                 env=env,
                 pass_fds=pass_fds,
