@@ -22,7 +22,7 @@ import redis
 from benchmarks.ceiling_plan import Combat, Ledger
 from persistence.contract import redis_keys
 from persistence.engine import scripts
-from persistence.savers.combat import sql
+from persistence.savers.combat import statements
 
 if TYPE_CHECKING:
     from redis.commands.core import Script
@@ -86,7 +86,7 @@ def _settle(connection: Connection, entries: list[Entry]) -> list[Combat]:
     combats = [Combat(UUID(e[0].decode()), orjson.loads(e[3])) for e in entries]
     cursor = connection.cursor()
     ids = _array(combat.session_id for combat in combats)
-    known = _fetch(cursor, sql.LOCK_HISTORY, [ids])
+    known = _fetch(cursor, statements.LOCK_HISTORY, [ids])
     assert not known, "a ceiling is measured on a fresh backlog"
     ledger = _lock(cursor, combats)
     for combat in sorted(combats, key=lambda c: (c.finished_at, c.session_id)):
@@ -99,7 +99,7 @@ def _lock(cursor: Cursor, combats: Sequence[Combat]) -> Ledger:
     loot = [(char_id, entry) for c in combats for char_id, entry in _loot(c)]
     ids = {e["item_template_id"] for _, e in loot if "item_template_id" in e}
     names = list({e["name"] for _, e in loot if "item_template_id" not in e})
-    templates = _fetch(cursor, sql.LOAD_TEMPLATES, [list(ids), names, names])
+    templates = _fetch(cursor, statements.LOAD_TEMPLATES, [list(ids), names, names])
     by_name = {row[1]: row[0] for row in templates}
     stacks = {(c, e.get("item_template_id") or by_name[e["name"]]) for c, e in loot}
     rows: set[int] = set()
@@ -114,11 +114,13 @@ def _lock(cursor: Cursor, combats: Sequence[Combat]) -> Ledger:
                 else:
                     rows.add(int(name))
     char_ids = sorted({c for combat in combats for c, _ in combat.participants})
-    characters = _fetch(cursor, sql.LOCK_CHARACTERS, [_array(char_ids)])
+    characters = _fetch(cursor, statements.LOCK_CHARACTERS, [_array(char_ids)])
     owners, kinds = zip(*stacks, strict=True)
-    items = _fetch(cursor, sql.LOAD_ITEMS, [_array(rows), _array(owners), list(kinds)])
+    items = _fetch(
+        cursor, statements.LOAD_ITEMS, [_array(rows), _array(owners), list(kinds)]
+    )
     most_new_rows = sum(entry["qty"] for _, entry in loot)
-    new_ids = _fetch(cursor, sql.RESERVE_ITEM_IDS, [most_new_rows])
+    new_ids = _fetch(cursor, statements.RESERVE_ITEM_IDS, [most_new_rows])
     return Ledger(characters, items, templates, (row[0] for row in new_ids))
 
 
@@ -150,32 +152,32 @@ def _statements(
         (c.session_id, _compressed(c.document.pop("replay_log"))) for c in combats
     ]
     history = list(map(_history, entries, combats))
-    yield sql.INSERT_HISTORY, history, frozenset({1, 4, 6, 9})
+    yield statements.INSERT_HISTORY, history, frozenset({1, 4, 6, 9})
     participants: list[Row] = [
         (char_id, combat.finished_at, combat.session_id)
         for combat in combats
         for char_id, _ in combat.participants
     ]
-    yield sql.INSERT_PARTICIPANTS, participants, frozenset()
-    yield sql.INSERT_REPLAYS, replays, frozenset({1})
+    yield statements.INSERT_PARTICIPANTS, participants, frozenset()
+    yield statements.INSERT_REPLAYS, replays, frozenset({1})
     characters = [tuple(c.values()) for c in ledger.characters.values()]
-    yield sql.UPDATE_CHARACTERS, characters, frozenset()
+    yield statements.UPDATE_CHARACTERS, characters, frozenset()
     updated: list[Row] = [
         (i["id"], i["quantity"], i["durability"]) for i in ledger.updated.values()
     ]
-    yield sql.UPDATE_ITEMS, updated, frozenset()
+    yield statements.UPDATE_ITEMS, updated, frozenset()
     removed: list[Row] = [(row_id,) for row_id in ledger.removed]
-    yield sql.DELETE_ITEMS, removed, frozenset()
+    yield statements.DELETE_ITEMS, removed, frozenset()
     inserted = [tuple(i[name] for name in NEW_ITEM) for i in ledger.inserted.values()]
-    yield sql.INSERT_ITEMS, inserted, frozenset({2})
+    yield statements.INSERT_ITEMS, inserted, frozenset({2})
     lines: list[Row] = [
         (*line[:-1], orjson.dumps(line[-1]).decode()) for line in ledger.lines
     ]
-    yield sql.INSERT_LEDGER, lines, frozenset({7})
+    yield statements.INSERT_LEDGER, lines, frozenset({7})
     belts: list[Row] = [
         (session_id, char_id) for char_id, _, session_id in participants
     ]
-    yield sql.RELEASE_BELTS, belts, frozenset()
+    yield statements.RELEASE_BELTS, belts, frozenset()
 
 
 def _history(entry: Entry, combat: Combat) -> Row:

@@ -39,10 +39,11 @@ from persistence.contract.operations import (
 from persistence.engine import calls
 from persistence.protocols import SyncScope
 from persistence.savers.combat.rows import Template
-from persistence.savers.combat.sql import LOAD_TEMPLATES, Row, fetch
-from persistence.savers.inventory import sql as inventory_sql
+from persistence.savers.combat.statements import LOAD_TEMPLATES
+from persistence.savers.inventory import statements
 from persistence.savers.inventory.bag import Bag, Item, Refused
 from persistence.worker import inbox
+from persistence.worker.sql import Row, fetch
 from persistence.worker.transactions import open_cursor
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def _rehearse(
 ) -> list[RowChange]:
     """The Saver's own rules over the rows as they stand."""
     named = {r for o in operations for r in named_rows(o) if isinstance(r, int)}
-    items = inventory_sql.items(cursor, char_id, named)
+    items = statements.items(cursor, char_id, named)
     before = {item.id: _held(item) for item in items}
     # No row has such an id yet.
     bag = Bag(char_id, items, _templates(cursor, items, operations), count(-1, -1))

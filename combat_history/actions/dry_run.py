@@ -14,10 +14,11 @@ from django.db import transaction
 from psycopg import Cursor
 
 from persistence.contract.document import Document, canonical_json
-from persistence.savers.combat import sql
+from persistence.savers.combat import statements
 from persistence.savers.combat.cases import Case, read_document, read_row
 from persistence.savers.combat.rows import Discrepancy, LedgerEntry
 from persistence.savers.combat_saver import CombatStateSaver
+from persistence.worker import sql
 from persistence.worker.transactions import open_cursor
 
 
@@ -67,7 +68,7 @@ def dry_run_of(
 
 
 def _case(cursor: Cursor[sql.Row], session_id: UUID) -> Case:
-    rows = sql.fetch(cursor, sql.LOCK_HISTORY, [sql.array([session_id])])
+    rows = sql.fetch(cursor, statements.LOCK_HISTORY, [sql.array([session_id])])
     if not rows:
         raise LookupError(f"combat {session_id} is not in the history")
     return read_row(rows[0])

@@ -38,15 +38,10 @@ from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import DomainFailure
 from persistence.contract.outcome import undone
 from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Template
-from persistence.savers.combat.sql import (
-    LOAD_TEMPLATES,
-    RESERVE_ITEM_IDS,
-    Row,
-    fetch,
-    run,
-)
+from persistence.savers.combat.statements import LOAD_TEMPLATES, RESERVE_ITEM_IDS
 from persistence.savers.inventory.bag import Item
 from persistence.worker import inbox
+from persistence.worker.sql import Row, fetch, run
 from persistence.worker.transactions import open_cursor
 
 if TYPE_CHECKING:

@@ -11,17 +11,13 @@ from pydantic_core import to_json
 
 from combat_history.actions.undo_plan import Balance, Undo, origin_of
 from persistence.savers.combat.rows import LedgerEntry
-from persistence.savers.combat.sql import (
+from persistence.savers.combat.statements import (
     DELETE_ITEMS,
     INSERT_DISCREPANCIES,
     UPDATE_ITEMS,
-    Row,
-    Write,
-    array,
-    columns,
-    fetch,
 )
 from persistence.savers.inventory.bag import Item
+from persistence.worker.sql import Row, Write, array, columns, fetch
 
 if TYPE_CHECKING:
     from psycopg import Cursor

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from persistence.belts.reservations import LOCK_OWNERS, RELEASE
 from persistence.contract import redis_keys
-from persistence.savers.combat.sql import Row, array, fetch
 from persistence.worker import inbox
+from persistence.worker.sql import Row, array, fetch
 from persistence.worker.transactions import open_cursor
 
 GRACE_MS = 60_000

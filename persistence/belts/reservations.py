@@ -1,8 +1,8 @@
 """Belts: what a combat may use of its fighters' inventories, reserved while it lasts.
 
 Tables: characters (locked by id), then inventory; combat_history is only read. A
-reservation is released by the settlement of its combat (`combat_sql.RELEASE_BELTS`), by
-`release` or by the sweep (`belt_orphans`). It is what PostgreSQL knows of a belt; the
+reservation is released by the settlement of its combat, by
+`release` or by the sweep (`orphans`). It is what PostgreSQL knows of a belt; the
 copy in `cs:` follows after the commit and can be made again at any time.
 """
 
@@ -20,7 +20,7 @@ from uuid import UUID
 from persistence.belts import containers
 from persistence.belts.containers import Stage
 from persistence.contract.payload import MAX_QUANTITY, BeltItem
-from persistence.savers.combat.sql import Row, array, fetch
+from persistence.worker.sql import Row, array, fetch
 from persistence.worker.transactions import open_cursor
 
 if TYPE_CHECKING:

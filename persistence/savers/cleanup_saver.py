@@ -20,7 +20,7 @@ from persistence.worker.transience import transience
 if TYPE_CHECKING:
     from psycopg import Cursor
 
-    from persistence.savers.combat.sql import Row
+    from persistence.worker.sql import Row
 
 logger = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from persistence.contract.identity import identity
 from persistence.contract.outcome import brief, tombstone
 from persistence.engine.handoff import Receipt, in_the_future
 from persistence.protocols import Delivery, Outcome, Saved, Verdict
-from persistence.savers.combat import conflicts, load, sql, write
+from persistence.savers.combat import conflicts, load, statements, write
 from persistence.savers.combat.cases import (
     Case,
     Rejected,
@@ -44,7 +44,7 @@ from persistence.savers.combat.fingerprint import fingerprint
 from persistence.savers.combat.plan import plan_batch
 from persistence.savers.combat.rows import Combat, Plan
 from persistence.savers.combat.write import Ending
-from persistence.worker import unsent
+from persistence.worker import sql, unsent
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -139,7 +139,7 @@ class CombatStateSaver:
         Another document than the session's is recorded as a conflict.
         """
         ids = sql.array([delivery.session_id])
-        rows = sql.fetch(self._cursor, sql.LOCK_HISTORY, [ids])
+        rows = sql.fetch(self._cursor, statements.LOCK_HISTORY, [ids])
         if not rows:
             return None
         sha256 = rows[0][2] or _hash_of(rows[0])
@@ -179,14 +179,15 @@ class CombatStateSaver:
         told = [d.accepted_at for d in deliveries if d.accepted_at is not None]
         if told and len(told) == len(deliveries):
             return max(told)  # nobody will ask
-        ((now,),) = sql.fetch(self._cursor, sql.READ_CLOCK, [])
+        ((now,),) = sql.fetch(self._cursor, statements.READ_CLOCK, [])
         return cast("datetime", now)
 
     def _receive(self, batch: Sequence[Delivery]) -> _Intake:
         now = self._clock(batch)
         ids = sql.array(delivery.session_id for delivery in batch)
         known = {
-            row[0]: row for row in sql.fetch(self._cursor, sql.LOCK_HISTORY, [ids])
+            row[0]: row
+            for row in sql.fetch(self._cursor, statements.LOCK_HISTORY, [ids])
         }
         intake = _Intake()
         for delivery in batch:
@@ -206,7 +207,8 @@ class CombatStateSaver:
             return
         ids = sql.array(case.session_id for case in waiting)
         requests = {
-            row[0]: row for row in sql.fetch(self._cursor, sql.LOAD_REQUESTS, [ids])
+            row[0]: row
+            for row in sql.fetch(self._cursor, statements.LOAD_REQUESTS, [ids])
         }
         for case in waiting:
             if case.session_id in requests:
@@ -250,7 +252,7 @@ class CombatStateSaver:
         parameters = sql.columns(list(rows), write.HISTORY_BINARY)
         if not parameters:
             return set()
-        recorded = sql.fetch(self._cursor, sql.INSERT_HISTORY, parameters)
+        recorded = sql.fetch(self._cursor, statements.INSERT_HISTORY, parameters)
         return {row[0] for row in recorded}
 
 

@@ -25,16 +25,12 @@ from persistence.contract.operations import (
 from persistence.protocols import Saved, SyncScope
 from persistence.savers.combat.plan import MAX_PIECES
 from persistence.savers.combat.rows import Template
-from persistence.savers.combat.sql import (
+from persistence.savers.combat.statements import (
     LOAD_TEMPLATES,
     LOCK_CHARACTERS,
     RESERVE_ITEM_IDS,
-    Row,
-    array,
-    fetch,
-    run,
 )
-from persistence.savers.inventory import sql
+from persistence.savers.inventory import statements
 from persistence.savers.inventory.bag import Bag, Item
 from persistence.savers.inventory.plan import (
     InventoryPlan,
@@ -50,6 +46,7 @@ from persistence.savers.inventory.requests import (
 )
 from persistence.savers.parking import Parked, open_operations, park, resolve
 from persistence.worker import inbox
+from persistence.worker.sql import Row, array, fetch, run
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -107,9 +104,9 @@ class InventoryStateSaver:
     ) -> Known:
         named = set(_op_ids(tried))
         keys = {key for r in tried for key in (r.key, r.second_key())}
-        documents = sql.discarded(self._cursor, char_id, keys)
+        documents = statements.discarded(self._cursor, char_id, keys)
         return Known(
-            applied=sql.applied(self._cursor, _prefix(char_id), named),
+            applied=statements.applied(self._cursor, _prefix(char_id), named),
             discarded={key: identity(kept) for key, kept in documents.items()},
             open=waiting,
         )
@@ -124,7 +121,7 @@ class InventoryStateSaver:
         }
         made = (done.inventory_id for done in known.applied.values())
         named |= {row_id for row_id in made if row_id is not None}
-        items = sql.items(self._cursor, char_id, named)
+        items = statements.items(self._cursor, char_id, named)
         return Bag(char_id, items, self._templates(items, operations), iter(()))
 
     def _templates(
@@ -172,10 +169,10 @@ class InventoryStateSaver:
             )
             for entry in plan.parked.values()
         ]
-        writes = [park(parked), sql.keys(_prefix(char_id), plan.applied)]
+        writes = [park(parked), statements.keys(_prefix(char_id), plan.applied)]
         if bag is not None and balances is not None:
-            writes += sql.effects(bag)
-            writes.append(sql.line(char_id, *balances, bag.movements))
+            writes += statements.effects(bag)
+            writes.append(statements.line(char_id, *balances, bag.movements))
         run(self._cursor.connection, writes)
 
 

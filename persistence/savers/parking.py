@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import Cursor
 from pydantic_core import to_json
 
-from persistence.savers.combat.sql import Row, Write, fetch
+from persistence.worker.sql import Row, Write, fetch
 
 # Parked again: the newest reason counts, and a replay of it has been answered.
 PARK = """

@@ -8,11 +8,11 @@ from psycopg import Cursor
 
 from persistence.protocols import Saver, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
-from persistence.savers.combat.sql import Row
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.savers.inventory_saver import InventoryStateSaver
 from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.savers.vitals_saver import VitalsStateSaver
+from persistence.worker.sql import Row
 
 SAVER_REGISTRY: Mapping[SyncScope, Callable[[Cursor[Row]], Saver]] = {
     SyncScope.COMBAT_RESULT: CombatStateSaver,

@@ -13,7 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
-from persistence.savers.combat.sql import Row
+from persistence.worker.sql import Row
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import pytest
 from persistence.engine import scripts
 from persistence.protocols import Delivery, Verdict
 from persistence.savers.cleanup_saver import CleanupStateSaver
-from persistence.savers.combat import sql as combat_sql
+from persistence.savers.combat import statements
 from persistence.savers.combat_saver import CombatStateSaver
-from persistence.worker import drain, inbox
+from persistence.worker import drain, inbox, sql
 from persistence.worker.inbox import Entry
 from tests.chaos import scenes
 from tests.chaos.scenes import MakeScene, Mutate, play
@@ -43,15 +43,15 @@ def _effects_before_commit() -> None:
 
 
 def _two_transactions() -> None:
-    fetch = combat_sql.fetch
+    fetch = sql.fetch
 
     def fetch_and_commit(cursor: Any, statement: str, parameters: Any) -> Any:
         rows = fetch(cursor, statement, parameters)
-        if statement == combat_sql.INSERT_HISTORY:
+        if statement == statements.INSERT_HISTORY:
             cursor.connection.commit()
         return rows
 
-    _replace(combat_sql, "fetch", fetch_and_commit)
+    _replace(sql, "fetch", fetch_and_commit)
 
 
 def _no_sweep() -> None:

@@ -1,6 +1,6 @@
 """An inventory that operations change, without a database: rows, memory, parked ones.
 
-`Inventory.save` does to itself what the statements of inventory_sql do to the tables.
+`Inventory.save` does to itself what the inventory statements do to the tables.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class Tables:
         return World(copy.deepcopy(self.characters), copy.deepcopy(self.items))
 
     def after(self, plan: Plan) -> Tables:
-        """The tables once the statements of combat_sql have written the plan."""
+        """The tables once the statements of a combat have written the plan."""
         characters = {row.id: row for row in self.characters} | plan.characters
         items = {row.id: copy.copy(row) for row in self.items}
         for row_id, row in plan.updated.items():

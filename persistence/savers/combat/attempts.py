@@ -14,7 +14,7 @@ from persistence.protocols import Verdict
 if TYPE_CHECKING:
     from psycopg import Cursor
 
-    from persistence.savers.combat.sql import Row
+    from persistence.worker.sql import Row
 
 BEGIN_TRY = """
 UPDATE combat_history

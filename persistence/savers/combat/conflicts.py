@@ -15,8 +15,9 @@ from persistence.contract.errors import PayloadInvalid
 from persistence.contract.fight_log import unpack
 from persistence.contract.identity import former_identity, identity
 from persistence.protocols import Delivery
-from persistence.savers.combat import sql
+from persistence.savers.combat import statements
 from persistence.savers.combat.cases import Rejected, conflict
+from persistence.worker import sql
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -61,7 +62,7 @@ def _conflicts(
 
 def _received(cursor: Cursor[sql.Row], session_id: UUID) -> set[str]:
     """The identity of the whole document of a row, as far as it is not pruned."""
-    ((text, raw, packed),) = sql.fetch(cursor, sql.LOAD_RECEIVED, [session_id])
+    ((text, raw, packed),) = sql.fetch(cursor, statements.LOAD_RECEIVED, [session_id])
     if raw is not None or packed is None:
         return _identities(raw if raw is not None else text.encode())
     document = parse_document(text.encode())

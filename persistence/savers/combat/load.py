@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from persistence.contract.payload import LootEntry
-from persistence.savers.combat import sql
+from persistence.savers.combat import statements
 from persistence.savers.combat.plan import MAX_PIECES
 from persistence.savers.combat.rows import (
     Catalogue,
@@ -20,6 +20,7 @@ from persistence.savers.combat.rows import (
     Template,
     World,
 )
+from persistence.worker import sql
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -37,7 +38,7 @@ def catalogue(cursor: Cursor[sql.Row], combats: Iterable[Combat]) -> Catalogue:
     if not ids and not names:
         return Catalogue([])
     named = sorted(names)
-    rows = sql.fetch(cursor, sql.LOAD_TEMPLATES, [sorted(ids), named, named])
+    rows = sql.fetch(cursor, statements.LOAD_TEMPLATES, [sorted(ids), named, named])
     return Catalogue(Template(*row) for row in rows)
 
 
@@ -46,7 +47,9 @@ def locked_world(
 ) -> World:
     """Lock every player of these combats, then read the rows they may change."""
     char_ids = {char_id for combat in combats for char_id in combat.payload.players()}
-    characters = sql.fetch(cursor, sql.LOCK_CHARACTERS, [sql.array(sorted(char_ids))])
+    characters = sql.fetch(
+        cursor, statements.LOCK_CHARACTERS, [sql.array(sorted(char_ids))]
+    )
     row_ids, stacks = _wanted_items(combats, catalogue)
     items = _items(cursor, row_ids, stacks)
     return World((CharacterRow(*row) for row in characters), items)
@@ -63,7 +66,9 @@ def reserved_ids(
             count += 1 if template.stackable else min(loot.qty, MAX_PIECES)
     if not count:
         return iter(())
-    return iter([row[0] for row in sql.fetch(cursor, sql.RESERVE_ITEM_IDS, [count])])
+    return iter(
+        [row[0] for row in sql.fetch(cursor, statements.RESERVE_ITEM_IDS, [count])]
+    )
 
 
 def _wanted_items(
@@ -100,7 +105,9 @@ def _items(
         sql.array(char_id for char_id, _ in ordered),
         [template_id for _, template_id in ordered],
     ]
-    return [ItemRow(*row) for row in sql.fetch(cursor, sql.LOAD_ITEMS, parameters)]
+    return [
+        ItemRow(*row) for row in sql.fetch(cursor, statements.LOAD_ITEMS, parameters)
+    ]
 
 
 def _all_loot(combats: Iterable[Combat]) -> Iterator[tuple[int, LootEntry]]:

@@ -9,11 +9,12 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from persistence.contract.errors import DomainFailure
-from persistence.savers.combat import sql
+from persistence.savers.combat import statements
 from persistence.savers.combat.cases import Case, Rejected
 from persistence.savers.combat.rows import Plan
-from persistence.savers.combat.sql import Write
 from persistence.savers.rejected_players import players_of
+from persistence.worker import sql
+from persistence.worker.sql import Write
 
 Ending = tuple[str, DomainFailure | None]
 """The status a case ends in, and why where it failed."""
@@ -44,7 +45,9 @@ def finish_pending(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Wri
         code = failure.code if failure else None
         detail = failure.detail if failure else None
         rows.append((case.session_id, status, case.sha256, code, detail))
-    return Write(sql.FINISH_PENDING, rows, frozenset({4}), every_row="combat_history")
+    return Write(
+        statements.FINISH_PENDING, rows, frozenset({4}), every_row="combat_history"
+    )
 
 
 def finish_requests(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
@@ -55,7 +58,7 @@ def finish_requests(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Wr
         code = failure.code if failure else None
         detail = failure.detail if failure else None
         rows.append((case.session_id, status, code, detail))
-    return Write(sql.FINISH_REQUESTS, rows, frozenset({3}))
+    return Write(statements.FINISH_REQUESTS, rows, frozenset({3}))
 
 
 def released_belts(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
@@ -66,7 +69,7 @@ def released_belts(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Wri
         if case.payload is not None and endings[case.session_id][1] is None
         for char_id in case.payload.players()
     ]
-    return Write(sql.RELEASE_BELTS, rows)
+    return Write(statements.RELEASE_BELTS, rows)
 
 
 def participants(cases: Sequence[Case]) -> list[Write]:
@@ -77,8 +80,8 @@ def participants(cases: Sequence[Case]) -> list[Write]:
     ]
     replays = [(c.session_id, c.replay) for c in cases if c.replay is not None]
     return [
-        Write(sql.INSERT_PARTICIPANTS, players),
-        Write(sql.INSERT_REPLAYS, replays, frozenset({1})),
+        Write(statements.INSERT_PARTICIPANTS, players),
+        Write(statements.INSERT_REPLAYS, replays, frozenset({1})),
     ]
 
 
@@ -96,7 +99,7 @@ def rejected(payloads: Iterable[Rejected]) -> Write:
         )
         for r in unique.values()
     ]
-    return Write(sql.RECORD_REJECTED, rows, frozenset({3, 4, 5}))
+    return Write(statements.RECORD_REJECTED, rows, frozenset({3, 4, 5}))
 
 
 def effects(plan: Plan) -> list[Write]:
@@ -109,7 +112,7 @@ def _characters(plan: Plan) -> list[Write]:
         (c.id, c.xp, c.gold, c.hp, c.energy, c.vitals_at, c.vitals_session_id)
         for c in plan.characters.values()
     ]
-    return [Write(sql.UPDATE_CHARACTERS, rows, every_row="characters")]
+    return [Write(statements.UPDATE_CHARACTERS, rows, every_row="characters")]
 
 
 def _inventory(plan: Plan) -> list[Write]:
@@ -128,9 +131,9 @@ def _inventory(plan: Plan) -> list[Write]:
         for i in plan.inserted.values()
     ]
     return [
-        Write(sql.UPDATE_ITEMS, updated, every_row="inventory"),
-        Write(sql.DELETE_ITEMS, removed, every_row="inventory"),
-        Write(sql.INSERT_ITEMS, inserted, frozenset({2})),
+        Write(statements.UPDATE_ITEMS, updated, every_row="inventory"),
+        Write(statements.DELETE_ITEMS, removed, every_row="inventory"),
+        Write(statements.INSERT_ITEMS, inserted, frozenset({2})),
     ]
 
 
@@ -162,6 +165,6 @@ def _records(plan: Plan) -> list[Write]:
         for d in plan.discrepancies
     ]
     return [
-        Write(sql.INSERT_LEDGER, ledger, frozenset({7})),
-        Write(sql.INSERT_DISCREPANCIES, discrepancies, frozenset({5})),
+        Write(statements.INSERT_LEDGER, ledger, frozenset({7})),
+        Write(statements.INSERT_DISCREPANCIES, discrepancies, frozenset({5})),
     ]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 
 from persistence.protocols import SyncScope
-from persistence.savers.combat.sql import DELETE_ITEMS, Row, Write, array, fetch
+from persistence.savers.combat.statements import DELETE_ITEMS
 from persistence.savers.inventory.bag import Bag, Item
 from persistence.savers.inventory.plan import Applied
+from persistence.worker.sql import Row, Write, array, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
