@@ -15,7 +15,6 @@ from celery import Task, shared_task
 from celery.signals import worker_ready
 from celery.utils.saferepr import saferepr
 from django.conf import settings
-from kombu.exceptions import OperationalError as BrokerError
 
 from persistence.contract.document import Document, readable
 from persistence.contract.errors import PayloadInvalid
@@ -24,8 +23,7 @@ from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.sweeping.players import player_id
-from persistence.worker import counts, drain, gate, inbox
-from persistence.worker import saves as saving
+from persistence.worker import counts, drain, gate, inbox, rings, saves
 from persistence.worker.keeping import keep
 from persistence.worker.unreadable import refuse_call
 
@@ -92,7 +90,7 @@ def settle_inbox() -> None:
     inbox.silence_doorbell()
     while drain_batch(started):
         if time.monotonic() - started > settings.SETTLEMENT_DRAIN_SECONDS:
-            ring()
+            rings.ring()
             return
 
 
@@ -117,13 +115,14 @@ def task_sync_state(scope: str, char_id: int) -> None:
         refuse_call(task_sync_state, [scope, char_id], "arguments", str(error))
         return
     drain.check_connection()
-    saved = saving.save(*subject)
+    saved = saves.save(*subject)
     if saved is None:
         return
     if saved.drain:
         drain_batch(started)
     if saved.again:
-        _save_again(*subject)
+        # What came since is noted already.
+        rings.send_save(*subject)
 
 
 def _player(char_id: object) -> int:
@@ -143,7 +142,7 @@ def sweep() -> None:
     for kind, number in found.items():
         counts.count(f"{counts.SWEEP}{kind}", number)
     if any(found.values()):
-        send_ring()
+        rings.send_ring()
 
 
 def drain_batch(started: float) -> bool:
@@ -151,45 +150,15 @@ def drain_batch(started: float) -> bool:
     entries, more = gate.claim(settings.SETTLEMENT_BATCH_SIZE)
     if more:
         # Other pool processes help; whoever comes late finds nothing and leaves.
-        ring()
+        rings.ring()
     return drain.settle_entries(entries, started) and bool(entries)
-
-
-def ring() -> None:
-    """Ask for a drain, unless one is asked for already."""
-    try:
-        if not inbox.press_doorbell():
-            return
-    except redis.RedisError:
-        logger.warning("doorbell not reachable; beat drains the inbox", exc_info=True)
-        return
-    send_ring()
-
-
-def send_ring() -> None:
-    """Ask for a drain, whoever pressed the doorbell. A lost ring costs a beat."""
-    try:
-        settle_inbox.apply_async()
-    except BrokerError:
-        logger.warning("ring failed; beat drains the inbox", exc_info=True)
-
-
-def _save_again(scope: str, char_id: int) -> None:
-    """What came since is noted: a message that is lost costs a sweep."""
-    try:
-        task_sync_state.apply_async((scope, char_id))
-    except BrokerError:
-        logger.warning("not sent; the sweep finds the intent", exc_info=True)
 
 
 @worker_ready.connect
 def look_for_leftovers(**_: object) -> None:
     """What was left while no worker ran is taken up before the first beat."""
-    send_ring()
-    try:
-        sweep.apply_async()
-    except BrokerError:
-        logger.warning("first sweep not sent; beat sends the next", exc_info=True)
+    rings.send_ring()
+    rings.send_sweep()
 
 
 def _reject(saver: CombatStateSaver, payload: object, error: PayloadInvalid) -> None:

@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 import redis
-from celery import current_app
 from django.conf import settings
 from django.db import Error
-from kombu.exceptions import OperationalError as BrokerError
 
 from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
@@ -42,7 +40,7 @@ from persistence.savers.combat.rows import Template
 from persistence.savers.combat.statements import LOAD_TEMPLATES
 from persistence.savers.inventory import statements
 from persistence.savers.inventory.bag import Bag, Item, Refused
-from persistence.worker import inbox
+from persistence.worker import inbox, rings
 from persistence.worker.sql import Row, fetch
 from persistence.worker.transactions import open_cursor
 
@@ -158,7 +156,7 @@ def adjust(
         audit.record_failure(actor, VERB, TARGET, ids, reason, error)
         raise
     if changes is not None:
-        _ring(char_id)
+        rings.send_save(SyncScope.INVENTORY, char_id)
     return changes
 
 
@@ -215,14 +213,6 @@ def _queue(char_id: int, documents: Sequence[Document]) -> None:
     word, *rest = calls.texts(reply)
     if word == "reserved":
         raise ItemReserved(char_id, rest[0], [int(row) for row in rest[1:]])
-
-
-def _ring(char_id: int) -> None:
-    """The script has noted the intent: a message that is lost costs a sweep."""
-    try:
-        current_app.send_task("task_sync_state", args=[SyncScope.INVENTORY, char_id])
-    except BrokerError:
-        logger.warning("not sent; the sweep finds the intent", exc_info=True)
 
 
 def _rehearse(

@@ -15,13 +15,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from celery import current_app
 from django.contrib.auth.models import User
 from django.core.exceptions import EmptyResultSet
 from django.db import Error, connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from kombu.exceptions import OperationalError as BrokerError
 
 from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
@@ -40,6 +38,7 @@ from combat_history.models import (
     ReplayRequest,
     Status,
 )
+from persistence.worker import rings
 from persistence.worker.transience import transience
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def create(
         )
         raise
     if total:
-        ring()
+        rings.ring_for_batches()
     return total
 
 
@@ -163,17 +162,8 @@ def decide(batch_id: UUID, verb: Verb, *, actor: User, reason: str) -> bool:
         audit.record_failure(actor, verb, TARGET, ids, reason, error)
         raise
     if verb is Verb.RESUME:
-        ring()
+        rings.ring_for_batches()
     return act.outcome is Outcome.DONE
-
-
-def ring() -> None:
-    """Ask for the batches to be advanced. A lost ring costs a beat."""
-    try:
-        # By its name: the task asks this module.
-        current_app.send_task("replay_batches")
-    except BrokerError:
-        logger.warning("ring failed; beat advances the batches", exc_info=True)
 
 
 def _create(batch: ReplayBatch, rows: QuerySet[CombatHistory]) -> tuple[int, Act]:

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from celery import current_app
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerError
 
 from combat_history.actions import audit
 from combat_history.models import AuditEntry, SettlementControl
+from persistence.worker import rings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -133,7 +132,7 @@ def set_mode(mode: Mode, *, actor: Actor, reason: str) -> bool:
         extra={"mode": mode, "was": before.mode, "actor": actor.name, "reason": reason},
     )
     if is_new and mode is Mode.RUNNING:
-        _ring()
+        rings.send_ring()
     return is_new
 
 
@@ -206,11 +205,3 @@ def _audit(
         outcome=outcome,
         request_id=audit.request_id.get(),
     )
-
-
-def _ring() -> None:
-    try:
-        # By its name: the tasks ask this module.
-        current_app.send_task("settle_inbox")
-    except BrokerError:
-        logger.warning("ring failed; beat drains the inbox", exc_info=True)

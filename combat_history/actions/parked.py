@@ -7,38 +7,27 @@ is replayed or discarded itself.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import redis
-from celery import current_app
 from django.db import Error, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
-from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerError
 
 from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
 from combat_history.models import Character, ParkedOperation
-from persistence.worker import intents
+from persistence.worker import rings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-logger = logging.getLogger(__name__)
 
 TARGET = "parked operation"
 
 MAX_OPERATIONS = 500
 """Of one decision: their players are locked together, and a person answers for each."""
-
-UNANSWERED_AFTER = timedelta(seconds=5)
-"""A save that was asked for is in work by now, or its message is lost."""
 
 
 class Action(StrEnum):
@@ -98,13 +87,13 @@ def replay(pks: Sequence[int], *, actor: User, reason: str) -> Decision:
 
     One transaction marks the rows and writes an audit entry for every one asked for;
     what is resolved is skipped. The saves are asked for after the commit: if Redis is
-    away, or this process dies in between, `ask_unanswered` does.
+    away, or this process dies in between, the sweep does.
 
     Raises PermissionDenied, audited; ValueError for a reason or a number out of bounds;
     the database's own error, audited where it still can be, with nothing changed.
     """
     decision, players = _decide(Action.REPLAY, pks, actor, reason)
-    return Decision(decision.done, decision.skipped, _ask(players))
+    return Decision(decision.done, decision.skipped, rings.ask_for_saves(players))
 
 
 def discard(pks: Sequence[int], *, actor: User, reason: str) -> Decision:
@@ -114,19 +103,6 @@ def discard(pks: Sequence[int], *, actor: User, reason: str) -> Decision:
     """
     decision, _ = _decide(Action.DISCARD, pks, actor, reason)
     return decision
-
-
-def ask_unanswered(limit: int = 1000) -> int:
-    """Ask again for saves whose message was lost; of how many players."""
-    late = ParkedOperation.objects.filter(
-        resolved_at=None, retry_requested_at__lt=timezone.now() - UNANSWERED_AFTER
-    )
-    players = late.order_by("scope", "character_id").values_list(
-        "scope", "character_id"
-    )
-    found = list(players.distinct()[:limit])
-    _ask(found)
-    return len(found)
 
 
 Player = tuple[str, int]
@@ -186,23 +162,6 @@ def _locked(pks: Sequence[int]) -> list[ParkedOperation]:
     players = Character.objects.filter(pk__in=asked_for.values("character_id"))
     list(players.order_by("pk").select_for_update(no_key=True).values_list("pk"))
     return list(asked_for.order_by("pk").select_for_update(no_key=True))
-
-
-def _ask(players: Iterable[Player]) -> bool:
-    for scope, char_id in players:
-        try:
-            # Anew: a save at work may have read the rows before they were marked.
-            to_send = intents.ask(scope, char_id)
-        except redis.RedisError:
-            logger.warning("saves of parked operations wait", exc_info=True)
-            return False
-        if not to_send:
-            continue  # the save that is under way sees the mark, or is followed by one
-        try:
-            current_app.send_task("task_sync_state", args=[scope, char_id])
-        except BrokerError:
-            logger.warning("not sent; the sweep finds the intent", exc_info=True)
-    return True
 
 
 def _skipped(

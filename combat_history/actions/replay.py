@@ -27,8 +27,7 @@ from combat_history.actions.audit import Act, Outcome
 from combat_history.models import CombatHistory, ReplayRequest, Status
 from persistence.contract import redis_keys
 from persistence.contract.payload import PLAYER_KEY
-from persistence.tasks import ring
-from persistence.worker import inbox
+from persistence.worker import inbox, rings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -243,7 +242,7 @@ def announce(session_ids: Sequence[UUID]) -> bool:
             exc_info=True,
         )
         return False
-    ring()
+    rings.ring()
     return True
 
 

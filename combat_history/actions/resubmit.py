@@ -20,8 +20,7 @@ from combat_history.models import CombatHistory, RejectedPayload
 from persistence.contract.document import parse_document
 from persistence.contract.identity import identity
 from persistence.engine.handoff import Handoff, Receipt, checked, in_the_future
-from persistence.tasks import send_ring
-from persistence.worker import inbox
+from persistence.worker import inbox, rings
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -108,7 +107,7 @@ def resubmit(
         raise
     if to_ring:
         # The script has pressed the doorbell for whoever called it.
-        send_ring()
+        rings.send_ring()
     return receipt
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from combat_history.actions.parked import ask_unanswered
 from persistence.belts.orphans import release_orphaned
 from persistence.contract import redis_keys
 from persistence.protocols import Saved
-from persistence.sweeping import accounts, intents, rows, sessions, tombstones
+from persistence.sweeping import accounts, intents, parked, rows, sessions, tombstones
 from persistence.worker import inbox
 from persistence.worker.transience import transience
 
@@ -33,7 +32,7 @@ CASES: Mapping[str, Callable[[], int]] = {
     "accounts_freed": accounts.free_orphans,
     "intents_sent": intents.send_overdue,
     "belts_released": release_orphaned,
-    "replays_asked": ask_unanswered,
+    "replays_asked": parked.ask_unanswered,
     "undone_told": tombstones.raise_undone,
     "tombstones_untrue": tombstones.forget_untrue,
 }

@@ -13,7 +13,7 @@ from persistence.contract import redis_keys
 from persistence.contract.ids import parse_session_id
 from persistence.protocols import QUEUE, ROUTES, SyncScope
 from persistence.sweeping.players import player_id
-from persistence.worker import inbox, intents
+from persistence.worker import inbox, intents, rings
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def send_overdue() -> int:
             and left[message.queue]
             and intents.claim_message(message.intent)
         ):
-            current_app.send_task(message.task, args=message.args)
+            rings.send(message.task, message.args)
             left[message.queue] -= 1
             sent += 1
     return sent

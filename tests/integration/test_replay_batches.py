@@ -33,7 +33,7 @@ from combat_history.models import (
     Status,
 )
 from persistence.tasks import settle_inbox, sweep
-from persistence.worker import inbox
+from persistence.worker import inbox, rings
 from settlement_project.celery import app
 from tests.support import crash
 from tests.support.admin import audit, status, with_status
@@ -379,6 +379,6 @@ def test_a_worker_replays_a_batch_by_itself(worker: CeleryProcess, admin: User) 
         batch.refresh_from_db()
         if batch.is_over:
             break
-        batches.ring()
+        rings.ring_for_batches()
     assert numbers(batch) == {"replayed": 2 * CHUNK}
     assert_applied_once(2 * CHUNK)

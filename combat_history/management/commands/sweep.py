@@ -12,9 +12,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
-from persistence import tasks
 from persistence.savers.cleanup_saver import CleanupStateSaver
-from persistence.worker import drain
+from persistence.worker import drain, rings
 
 logger = logging.getLogger(__name__)
 
@@ -61,4 +60,4 @@ class Command(BaseCommand):
         self.stdout.write(" ".join(f"{kind}={count}" for kind, count in found.items()))
         self.stdout.flush()
         if any(found.values()):
-            tasks.send_ring()
+            rings.send_ring()

@@ -13,6 +13,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.control import control_command
 from kombu import Message
 
+from persistence.worker import rings
 from persistence.worker.intake.arguments import check_keys
 from persistence.worker.intake.callbacks import refused_chord
 from persistence.worker.intake.envelopes import KEEP, Unreadable, set_aside
@@ -44,7 +45,7 @@ class ReadingConsumer(Consumer):
         try:
             refused = refused_chord(message)
             if refused is not None:
-                self.app.send_task(KEEP, refused, connection=self.connection)
+                rings.send(KEEP, refused, connection=self.connection)
             self._run(message)
         except (*self.connection_errors, *self.channel_errors):
             raise

@@ -14,6 +14,7 @@ from celery.worker.request import Request
 from celery.worker.state import revoked as revoked_tasks
 from kombu.exceptions import DecodeError
 
+from persistence.worker import rings
 from persistence.worker.intake.callbacks import unsent
 from persistence.worker.intake.envelopes import KEEP, call_to_keep
 
@@ -47,8 +48,7 @@ class LeanRequest(Request):
         is_traced = isinstance(error, ExceptionWithTraceback)
         call = self._lost(error.exc if is_traced else error)
         if call is not None:
-            app: Any = self.app
-            app.send_task(KEEP, call)
+            rings.send(KEEP, call)
         super().on_failure(exc_info, *args, **options)
 
     def _lost(self, error: BaseException) -> list[Any] | None:

@@ -16,11 +16,9 @@ from django.utils import timezone
 
 from combat_history.actions.parked import (
     MAX_OPERATIONS,
-    UNANSWERED_AFTER,
     Action,
     Decision,
     SkipReason,
-    ask_unanswered,
     discard,
     replay,
 )
@@ -28,6 +26,7 @@ from combat_history.admin.review.parked_codes import CODES
 from combat_history.models import ParkedOperation
 from persistence.contract import redis_keys
 from persistence.contract.errors import ParkCode
+from persistence.sweeping.parked import UNANSWERED_AFTER, ask_unanswered
 from persistence.worker import inbox, intents
 from tests.support.admin import REASON, audit, change_url, list_url, logged_in, told
 from tests.support.factories import HERO, PELT, add_item
