@@ -85,20 +85,17 @@ def _read_in(text: str) -> Iterator[Variable]:
 
 
 def _default(arguments: list[ast.expr]) -> str:
-    if not arguments:
-        return ""
-    match arguments[0]:
-        case ast.Constant(value=value):
-            return str(value).lower() if isinstance(value, bool) else str(value)
-        case ast.List(elts=[]):
+    """Nothing where it follows from something else: the meaning tells then."""
+    match arguments[:1]:
+        case [ast.List() | ast.Call() | ast.IfExp()] | []:
             return ""
-    return ast.unparse(arguments[0])
+    return _written(arguments[0])
 
 
 def _allowed(kind: str, arguments: list[ast.expr]) -> str:
-    match kind, [ast.unparse(argument) for argument in arguments]:
+    match kind, arguments:
         case "integer", [_, low, high]:
-            return f"{low} to {high}"
+            return f"{_written(low)} to {_written(high)}"
         case "choice", [_, choices]:
             return ", ".join(map(code, ast.literal_eval(choices)))
         case "flag", _:
@@ -108,3 +105,29 @@ def _allowed(kind: str, arguments: list[ast.expr]) -> str:
         case "secret", _:
             return "text, *file*"
     return ""
+
+
+def _written(node: ast.expr) -> str:
+    """A value as a person writes it; what is no constant as the code has it."""
+    number = _number(node)
+    if number is not None:
+        return str(number)
+    match node:
+        case ast.Constant(value=bool() as flag):
+            return str(flag).lower()
+        case ast.Constant(value=value):
+            return str(value)
+    return ast.unparse(node)
+
+
+def _number(node: ast.expr) -> int | None:
+    """Of whole numbers, also multiplied or raised to a power."""
+    match node:
+        case ast.Constant(value=int() as number) if not isinstance(number, bool):
+            return number
+        case ast.BinOp(left=left, op=ast.Mult() | ast.Pow() as op, right=right):
+            known = _number(left), _number(right)
+            if known[0] is not None and known[1] is not None:
+                is_product = isinstance(op, ast.Mult)
+                return known[0] * known[1] if is_product else int(known[0] ** known[1])
+    return None
