@@ -10,7 +10,7 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
-from docs.generate.pages import pages
+from docs.generate.pages import MODULES, pages
 from docs.generate.settings import SECTIONS, variables
 from tests.support.docs import PAGES, ROOT, snippets, text
 
@@ -22,7 +22,7 @@ FOLDERS = {
 a_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 
 
-@pytest.mark.parametrize("name", pages())
+@pytest.mark.parametrize("name", MODULES)
 def test_reference_says_what_the_code_says(name: str) -> None:
     written = text(f"docs/reference/{name}")
 
@@ -94,6 +94,21 @@ def test_decisions_are_listed_and_short() -> None:
     assert listed == written
     long = [n for n in written if text(f"docs/decisions/{n}").count("\n") > 40]
     assert long == []
+
+
+def test_the_ten_questions_are_answered_by_the_architecture() -> None:
+    _, _, answers = text("docs/contributing.md").partition('success "Answers"')
+    files = re.findall(r"^ +\d+\. `(\S+)`", answers, re.MULTILINE)
+    said = text("docs/architecture.md")
+
+    assert len(files) == 10
+    silent = [
+        file
+        for file in files
+        if file not in said
+        and not (file.rpartition("/")[0] in said and file.rpartition("/")[2] in said)
+    ]
+    assert silent == []
 
 
 def test_readme_is_read_in_one_sitting() -> None:
