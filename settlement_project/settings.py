@@ -189,52 +189,72 @@ SETTLEMENT_METRICS_TOKEN = env.secret("SETTLEMENT_METRICS_TOKEN", "").strip()
 if not DEBUG and 0 < len(SETTLEMENT_METRICS_TOKEN) < 16:
     env.problem("SETTLEMENT_METRICS_TOKEN has at least 16 characters")
 
-# Celery. Messages are hints: the inbox is what counts (docs/decisions/0001).
+# Celery. Messages are hints, and no setting makes a broker lossless: the inbox is what
+# counts (docs/decisions/0001). Each line says which window it closes or narrows.
 CELERY_BROKER_URL = BROKER_URL
 CELERY_TASK_DEFAULT_QUEUE = QUEUE
 # A worker takes from them in turn: what waits in one holds nothing up in the others.
 CELERY_TASK_QUEUES = [Queue(name) for name in QUEUES]
+# A misspelt queue is an error, not a queue that nobody reads.
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_ROUTES = ROUTES
+# A pickle would run its sender's code.
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_ACCEPT_CONTENT = ["json"]
+# combat_history is the result: nothing to fill, to wait for or to attack.
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
+# A child that dies leaves its message: acknowledged late, put back, and only as often as
+# the task's max_retries, so that a poison does not run for ever.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_RETRY_ON_WORKER_LOST = True
+# Not acknowledged, it would be dropped or loop: what failed is a row instead.
 CELERY_TASK_ACKS_ON_FAILURE = True
 CELERY_TASK_ACKS_ON_TIMEOUT = True
+# Far below the visibility timeout, or a task at work would be delivered again for ever.
 CELERY_TASK_TIME_LIMIT = SETTLEMENT_HARD_LIMIT_SECONDS
 CELERY_TASK_SOFT_TIME_LIMIT = SETTLEMENT_HARD_LIMIT_SECONDS * 2 // 3
+# Few messages at risk, and none hoarded that others could work on.
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A stop ends with the last task; no message that cannot be read ends a worker.
 CELERY_WORKER_POOL = "persistence.worker.pool:TaskPool"
 CELERY_WORKER_CONSUMER = "persistence.worker.intake.consumer:ReadingConsumer"
 # What waits for its turn would fill the prefetch and hold up everything else.
 CELERY_WORKER_DISABLE_RATE_LIMITS = True
+# The message is delivered again: two of it at once would only wait for each other.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+# A quick stop still lets running tasks end.
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = SETTLEMENT_HARD_LIMIT_SECONDS
 CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = True
+# Importing Django takes longer than the 4 s after which a child counts as dead.
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = 30
+# For Flower.
 CELERY_WORKER_SEND_TASK_EVENTS = True
 # Its event shows the arguments as the sender has them, loot included.
 CELERY_TASK_SEND_SENT_EVENT = False
 CELERY_TASK_TRACK_STARTED = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# A worker outlives its broker: it waits for ever, and a READONLY or OOM does not end it.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # What a killed worker held comes back after that, not after an hour and more; the
+    # shortest timeout of all programs on this Redis counts.
     "visibility_timeout": SETTLEMENT_HARD_LIMIT_SECONDS * 4,
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
+    # Held by a worker that was killed, it blocks the others no longer.
     "unacked_mutex_expire": 30,
+    # A frozen or half-open Redis is noticed: by default a publisher waits for ever.
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
     "health_check_interval": 10,
 }
+# A ring is bounded in time; beat makes up for one that is given up.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "max_retries": 2,
     "interval_start": 0,
@@ -244,6 +264,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
 # Connections live across tasks; a drain checks its own before the first claim.
 CELERY_DB_REUSE_MAX = 10_000
 CELERY_BEAT_SCHEDULER = "settlement_project.liveness:BeatScheduler"
+# After an outage none of them pile up: each expires with its interval.
 CELERY_BEAT_SCHEDULE = {
     "drain-inbox": {
         "task": "settle_inbox",
