@@ -205,7 +205,7 @@ CELERY_RESULT_ACCEPT_CONTENT = ["json"]
 # combat_history is the result: nothing to fill, to wait for or to attack.
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
-# A child that dies leaves its message: acknowledged late, put back, and only as often as
+# A child that dies leaves its message: acknowledged late, put back, but no oftener than
 # the task's max_retries, so that a poison does not run for ever.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -236,7 +236,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_TASK_SEND_SENT_EVENT = False
 CELERY_TASK_TRACK_STARTED = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# A worker outlives its broker: it waits for ever, and a READONLY or OOM does not end it.
+# A worker outlives its broker: it waits for ever; READONLY or OOM does not end it.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
