@@ -83,7 +83,7 @@ def _run(servers: Servers, sizes: Sizes, seed: str) -> Results:
     documents = backlog.generate(max(sizes.inbox, sizes.submit), seed)
     facts = machine.facts(servers) | {
         "backlog": f"seed {seed!r}, documents of {documents.mean_bytes:,} bytes on "
-        "average, replay log included",
+        "average, fight log included",
     }
     rounds: list[Round] = []
     while len(rounds) < sizes.rounds and (

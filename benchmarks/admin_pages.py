@@ -106,7 +106,7 @@ def _pages() -> list[Page]:
         ),
         *(
             Page(f"history, {status}", f"{LIST}?status={status}")
-            for status in ("pending", "processed", "failed", "voided", "compensated")
+            for status in ("pending", "processed", "failed", "voided", "undone")
         ),
         Page("history, by cause", f"{LIST}?failure=poison"),
         Page("history, rare cause", f"{LIST}?failure=shortage"),
@@ -121,7 +121,7 @@ def _pages() -> list[Page]:
         Page("history, by the beginning of a name", f"{LIST}?q=hero 77"),
         Page("combat, processed", f"{LIST}{processed.pk}/change/"),
         Page("combat, failed", f"{LIST}{failed.pk}/change/"),
-        Page("replay viewer", f"{LIST}{processed.pk}/replay-log/"),
+        Page("fight log", f"{LIST}{processed.pk}/fight-log/"),
         Page("characters, by name", f"{PLAYER}?q=hero 77"),
         Page("player with 50 000 fights", veteran),
         Page(
@@ -166,7 +166,7 @@ def _pages_of_actions(operator: User) -> list[Page]:
             Page(f"{verb} a failed one", f"{LIST}{one}/{verb}/")
             for verb in ("preview", "correct", "void")
         ),
-        Page("undo", f"{LIST}{settled.order_by('-received_at')[0].pk}/compensate/"),
+        Page("undo", f"{LIST}{settled.order_by('-received_at')[0].pk}/undo/"),
         Page("replay of a group", f"{LIST}replay/batch/?code=poison"),
         Page("replay of all that failed", f"{LIST}replay/batch/?list=status%3Dfailed"),
         Page("a replay batch", f"{ADMIN}replaybatch/{batch_id}/change/"),

@@ -1,7 +1,7 @@
 """Finished fights to settle: documents of 3-4 KB, the same for the same seed.
 
 Two players, belt items used up, durability lost, loot, rewards and penalties, and a
-replay log. One combat in ten uses up the last item of a row. Characters are drawn
+fight log. One combat in ten uses up the last item of a row. Characters are drawn
 evenly: no hot players, no faults.
 """
 

@@ -20,7 +20,7 @@ FOUND = f"""
 SELECT (SELECT count(*) FROM combat_history WHERE settlement_status = 'processed')
            AS combats,
        (SELECT count(*) FROM combat_participants) AS participants,
-       (SELECT count(*) FROM combat_replay) AS replays,
+       (SELECT count(*) FROM combat_replay) AS fight_logs,
        (SELECT count(*) FROM settlement_discrepancies) AS discrepancies,
        lines AS ledger_lines, ledger_xp, ledger_gold, xp, gold, pieces, inventory_rows
 FROM (SELECT count(*) AS lines, sum(xp_delta)::bigint AS ledger_xp,
@@ -98,7 +98,7 @@ def _wanted(backlog: Backlog) -> Books:
     return {
         "combats": combats,
         "participants": 2 * combats,
-        "replays": combats,
+        "fight_logs": combats,
         "discrepancies": 0,
         "tombstones": combats,
         "ledger_lines": 2 * combats,

@@ -148,7 +148,7 @@ def _write(
 def _statements(
     entries: list[Entry], combats: list[Combat], ledger: Ledger
 ) -> Iterator[tuple[str, list[Row], frozenset[int]]]:
-    replays: list[Row] = [
+    fight_logs: list[Row] = [
         (c.session_id, _compressed(c.document.pop("replay_log"))) for c in combats
     ]
     history = list(map(_history, entries, combats))
@@ -159,7 +159,7 @@ def _statements(
         for char_id, _ in combat.participants
     ]
     yield statements.INSERT_PARTICIPANTS, participants, frozenset()
-    yield statements.INSERT_REPLAYS, replays, frozenset({1})
+    yield statements.INSERT_FIGHT_LOGS, fight_logs, frozenset({1})
     characters = [tuple(c.values()) for c in ledger.characters.values()]
     yield statements.UPDATE_CHARACTERS, characters, frozenset()
     updated: list[Row] = [

@@ -36,16 +36,16 @@ client = redis.Redis.from_url(settings.REDIS_URL)
 @app.task(name=TASK)
 def settle(payload: str) -> None:
     document = json.loads(payload)
-    replay = document.pop("replay_log")
+    fight_log = document.pop("replay_log")
     with transaction.atomic():
-        if not _settle(document, replay):
+        if not _settle(document, fight_log):
             return
     session_id = document["session_id"]
     client.set(f"combat:result_cache:{session_id}", _brief(document), ex=24 * 3600)
     client.delete(f"cs:{session_id}")
 
 
-def _settle(document: Json, replay: list[Json]) -> bool:
+def _settle(document: Json, fight_log: list[Json]) -> bool:
     """Whether this delivery is the one that settled the combat."""
     players = {int(key): result for key, result in document["participants"].items()}
     finished_at = datetime.fromtimestamp(document["meta"]["end_timestamp"], UTC)
@@ -63,7 +63,7 @@ def _settle(document: Json, replay: list[Json]) -> bool:
         return False
     for char_id in sorted(players):
         _settle_player(history, char_id, players[char_id])
-    CombatReplay.objects.create(session_id=history.session_id, data=pack(replay))
+    CombatReplay.objects.create(session_id=history.session_id, data=pack(fight_log))
     history.settlement_status = "processed"
     history.settled_at = timezone.now()
     history.save()

@@ -52,7 +52,7 @@ class NothingToCorrect(ValueError):
 
 
 def standing_document(session_id: UUID) -> Document:
-    """What would be settled now, without the replay log. Raises NotCorrectable."""
+    """What would be settled now, without the fight log. Raises NotCorrectable."""
     combat = CombatHistory.objects.filter(pk=session_id).first()
     if combat is None:
         raise NotCorrectable(str(session_id), "")
@@ -64,7 +64,7 @@ def check(session_id: UUID, document: Document) -> list[dict[str, Any]]:
 
     Raises PayloadInvalid with every fault; NothingToCorrect where there is none.
     A correction keeps the session and the moment of the fight, which order all others,
-    and leaves the replay log to the original.
+    and leaves the fight log to the original.
     """
     standing = standing_document(session_id)
     found = list(difference(standing, document))

@@ -58,9 +58,7 @@ class Pruned:
         return Pruned(self.rows + other.rows, self.size + other.size)
 
 
-def prune_logs(
-    before: datetime, batch: int, *, dry_run: bool
-) -> Iterator[Pruned]:
+def prune_logs(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pruned]:
     """Of combats that finished before; one result a batch of combats looked at."""
     sql = MEASURE_LOGS if dry_run else DELETE_LOGS
     for ids in _finished(before, batch):

@@ -1,4 +1,4 @@
-"""Compensate: undo a processed combat by counter-entries.
+"""Undo a settled combat by counter-lines.
 
 The combat stays processed and its lines stay as they are; one counter-line a player
 takes back what the combat gave and returns what it took. hp, energy and location belong
@@ -32,7 +32,7 @@ from combat_history.actions.undo_plan import (
     Balance,
     ItemChange,
     Undo,
-    plan_compensation,
+    plan_undo,
 )
 from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import DomainFailure
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PERMISSION = "combat_history.compensate_combat"
+# As the audit has stored it from the first day; a person reads "undo".
 VERB, TARGET = "compensate", "combat"
 
 OnShortage = Literal["refuse", "record"]
@@ -63,11 +64,11 @@ class SkipReason(StrEnum):
     PENDING = "pending"
     FAILED = "failed"
     VOIDED = "voided"
-    COMPENSATED = "compensated"
+    UNDONE = "compensated"  # stored in the audit
     UNKNOWN = "unknown"
 
 
-class CompensationRefused(Exception):
+class UndoRefused(Exception):
     """Nothing was changed: these things can no longer be undone in full."""
 
     def __init__(self, session_id: UUID, shortages: Sequence[Discrepancy]) -> None:
@@ -81,7 +82,7 @@ class CompensationRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """`undo` is set iff the combat can be compensated.
+    """`undo` is set iff the combat can be undone.
 
     `is_refused`: under the chosen policy its shortages stand in the way.
     """
@@ -92,7 +93,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Compensation:
+class UndoResult:
     """`announced`: no tombstone tells the old result any longer."""
 
     undo: Undo | None
@@ -100,10 +101,10 @@ class Compensation:
     announced: bool = True
 
 
-def preview_compensation(session_id: UUID, on_shortage: OnShortage) -> Preview:
-    """What `compensate` would do now. Locks nothing, writes nothing.
+def preview_undo(session_id: UUID, on_shortage: OnShortage) -> Preview:
+    """What `undo_combat` would do now. Locks nothing, writes nothing.
 
-    Rows that would be new have negative ids. Raises DomainFailure as `compensate` does.
+    Rows that would be new have negative ids. Raises DomainFailure like it.
     """
     with open_cursor() as cursor:
         cursor.execute(SNAPSHOT)
@@ -117,13 +118,13 @@ def preview_compensation(session_id: UUID, on_shortage: OnShortage) -> Preview:
         return Preview(undo, is_refused=refused)
 
 
-def compensate(
+def undo_combat(
     session_id: UUID, *, actor: User, reason: str, on_shortage: OnShortage
-) -> Compensation:
+) -> UndoResult:
     """Undo a processed combat, all or nothing; one that is not processed, or undone
     already, is skipped. Every call leaves one audit entry.
 
-    Raises PermissionDenied; CompensationRefused where "refuse" meets a shortage;
+    Raises PermissionDenied; UndoRefused where "refuse" meets a shortage;
     DomainFailure where a player is no more; the database's own error; all audited, with
     nothing changed. Raises ValueError for a reason out of bounds.
     """
@@ -133,26 +134,26 @@ def compensate(
     # Before it is so: who dies after the commit then leaves nothing untrue in Redis.
     announced = _announce(session_id)
     try:
-        done = _compensate(session_id, actor, reason, on_shortage)
-    except (Error, psycopg.Error, CompensationRefused, DomainFailure) as error:
+        done = _undo(session_id, actor, reason, on_shortage)
+    except (Error, psycopg.Error, UndoRefused, DomainFailure) as error:
         audit.record_failure(actor, VERB, TARGET, [str(session_id)], reason, error)
         raise
-    if done.undo is None and done.skipped is not SkipReason.COMPENSATED:
+    if done.undo is None and done.skipped is not SkipReason.UNDONE:
         return done
     # Also of one undone before: its first announcement may have failed. And again, as
     # Redis may have forgotten the first.
-    return Compensation(done.undo, done.skipped, announced and _announce(session_id))
+    return UndoResult(done.undo, done.skipped, announced and _announce(session_id))
 
 
-def _compensate(
+def _undo(
     session_id: UUID, actor: User, reason: str, on_shortage: OnShortage
-) -> Compensation:
+) -> UndoResult:
     with open_cursor() as cursor:
         revision = _applied_revision(cursor, session_id, sql.LOCK_HISTORY)
         if isinstance(revision, SkipReason):
             act = Act(str(session_id), Outcome.SKIPPED, revision)
             audit.record(actor, VERB, TARGET, [act], reason)
-            return Compensation(None, revision)
+            return UndoResult(None, revision)
         undo = _plan(
             cursor,
             session_id,
@@ -161,10 +162,10 @@ def _compensate(
             lambda most: _reserved_ids(cursor, most),
         )
         if undo.shortages and on_shortage == "refuse":
-            raise CompensationRefused(session_id, undo.shortages)
+            raise UndoRefused(session_id, undo.shortages)
         run(cursor.connection, sql.writes(session_id, undo))
         audit.record(actor, VERB, TARGET, [_act(session_id, undo)], reason)
-    return Compensation(undo)
+    return UndoResult(undo)
 
 
 def _applied_revision(
@@ -174,10 +175,10 @@ def _applied_revision(
     rows = fetch(cursor, statement, [session_id])
     if not rows:
         return SkipReason.UNKNOWN
-    status, revision, is_compensated = rows[0]
+    status, revision, is_undone = rows[0]
     if status != Status.PROCESSED:
         return SkipReason(status)
-    return SkipReason.COMPENSATED if is_compensated else int(revision)
+    return SkipReason.UNDONE if is_undone else int(revision)
 
 
 def _plan(
@@ -192,7 +193,7 @@ def _plan(
     players = {line.character_id for line in lines}
     balances = sql.balances(cursor, characters, players)
     consumed = _consumed(lines)
-    return plan_compensation(
+    return plan_undo(
         lines,
         balances,
         sql.items(cursor, lines),
@@ -231,7 +232,7 @@ def _announce(session_id: UUID) -> bool:
         inbox.remember({pk: undone(revision) for pk, revision in found})
     except (redis.RedisError, Error):
         logger.warning(
-            "the tombstone of a compensated combat waits for the sweep",
+            "the tombstone of an undone combat waits for the sweep",
             extra={"session_id": session_id},
             exc_info=True,
         )

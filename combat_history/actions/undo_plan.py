@@ -1,4 +1,4 @@
-"""The pure half of undoing a combat: (ledger lines, locked rows) -> counter-entries.
+"""The pure half of undoing a combat: (ledger lines, locked rows) -> counter-lines.
 
 No I/O, no clock, no globals: the action, its confirmation page and the tests call the
 same function. Movements are undone in reverse order. What cannot be undone in full is
@@ -65,18 +65,18 @@ class Undo:
 
 
 def origin_of(session_id: UUID) -> str:
-    """Key of the compensation, and `origin_operation` of every row it puts back."""
+    """Key of the undo, and `origin_operation` of every row it puts back."""
     return f"compensation:{session_id}"
 
 
-def plan_compensation(
+def plan_undo(
     lines: Iterable[LedgerEntry],
     balances: Mapping[int, Balance],
     rows: Iterable[Item],
     templates: Mapping[str, Template],
     new_ids: Iterator[int],
 ) -> Undo:
-    """Plan the counter-entries of `lines`, all of one combat.
+    """Plan the counter-lines of `lines`, all of one combat.
 
     `rows`: every row that the lines name, and of the players' own what may stand in for
     it: rows of a kind that was gained, and what is worn where something returns to.

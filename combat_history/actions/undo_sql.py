@@ -1,4 +1,4 @@
-"""The set-based statements of one compensation, and the rows they read and write."""
+"""The set-based statements of one undo, and the rows they read and write."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ INSERT INTO applied_operations (key, scope)
 SELECT * FROM unnest(%b::text[], %b::text[])
 """
 
-MARK_COMPENSATED = """
+MARK_UNDONE = """
 UPDATE combat_history
 SET compensated_at = clock_timestamp()
 WHERE session_id = ANY (%s::uuid[]) AND settlement_status = 'processed'
@@ -155,7 +155,7 @@ def items(cursor: Cursor[Row], lines: Iterable[LedgerEntry]) -> list[Item]:
 def writes(session_id: UUID, undo: Undo) -> list[Write]:
     """Net changes of locked rows, and the lines that say what was done."""
     return [
-        Write(MARK_COMPENSATED, [(session_id,)], every_row="combat_history"),
+        Write(MARK_UNDONE, [(session_id,)], every_row="combat_history"),
         *_effects(undo),
         *_records(session_id, undo),
     ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EMPTY = "—"
 
 UNDONE = _("undone")
-"""The word for people where the code says compensated."""
+"""What a combat is whose `compensated_at` is set."""
 
 MAX_SHOWN = 100_000
 """Characters of one document or traceback on a page; a document may be a megabyte."""
@@ -80,7 +80,7 @@ def badges(row: CombatHistory) -> SafeString:
     if row.compensated_at is None:
         return shown
     return format_html(
-        '{} <span class="combat-badge combat-compensated">{}</span>',
+        '{} <span class="combat-badge combat-undone">{}</span>',
         shown,
         UNDONE,
     )

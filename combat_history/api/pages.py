@@ -118,6 +118,6 @@ def _entry(
     return CombatEntry(
         session_id=key.session_id,
         finished_at=key.finished_at,
-        credit=credit_of(status, is_compensated=compensated_at is not None),
+        credit=credit_of(status, is_undone=compensated_at is not None),
         outcome=outcome_of(document, char_id, status, gold_by_player(moved)),
     )

@@ -85,7 +85,7 @@ FAILURES: dict[str, Explanation] = {
     FailureCode.TOO_LARGE: Explanation(
         _("document too large"),
         _("The document is larger than SETTLEMENT_MAX_DOCUMENT_BYTES."),
-        _("Raise the limit or shorten the replay log, then let the engine resend it."),
+        _("Raise the limit or shorten the fight log, then let the engine resend it."),
     ),
     FailureCode.PAYLOAD_CONFLICT: Explanation(
         _("conflicting document"),
@@ -195,7 +195,7 @@ DISCREPANCIES: dict[str, Explanation] = {
 }
 
 OUTCOMES: dict[str, str | _StrPromise] = {
-    Outcome.PROCESSED: _("processed"),
+    Outcome.PROCESSED: _("settled"),
     Outcome.FAILED: _("failed"),
     Outcome.DUPLICATE: _("duplicate"),
     Outcome.CONFLICT: _("conflict"),
@@ -229,7 +229,7 @@ MOVEMENTS: dict[str, str | _StrPromise] = {
     "durability_set": _("durability set"),
 }
 
-REPLAY_PROBLEMS: dict[str, str | _StrPromise] = {
+FIGHT_LOG_PROBLEMS: dict[str, str | _StrPromise] = {
     Problem.NOT_BASE64: _("The log is a text that is no base64."),
     Problem.UNKNOWN_PACKING: _("What is packed is neither zstd, zlib nor JSON."),
     Problem.BROKEN: _("The packed log is broken."),

@@ -1,4 +1,4 @@
-"""A stored replay log as people read it: turns, and the health of everybody.
+"""A stored fight log as people read it: turns, and the health of everybody.
 
 Pure: a document's `replay_log` in, plain data out. A log may be anything an engine
 sent; a turn of the contract's shape {turn, actor, target, action, amount, hp: {id:
@@ -92,7 +92,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayView:
+class FightLog:
     """`problem`: why there are no turns though something was stored."""
 
     turns: list[Turn]
@@ -104,7 +104,7 @@ class ReplayView:
     """What could not be opened, as far as it was unfolded, cut."""
 
 
-def read_stored(data: bytes) -> ReplayView:
+def read_stored(data: bytes) -> FightLog:
     """Of a log as it is kept at rest: JSON, zstd-compressed."""
     try:
         return read(_parsed(_unfold_zstd(data)))
@@ -112,7 +112,7 @@ def read_stored(data: bytes) -> ReplayView:
         return _unreadable(error, "")
 
 
-def read(replay_log: object) -> ReplayView:
+def read(replay_log: object) -> FightLog:
     """Never raises: what is wrong with the log is part of the answer."""
     try:
         entries = _entries(replay_log)
@@ -121,7 +121,7 @@ def read(replay_log: object) -> ReplayView:
         return _unreadable(error, raw)
     turns = [_turn(entry, n) for n, entry in enumerate(entries[:MAX_TURNS], 1)]
     series = _series(turns)
-    return ReplayView(
+    return FightLog(
         turns,
         max(0, len(entries) - MAX_TURNS),
         series[:MAX_SERIES],
@@ -129,10 +129,10 @@ def read(replay_log: object) -> ReplayView:
     )
 
 
-def _unreadable(error: Unreadable, packed: str) -> ReplayView:
+def _unreadable(error: Unreadable, packed: str) -> FightLog:
     unfolded = error.raw[:MAX_RAW].decode("utf-8", "backslashreplace")
     raw = packed[:MAX_RAW] or unfolded
-    return ReplayView([], 0, [], 0, error.problem, raw)
+    return FightLog([], 0, [], 0, error.problem, raw)
 
 
 def _entries(replay_log: object) -> list[Any]:
@@ -254,7 +254,7 @@ def _as_json(value: object) -> str:
         return gettext("(nested too deeply to be shown)")
 
 
-def text_lines(view: ReplayView, names: Mapping[str, str]) -> Iterator[str]:
+def text_lines(view: FightLog, names: Mapping[str, str]) -> Iterator[str]:
     """A line for each turn, for a chat or a ticket."""
     for turn in view.turns:
         yield _line(turn, names)

@@ -133,7 +133,7 @@ def rejected(char_id: int) -> list[RejectedPayload]:
 
 def without_effect(char_id: int) -> list[Any]:
     """Of the player's last REFUSAL_WINDOW fights those that gave nothing, or no more:
-    pending, failed, voided and compensated ones, newest first."""
+    pending, failed, voided and undone ones, newest first."""
     window = _newest_keys(char_id).values("session_id")
     rows = _told_to(char_id).filter(
         ~Q(settlement_status=Status.PROCESSED) | Q(compensated_at__isnull=False),

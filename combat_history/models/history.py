@@ -17,7 +17,7 @@ from persistence.contract.fight_log import unpack
 class Status(models.TextChoices):
     PENDING = "pending", _("pending")
     """Recorded, nothing applied: waits for a replay, isolation or a paused system."""
-    PROCESSED = "processed", _("processed")
+    PROCESSED = "processed", _("settled")
     """Written in the transaction that applied the effects. Final."""
     FAILED = "failed", _("failed")
     """Nothing applied; only an audited replay (to pending) or voiding leaves it."""
@@ -149,11 +149,11 @@ class CombatHistory(models.Model):
         return str(self.session_id)
 
     def document(self) -> dict[str, Any]:
-        """The document as received, replay log included. One extra query."""
+        """The document as received, fight log included. One extra query."""
         document = dict(self.result_payload)
-        replay = CombatReplay.objects.filter(session_id=self.session_id).first()
-        if replay is not None:
-            document["replay_log"] = unpack(bytes(replay.data))
+        fight_log = CombatReplay.objects.filter(session_id=self.session_id).first()
+        if fight_log is not None:
+            document["replay_log"] = unpack(bytes(fight_log.data))
         return document
 
 
@@ -175,15 +175,15 @@ class CombatParticipant(models.Model):
 
 
 class CombatReplay(models.Model):
-    """The replay log of a combat, zstd-compressed JSON (`contract.fight_log`)."""
+    """The fight log of a combat, zstd-compressed JSON (`contract.fight_log`)."""
 
     session_id = models.UUIDField(primary_key=True)
     data = models.BinaryField()
 
     class Meta:
         db_table = "combat_replay"
-        verbose_name = _("replay log")
-        verbose_name_plural = _("replay logs")
+        verbose_name = _("fight log")
+        verbose_name_plural = _("fight logs")
 
     def __str__(self) -> str:
         return str(self.session_id)

@@ -29,7 +29,7 @@ class LedgerLine(models.Model):
         OPENING = "opening", _("opening balance")
         SETTLEMENT = "settlement", _("settlement")
         OPERATION = "operation", _("inventory operations")
-        COMPENSATION = "compensation", _("compensation")
+        COMPENSATION = "compensation", _("undo")
 
     id = models.BigAutoField(primary_key=True)
     session_id = models.UUIDField(null=True)
@@ -149,7 +149,7 @@ class ParkedOperation(models.Model):
         verbose_name = _("parked operation")
         verbose_name_plural = _("parked operations")
         permissions = [
-            ("replay_parkedoperation", _("Can replay parked operations")),
+            ("replay_parkedoperation", _("Can retry parked operations")),
             ("discard_parkedoperation", _("Can discard parked operations")),
         ]
         constraints = [

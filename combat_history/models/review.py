@@ -64,7 +64,7 @@ class ReplayRequest(models.Model):
 
     class State(models.TextChoices):
         QUEUED = "queued", _("queued")
-        PROCESSED = "processed", _("processed")
+        PROCESSED = "processed", _("settled")
         REFUSED = "refused", _("refused")
         FAILED = "failed", _("failed")
 

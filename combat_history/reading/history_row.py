@@ -21,15 +21,16 @@ class HistoryRow:
     participants: list[int]
     document: Document
     revision: int
-    is_compensated: bool
+    is_undone: bool
     gold: Mapping[str, int]
 
     def tombstone(self) -> bytes | None:
         """What Redis may tell of it; None of what is not processed."""
         if self.status != Status.PROCESSED:
             return None
-        is_undone = self.is_compensated
-        return tombstone(self.document, self.gold, self.revision, is_undone=is_undone)
+        return tombstone(
+            self.document, self.gold, self.revision, is_undone=self.is_undone
+        )
 
 
 def read(session_id: UUID) -> HistoryRow | None:
@@ -62,9 +63,9 @@ def _select(session_id: UUID) -> HistoryRow | None:
     status, participants, document, revision, compensated_at, moved = found
     if isinstance(document, dict):  # somebody may have written the row by hand
         with_integers(document)
-    is_compensated = compensated_at is not None
+    is_undone = compensated_at is not None
     return HistoryRow(
-        status, participants, document, revision, is_compensated, gold_by_player(moved)
+        status, participants, document, revision, is_undone, gold_by_player(moved)
     )
 
 

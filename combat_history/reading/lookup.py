@@ -161,11 +161,11 @@ async def afind_result(
 
 
 def _credit(row: HistoryRow) -> Credit:
-    return credit_of(row.status, is_compensated=row.is_compensated)
+    return credit_of(row.status, is_undone=row.is_undone)
 
 
-def credit_of(status: str, *, is_compensated: bool) -> Credit:
-    return Credit.REVERSED if is_compensated else CREDITS[status]
+def credit_of(status: str, *, is_undone: bool) -> Credit:
+    return Credit.REVERSED if is_undone else CREDITS[status]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,8 @@ WHERE combat.session_id IS NULL
 """
 
 REPLAY_ORPHAN = """
-SELECT replay.session_id
-FROM combat_replay replay
+SELECT fight_log.session_id
+FROM combat_replay fight_log
 LEFT JOIN combat_history combat USING (session_id)
 WHERE combat.session_id IS NULL
 """
@@ -85,8 +85,8 @@ COMBAT_CHECKS = (
     ),
     TableCheck(
         "replay_orphan",
-        "every replay log has its combat",
+        "every fight log has its combat",
         REPLAY_ORPHAN,
-        "a replay log without a combat",
+        "a fight log without a combat",
     ),
 )

@@ -1,4 +1,4 @@
-"""Documents by their identity: what is stored is what was received, replay log too."""
+"""Documents by their identity: what is stored is what was received, fight log too."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WITHOUT_A_POINT = 10**16
 class DocumentCheck:
     """Computes what no statement can: the hash of a canonical form.
 
-    A replay log may have been pruned of a combat that is over; without one, only a
+    A fight log may have been pruned of a combat that is over; without one, only a
     document that never had any can be told to be whole.
     """
 
@@ -82,7 +82,7 @@ def _difference(
             document = {**stored, "replay_log": unpack(bytes(packed))}
         found = identity(document)
     except (ZstdError, ValueError) as error:
-        return f"the replay log is not readable: {error}"
+        return f"the fight log is not readable: {error}"
     except PayloadInvalid:
         # Nested too deeply to have a canonical form.
         return None

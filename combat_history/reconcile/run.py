@@ -12,12 +12,12 @@ from combat_history.reconcile.ledger_checks import LEDGER_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.redis_checks import REDIS_CHECKS
 from combat_history.reconcile.report import Report, Result
-from combat_history.reconcile.undo_checks import COMPENSATION_CHECKS
+from combat_history.reconcile.undo_checks import UNDO_CHECKS
 from persistence.worker import inbox
 
 TABLE_CHECKS = (
     *LEDGER_CHECKS,
-    *COMPENSATION_CHECKS,
+    *UNDO_CHECKS,
     *COMBAT_CHECKS,
     *ITEM_CHECKS,
     *OPERATION_CHECKS,

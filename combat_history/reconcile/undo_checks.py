@@ -114,7 +114,7 @@ CROSS JOIN LATERAL (
 WHERE wear.points > 0
 """
 
-COMPENSATION_CHECKS = (
+UNDO_CHECKS = (
     TableCheck(
         "counter_line_missing",
         "every line of an undone combat has its counter-line",

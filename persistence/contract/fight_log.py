@@ -1,4 +1,4 @@
-"""Replay logs at rest: JSON, zstd level 1 (20 us a log; smaller than zlib)."""
+"""Fight logs at rest: JSON, zstd level 1 (20 us a log; smaller than zlib)."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ else:
 _compressor = zstd.ZstdCompressor(level=1)
 
 
-def write(replay_log: object) -> bytes:
-    """JSON of a replay log: a list of turns or the engine's own base64 string."""
+def write(log: object) -> bytes:
+    """JSON of a fight log: a list of turns or the engine's own base64 string."""
     try:
-        return to_json(replay_log)
+        return to_json(log)
     except PydanticSerializationError:
         # A lone surrogate: no UTF-8 holds it, an escape does.
-        return json.dumps(replay_log).encode()
+        return json.dumps(log).encode()
 
 
-def pack(replay_log: object) -> bytes:
-    return compress(write(replay_log))
+def pack(log: object) -> bytes:
+    return compress(write(log))
 
 
 def compress(text: bytes) -> bytes:
-    """What is stored of the JSON of a replay log."""
+    """What is stored of the JSON of a fight log."""
     return bytes(_compressor.compress(text, zstd.ZstdCompressor.FLUSH_FRAME))
 
 
 def unpack(data: bytes) -> Any:
-    """The replay log exactly as received."""
+    """The fight log exactly as received."""
     text = zstd.decompress(data)
     try:
         return from_json(text)

@@ -13,7 +13,7 @@ TAKEN = (
     "dashboard-en",
     "dashboard-ru",
     "combat-en",
-    "replay-viewer-ru",
+    "fight-log-ru",
     "failed-settlements-en",
     "preview-en",
     "player-en",

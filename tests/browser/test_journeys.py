@@ -199,7 +199,7 @@ def test_a_settled_combat_is_undone_and_all_is_as_before(
     give_reason(visitor)
     visitor.press("Undo the combat")
 
-    assert "undone by counter-entries" in message(visitor)
+    assert "undone by counter-lines" in message(visitor)
     assert "undone" in page.locator(".combat-summary").inner_text()
     assert "1250 → 0 (-1250)" in visitor.text()
     assert world_now() == before

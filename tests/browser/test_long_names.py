@@ -82,7 +82,7 @@ def pages(settle_here: Settle) -> list[str]:
     return [*paths, *(f"/admin/combat_history/{name}/" for name in lists)]
 
 
-WON = ("change", "compensate", "replay-log")
+WON = ("change", "undo", "fight-log")
 LOST = ("change", "preview", "correct", "void")
 
 

@@ -39,10 +39,10 @@ def lived(settle_here: Settle) -> dict[str, str]:
         "dashboard": "/admin/",
         "combats": LIST_URL,
         "combat": f"{LIST_URL}{settled}/change/",
-        "replay-viewer": f"{LIST_URL}{settled}/replay-log/",
+        "fight-log": f"{LIST_URL}{settled}/fight-log/",
         "failed": f"{LIST_URL}{failed.pk}/change/",
         "preview": f"{LIST_URL}{failed.pk}/preview/",
-        "undo": f"{LIST_URL}{settled}/compensate/",
+        "undo": f"{LIST_URL}{settled}/undo/",
         "failed-settlements": f"{LIST_URL}failures/",
         "player": f"/admin/combat_history/character/{player}/change/",
     }

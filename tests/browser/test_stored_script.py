@@ -47,7 +47,7 @@ BY_OTHERS = (CombatHistory, ParkedOperation, RejectedPayload)
 
 
 def poison(value: Any) -> Any:
-    """Every text of a replay log, keys included."""
+    """Every text of a fight log, keys included."""
     if isinstance(value, dict):
         return {POISON: POISON, **{key: poison(part) for key, part in value.items()}}
     if isinstance(value, list):
@@ -97,7 +97,7 @@ def test_a_stored_script_stays_text(visit: Visit, poisoned: list[str]) -> None:
     visitor = visit(admin)
     settled, *failed = poisoned
     pages = ["/admin/", f"{LIST_URL}failures/", f"{LIST_URL}?q={quote(POISON[:40])}"]
-    pages += [f"{LIST_URL}{settled}/{page}/" for page in ("replay-log", "compensate")]
+    pages += [f"{LIST_URL}{settled}/{page}/" for page in ("fight-log", "undo")]
     for session_id in failed:
         pages += [
             f"{LIST_URL}{session_id}/{page}/" for page in ("preview", "correct", "void")
@@ -121,7 +121,7 @@ def test_a_stored_script_stays_text(visit: Visit, poisoned: list[str]) -> None:
     assert not [url for url in visitor.asked if url.endswith("/pwned")]
     hero = Character.objects.get(pk=HERO)
     assert told >= {
-        *(f"{LIST_URL}{settled}/{page}/" for page in ("change", "replay-log")),
+        *(f"{LIST_URL}{settled}/{page}/" for page in ("change", "fight-log")),
         f"{LIST_URL}{failed[0]}/preview/",
         change_url(hero),
         list_url(Character),

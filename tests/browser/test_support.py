@@ -50,7 +50,7 @@ def test_support_looks_and_cannot_act(
         f"{pages[0]}/preview/": "replay",
         f"{pages[0]}/void/": "void",
         f"{pages[0]}/correct/": "correct",
-        f"{pages[1]}/compensate/": "compensate",
+        f"{pages[1]}/undo/": "compensate",
         f"{LIST_URL}replay/": "replay",
         f"{LIST_URL}replay/batch/": "replay",
         "/admin/combat_history/settlementcontrol/": "pause",

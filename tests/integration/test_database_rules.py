@@ -334,7 +334,7 @@ def test_two_templates_never_share_a_name() -> None:
         execute(insert, ["fur_3", "Мех норки", "Wolf pelt"])
 
 
-def test_full_view_rejoins_the_replay_log() -> None:
+def test_full_view_rejoins_the_fight_log() -> None:
     insert_combat()
     other = new_session_id()
     insert_combat(session_id=other)
@@ -351,7 +351,7 @@ def test_full_view_rejoins_the_replay_log() -> None:
     assert found == {SESSION: ("1", b"zzz"), other: ("1", None)}
 
 
-def test_a_replay_log_may_be_forgotten_and_never_changed() -> None:
+def test_a_fight_log_may_be_forgotten_and_never_changed() -> None:
     insert_combat()
     execute(
         "INSERT INTO combat_replay (session_id, data) VALUES (%s, 'zzz')", [SESSION]
@@ -364,7 +364,7 @@ def test_a_replay_log_may_be_forgotten_and_never_changed() -> None:
     assert execute("SELECT FROM combat_replay") == []
 
 
-def test_replay_log_is_not_compressed_twice() -> None:
+def test_fight_log_is_not_compressed_twice() -> None:
     storage = execute(
         "SELECT attstorage FROM pg_attribute"
         " WHERE attrelid = 'combat_replay'::regclass AND attname = 'data'"

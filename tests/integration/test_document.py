@@ -50,7 +50,7 @@ _MADE_UP = st.dictionaries(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(replay_log=_REPLAY, as_text=st.booleans())
-def test_any_replay_log_comes_back_as_it_was_sent(
+def test_any_fight_log_comes_back_as_it_was_sent(
     settle_here: Settle, replay_log: Any, as_text: bool
 ) -> None:
     document = {**make_document(), "replay_log": replay_log}
@@ -83,7 +83,7 @@ def test_any_unknown_key_comes_back_as_it_was_sent(
     assert row.payload_sha256 == identity(document)
 
 
-def test_document_without_replay_log_has_none(settle_here: Settle) -> None:
+def test_document_without_fight_log_has_none(settle_here: Settle) -> None:
     document = make_document()
 
     settle_here(document)
@@ -93,7 +93,7 @@ def test_document_without_replay_log_has_none(settle_here: Settle) -> None:
 
 
 @pytest.mark.parametrize("replay_log", [None, [], "", "KLUv/QQAAQAA"])
-def test_empty_and_packed_replay_logs_are_told_apart(
+def test_empty_and_packed_fight_logs_are_told_apart(
     settle_here: Settle, replay_log: Any
 ) -> None:
     document = make_document(replay_log=replay_log)

@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 
 from combat_history.actions import correct, replay, void
 from combat_history.actions import mode as control
-from combat_history.actions import undo as compensate
+from combat_history.actions import undo as undoing
 from combat_history.models import CombatHistory
 from combat_history.reading.lookup import Credit, State, find_result
 from persistence.belts.tasks import assemble_belts
@@ -182,7 +182,7 @@ class Doors(RuleBasedStateMachine):
     @rule(fight=fights)
     def undo(self, fight: Fight) -> None:
         sid = fight.session_id
-        done = compensate.compensate(
+        done = undoing.undo_combat(
             sid, actor=self._admin, reason=REASON, on_shortage="refuse"
         )
         assert (done.undo is not None) == (self._told[sid] is Credit.CREDITED)

@@ -270,10 +270,10 @@ def test_engine_and_worker_judge_strange_values_alike(
 
 
 @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE.keys())
-def test_strange_values_in_a_replay_log_do_not_hold_the_rewards(
+def test_strange_values_in_a_fight_log_do_not_hold_the_rewards(
     settle: Settle, strange: str
 ) -> None:
-    """The replay log never meets jsonb: a bare `send_task` is kept and applied."""
+    """The fight log never meets jsonb: a bare `send_task` is kept and applied."""
     text = json.dumps(make_document(replay_log=["?"])).replace('"?"', strange)
 
     settle(text)

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from combat_history.actions.undo import preview_compensation
+from combat_history.actions.undo import preview_undo
 from combat_history.models import Character, InventoryItem
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL, REASON, body, logged_in, unknown_loot
@@ -73,7 +73,7 @@ def test_the_undo_page_reads_what_the_fight_moved(
     document = make_document({str(HERO): make_participant(items_gained=pieces)})
     settle_here(document)
     client = logged_in(User.objects.create_superuser("boss"))
-    url = f"{LIST_URL}{document['session_id']}/compensate/"
+    url = f"{LIST_URL}{document['session_id']}/undo/"
     fill_bag(BAG)
     # The rows that were won, and as many that could stand in for them.
     assert most_read(client, url) <= 2 * KINDS * EACH
@@ -90,14 +90,14 @@ def test_what_is_gone_is_taken_from_the_lowest_rows_of_a_large_bag(
     won.filter(item_template_id="piece0").delete()
     fill_bag(BAG)
     client = logged_in(User.objects.create_superuser("boss"))
-    url = f"{LIST_URL}{document['session_id']}/compensate/"
+    url = f"{LIST_URL}{document['session_id']}/undo/"
     lowest = list(
         InventoryItem.objects.filter(item_template_id="piece0")
         .order_by("pk")
         .values_list("pk", flat=True)[:EACH]
     )
 
-    seen = preview_compensation(UUID(document["session_id"]), "refuse")
+    seen = preview_undo(UUID(document["session_id"]), "refuse")
     assert seen.undo is not None
     assert seen.undo.shortages == []
     assert set(lowest) <= set(seen.undo.removed)

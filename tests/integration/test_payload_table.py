@@ -331,7 +331,7 @@ def test_engine_and_worker_judge_any_json_alike(
 ) -> None:
     """`submit_combat` refuses what would fail by itself, and nothing else.
 
-    Of the replay log it asks more than the worker, who keeps any.
+    Of the fight log it asks more than the worker, who keeps any.
     """
     if isinstance(payload, dict):
         payload.pop("replay_log", None)

@@ -146,7 +146,7 @@ def test_real_settlements_of_every_kind_are_clean(settled: Settle) -> None:
 
 
 def test_what_changes_no_document_is_no_difference_of_one(settle_here: Settle) -> None:
-    """jsonb writes some numbers in another way; a replay log is forgotten in time."""
+    """jsonb writes some numbers in another way; a fight log is forgotten in time."""
     numbers = {"odd": [1e16, -0.0, 1e15, 1e-7, 2**70, 0.1], "deep": {"er": [1.5e300]}}
     turns = [{"turn": 1e16, "amount": -0.0, "text": "\ud800", "odd": float("nan")}]
     pruned = factories.sample_document()

@@ -11,7 +11,7 @@ from django.db.backends.utils import CursorWrapper
 
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.run import TABLE_CHECKS
-from combat_history.reconcile.undo_checks import COMPENSATION_CHECKS
+from combat_history.reconcile.undo_checks import UNDO_CHECKS
 from persistence.contract.fight_log import pack
 from tests.support.factories import HERO, POTION
 from tests.support.reconciling import (
@@ -318,12 +318,12 @@ planted(
 )
 planted(
     "document_differs",
-    "another replay log",
+    "another fight log",
     update("combat_replay", of(SAMPLE), f"data = '\\x{pack([]).hex()}'"),
 )
 planted(
     "document_differs",
-    "a broken replay log",
+    "a broken fight log",
     update("combat_replay", of(SAMPLE), "data = 'zzz'"),
 )
 planted("row_vanished", "deleted", delete("inventory", f"id = {POTION}"))
@@ -366,7 +366,7 @@ def test_a_line_written_twice_is_found(ledger_takes_twins: None) -> None:
 
 def test_every_check_has_its_plant() -> None:
     kinds = {param.values[0] for param in PLANTS}  # type: ignore[attr-defined]
-    elsewhere = {check.code for check in (*COMPENSATION_CHECKS, *OPERATION_CHECKS)}
+    elsewhere = {check.code for check in (*UNDO_CHECKS, *OPERATION_CHECKS)}
     elsewhere.add("ledger_twice")
     assert kinds | elsewhere == {check.code for check in TABLE_CHECKS}
 

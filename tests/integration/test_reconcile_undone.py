@@ -9,8 +9,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from combat_history.actions.undo import compensate
-from combat_history.reconcile.undo_checks import COMPENSATION_CHECKS
+from combat_history.actions.undo import undo_combat
+from combat_history.reconcile.undo_checks import UNDO_CHECKS
 from tests.integration.test_reconcile_tables import (
     change_character,
     delete,
@@ -47,7 +47,7 @@ def undone(settle_here: Callable[..., None]) -> None:
         f" SELECT id, 'operation', -100, 0, xp, gold FROM characters WHERE id = {HERO}",
     )
     for session_id in (REMOVAL, QUIET, SAMPLE):
-        compensate(
+        undo_combat(
             session_id,
             actor=boss,
             reason="A test of the rules",
@@ -198,7 +198,7 @@ def test_a_counter_line_written_twice_is_found(ledger_takes_twins: None) -> None
 
 def test_every_check_has_its_plant() -> None:
     kinds = set().union(*(param.values[0] for param in PLANTS))  # type: ignore[attr-defined]
-    assert kinds | {"counter_line_twice"} == {c.code for c in COMPENSATION_CHECKS}
+    assert kinds | {"counter_line_twice"} == {c.code for c in UNDO_CHECKS}
 
 
 def test_a_finding_names_the_line_and_the_amounts() -> None:

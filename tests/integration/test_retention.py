@@ -49,7 +49,7 @@ def with_replay() -> set[Any]:
 
 
 @pytest.mark.parametrize("batch", ["1", "2", "1000"])
-def test_replay_logs_of_old_settled_combats_go(batch: str) -> None:
+def test_fight_logs_of_old_settled_combats_go(batch: str) -> None:
     add_fight(100)
     add_fight(40)
     add_fight(35, Status.VOIDED)
@@ -78,7 +78,7 @@ def test_replay_logs_of_old_settled_combats_go(batch: str) -> None:
     assert run("prune_fight_logs", "--older-than", "30").startswith("0 fight logs")
 
 
-def test_the_books_stay_clean_without_replay_logs(settle_here: Settle) -> None:
+def test_the_books_stay_clean_without_fight_logs(settle_here: Settle) -> None:
     document = sample_document()
     settle_here(document)
     assert CombatReplay.objects.count() == 1

@@ -10,8 +10,8 @@ from django.core.exceptions import PermissionDenied
 
 from combat_history.actions.undo import (
     SkipReason,
-    compensate,
-    preview_compensation,
+    preview_undo,
+    undo_combat,
 )
 from combat_history.models import (
     AuditEntry,
@@ -144,7 +144,7 @@ def test_a_second_time_is_skipped_and_changes_nothing(
 
     again = undo(id_of(document), admin)
 
-    assert (again.undo, again.skipped) == (None, SkipReason.COMPENSATED)
+    assert (again.undo, again.skipped) == (None, SkipReason.UNDONE)
     assert everything() == after
     assert entries(id_of(document)) == [("done", ""), ("skipped", "compensated")]
 
@@ -168,7 +168,7 @@ def test_only_processed_combats_are_undone(settle_here: Settle, admin: User) -> 
         (voided, SkipReason.VOIDED),
         (unknown, SkipReason.UNKNOWN),
     ):
-        assert preview_compensation(id_, "refuse").skipped is why
+        assert preview_undo(id_, "refuse").skipped is why
         assert undo(id_, admin).skipped is why
         assert entries(id_) == [("skipped", str(why))]
     assert everything() == before
@@ -198,7 +198,7 @@ def test_it_needs_a_reason(settle_here: Settle, admin: User, reason: str) -> Non
     settle_here(document)
 
     with pytest.raises(ValueError, match="10 to 1000"):
-        compensate(id_of(document), actor=admin, reason=reason, on_shortage="refuse")
+        undo_combat(id_of(document), actor=admin, reason=reason, on_shortage="refuse")
     assert CombatHistory.objects.get().compensated_at is None
 
 

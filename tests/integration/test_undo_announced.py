@@ -100,7 +100,7 @@ def test_without_redis_it_stands_and_the_log_says_so(
         done = undo(id_of(document), admin)
 
     assert (done.skipped, done.announced) == (None, False)
-    assert "tombstone of a compensated combat" in caplog.text
+    assert "tombstone of an undone combat" in caplog.text
     assert CombatHistory.objects.get().compensated_at is not None
     # Asked again, it makes good for it.
     assert undo(id_of(document), admin).announced

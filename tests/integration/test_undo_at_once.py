@@ -13,8 +13,8 @@ from django.contrib.auth.models import User
 from django.db import connection, connections
 
 from combat_history.actions.undo import (
-    Compensation,
     SkipReason,
+    UndoResult,
 )
 from combat_history.models import (
     AppliedOperation,
@@ -57,11 +57,11 @@ def test_two_at_once_undo_once(settle_here: Settle, admin: User) -> None:
     before = world_now()
     document = sample_document()
     settle_here(document)
-    done: list[Compensation] = []
+    done: list[UndoResult] = []
 
     in_threads(*[lambda: done.append(undo(id_of(document), admin)) for _ in range(4)])
 
-    assert Counter(one.skipped for one in done) == {None: 1, SkipReason.COMPENSATED: 3}
+    assert Counter(one.skipped for one in done) == {None: 1, SkipReason.UNDONE: 3}
     assert world_now() == before
     assert LedgerLine.objects.filter(kind="compensation").count() == 1
     assert sorted(outcome for outcome, _ in entries(id_of(document))) == [
@@ -99,7 +99,7 @@ def test_it_waits_for_the_player_and_plans_on_what_it_finds(
     document = fight(gold_gained=10)
     settle_here(document)
 
-    def undo_here() -> Compensation:
+    def undo_here() -> UndoResult:
         try:
             return undo(id_of(document), admin, "record")
         finally:

@@ -8,8 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from combat_history.actions.undo import (
-    CompensationRefused,
-    preview_compensation,
+    UndoRefused,
+    preview_undo,
 )
 from combat_history.models import (
     AuditEntry,
@@ -60,7 +60,7 @@ SHORT = [("undo_gold_short", 100, 30), ("undo_item_short", 2, 1)]
 def test_a_shortage_is_refused_with_its_list(spent: UUID, admin: User) -> None:
     before = everything()
 
-    with pytest.raises(CompensationRefused) as refusal:
+    with pytest.raises(UndoRefused) as refusal:
         undo(spent, admin)
 
     listed = [(s.code, s.wanted, s.applied) for s in refusal.value.shortages]
@@ -113,7 +113,7 @@ def test_what_a_live_fight_has_reserved_is_not_taken(
         reserved_session_id=new_session_id()
     )
 
-    with pytest.raises(CompensationRefused):
+    with pytest.raises(UndoRefused):
         undo(id_of(document), admin)
 
     assert InventoryItem.objects.get(item_template_id=PELT).quantity == 2
@@ -121,8 +121,8 @@ def test_what_a_live_fight_has_reserved_is_not_taken(
 
 def test_the_preview_is_what_happens(spent: UUID, admin: User) -> None:
     before = everything()
-    refused = preview_compensation(spent, "refuse")
-    previewed = preview_compensation(spent, "record")
+    refused = preview_undo(spent, "refuse")
+    previewed = preview_undo(spent, "record")
     assert everything() == before
     assert not AuditEntry.objects.exists()
     assert (refused.is_refused, previewed.is_refused) == (True, False)
@@ -139,7 +139,7 @@ def test_the_preview_names_new_rows_by_negative_ids(
     settle_here(document)
     InventoryItem.objects.filter(pk=POTION).delete()
 
-    plan = preview_compensation(id_of(document), "refuse").undo
+    plan = preview_undo(id_of(document), "refuse").undo
 
     assert plan is not None
     assert [row.id for row in plan.inserted] == [-1]

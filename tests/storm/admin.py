@@ -108,10 +108,10 @@ class Desk:
         return "voided" if sid in result.voided else result.skipped[sid] or None
 
     def _undo(self, sid: UUID) -> Done:
-        done = undo.compensate(
+        done = undo.undo_combat(
             sid, actor=self._actor(), reason=REASON, on_shortage="record"
         )
-        if done.undo is None and done.skipped is not undo.SkipReason.COMPENSATED:
+        if done.undo is None and done.skipped is not undo.SkipReason.UNDONE:
             return None
         return "undone" if done.announced else "undone, unannounced"
 

@@ -9,8 +9,8 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 
 from combat_history.actions.undo import (
-    Compensation,
-    compensate,
+    UndoResult,
+    undo_combat,
 )
 from combat_history.models import (
     AppliedOperation,
@@ -38,8 +38,8 @@ def permitted() -> User:
     return User.objects.get(pk=user.pk)
 
 
-def undo(session_id: UUID, actor: User, on_shortage: Any = "refuse") -> Compensation:
-    return compensate(session_id, actor=actor, reason=REASON, on_shortage=on_shortage)
+def undo(session_id: UUID, actor: User, on_shortage: Any = "refuse") -> UndoResult:
+    return undo_combat(session_id, actor=actor, reason=REASON, on_shortage=on_shortage)
 
 
 def fight(*, end: int = 0, **changes: Any) -> Document:
@@ -73,7 +73,7 @@ def world_now() -> tuple[list[Any], list[Any]]:
 
 
 def everything() -> list[Any]:
-    """Every table that a compensation writes, but for the audit."""
+    """Every table that an undo writes, but for the audit."""
     tables = (
         CombatHistory,
         Character,

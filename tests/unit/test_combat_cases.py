@@ -72,24 +72,24 @@ def test_a_valid_document_becomes_a_case_to_apply() -> None:
     assert case.revision == 1
 
 
-def test_the_row_holds_the_document_without_its_replay_log() -> None:
+def test_the_row_holds_the_document_without_its_fight_log() -> None:
     case = case_of(sample())
 
     assert json.loads(case.text) == sample_without("replay_log")
-    assert case.replay is not None
-    assert unpack(case.replay) == sample()["replay_log"]
+    assert case.fight_log is not None
+    assert unpack(case.fight_log) == sample()["replay_log"]
 
 
 @pytest.mark.parametrize("log", [None, [], "KLUv/SAAAQAA"])
-def test_a_replay_log_is_kept_as_it_was_sent(log: object) -> None:
+def test_a_fight_log_is_kept_as_it_was_sent(log: object) -> None:
     case = case_of(sample_with("replay_log", log))
 
-    assert case.replay is not None
-    assert unpack(case.replay) == log
+    assert case.fight_log is not None
+    assert unpack(case.fight_log) == log
 
 
-def test_where_no_replay_log_was_sent_none_is_kept() -> None:
-    assert case_of(sample_without("replay_log")).replay is None
+def test_where_no_fight_log_was_sent_none_is_kept() -> None:
+    assert case_of(sample_without("replay_log")).fight_log is None
 
 
 def test_the_hash_and_the_time_of_the_hand_off_stand() -> None:
@@ -180,7 +180,7 @@ def test_what_jsonb_refuses_fails_and_keeps_its_exact_bytes(
     assert case.failure.code == "invalid_payload"
     assert reason in case.failure.detail
     assert case.raw == raw
-    assert case.replay is None
+    assert case.fight_log is None
     assert (case.participants, case.finished_at) == ([101], ENDED)
     stored = json.loads(case.text)
     assert stored["session_id"] == str(ID)
@@ -190,13 +190,13 @@ def test_what_jsonb_refuses_fails_and_keeps_its_exact_bytes(
 @pytest.mark.parametrize(
     "value", [r'"\u0000"', "NaN", "1e400", r'"\ud800"', "[" * 190 + "]" * 190]
 )
-def test_a_replay_log_of_any_content_is_settled_and_kept(value: str) -> None:
+def test_a_fight_log_of_any_content_is_settled_and_kept(value: str) -> None:
     case = case_of(with_member(f"[{value}]", "replay_log"))
 
     assert case.failure is None
-    assert case.replay is not None
+    assert case.fight_log is not None
     # NaN equals nothing, itself included.
-    assert repr(unpack(case.replay)) == repr(json.loads(f"[{value}]"))
+    assert repr(unpack(case.fight_log)) == repr(json.loads(f"[{value}]"))
 
 
 @pytest.mark.parametrize("key", ["note", "replay_log"])
@@ -311,7 +311,7 @@ def test_a_pending_row_is_read_from_its_own_document_time_and_revision() -> None
 
     assert case.payload is not None
     assert (case.sha256, case.revision, case.finished_at) == ("c" * 64, 3, NOW)
-    assert case.replay is None
+    assert case.fight_log is None
 
 
 def test_a_pending_row_of_raw_bytes_is_read_from_them() -> None:

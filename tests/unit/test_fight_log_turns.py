@@ -1,4 +1,4 @@
-"""Replay logs of any making: told by turns, opened within bounds, or said why not."""
+"""Fight logs of any making: told by turns, opened within bounds, or said why not."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_a_missing_field_is_named(path: str) -> None:
     assert (error.code, paths(error)) == ("invalid_payload", [path])
 
 
-def test_only_the_replay_log_the_report_and_the_snapshot_may_be_absent() -> None:
+def test_only_the_fight_log_the_report_and_the_snapshot_may_be_absent() -> None:
     document = sample_without("replay_log")
     del document["participants"]["101"]["ui_report"]
     del document["participants"]["101"]["state_snapshot"]
@@ -325,7 +325,7 @@ def test_what_is_the_sweeps_alone_is_not_offered(reason: str) -> None:
 
 
 @pytest.mark.parametrize("value", [{}, 5, True, 1.5])
-def test_a_replay_log_is_a_list_or_a_string(value: object) -> None:
+def test_a_fight_log_is_a_list_or_a_string(value: object) -> None:
     error = refusal(sample_with("replay_log", value))
 
     assert (error.code, paths(error)) == ("invalid_payload", ["replay_log"])

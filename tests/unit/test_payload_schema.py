@@ -143,7 +143,7 @@ def test_the_number_of_participants_is_bounded_by_the_schema() -> None:
     assert participants.get("maxProperties") == MAX_PARTICIPANTS
 
 
-def test_the_form_of_a_replay_log_is_in_the_schema() -> None:
+def test_the_form_of_a_fight_log_is_in_the_schema() -> None:
     replay_log = payload_schema()["properties"]["replay_log"]
 
     types = {option.get("type") for option in replay_log.get("anyOf", [])}

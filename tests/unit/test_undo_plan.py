@@ -14,7 +14,7 @@ from combat_history.actions.undo_plan import (
     Balance,
     Undo,
     origin_of,
-    plan_compensation,
+    plan_undo,
 )
 from persistence.contract.errors import DomainFailure, FailureCode
 from persistence.contract.payload import MAX_BIGINT
@@ -65,7 +65,7 @@ def line(*items: dict[str, Any], xp: int = 0, gold: int = 0) -> LedgerEntry:
 def undo(
     combat: LedgerEntry, rows: Iterable[Item] = (), balance: Balance = RICH
 ) -> Undo:
-    return plan_compensation(
+    return plan_undo(
         [combat], {HERO: balance}, rows, Catalogue(CATALOGUE).by_id, count(NEW_ID)
     )
 
@@ -338,7 +338,7 @@ def test_the_rows_given_are_not_changed() -> None:
 
 def test_a_player_who_is_no_more_is_a_failure() -> None:
     with pytest.raises(DomainFailure) as caught:
-        plan_compensation([line()], {}, [], {}, count(NEW_ID))
+        plan_undo([line()], {}, [], {}, count(NEW_ID))
 
     assert caught.value.code == FailureCode.UNKNOWN_CHARACTER
 

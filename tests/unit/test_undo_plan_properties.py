@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from combat_history.actions.undo_plan import (
     Balance,
     Undo,
-    plan_compensation,
+    plan_undo,
 )
 from persistence.savers.combat.rows import (
     Catalogue,
@@ -28,7 +28,7 @@ from tests.unit.builders import CATALOGUE, FIRST_NEW_ID
 from tests.unit.strategies import BOUNDED, FIGHTERS, Tables, batches, planned, tables
 
 TEMPLATES = Catalogue(CATALOGUE).by_id
-FIRST_COMPENSATED_ID = 5000
+FIRST_UNDONE_ID = 5000
 
 
 def sound(start: Tables) -> Tables:
@@ -44,8 +44,8 @@ def sound(start: Tables) -> Tables:
 def undo(
     lines: Iterable[LedgerEntry], now: Tables, new_ids: count[int]
 ) -> tuple[Undo, Tables]:
-    """The counter-entries of one combat, and the tables after them."""
-    plan = plan_compensation(
+    """The counter-lines of one combat, and the tables after them."""
+    plan = plan_undo(
         lines,
         {row.id: Balance(row.xp, row.gold) for row in now.characters},
         map(as_item, now.items),
@@ -130,7 +130,7 @@ def test_undone_in_reverse_order_everything_is_as_it_was(
     start: Tables, combats: list[Combat]
 ) -> None:
     plan, now = planned(combats, start)
-    new_ids = count(FIRST_COMPENSATED_ID)
+    new_ids = count(FIRST_UNDONE_ID)
     for lines in reversed(by_combat(plan)):
         undone, now = undo(lines, now, new_ids)
         assert undone.shortages == []
@@ -145,7 +145,7 @@ def test_undone_in_any_order_totals_are_as_they_were_but_for_shortages(
     start: Tables, combats: list[Combat], data: st.DataObject
 ) -> None:
     plan, now = planned(combats, start)
-    new_ids = count(FIRST_COMPENSATED_ID)
+    new_ids = count(FIRST_UNDONE_ID)
     is_short = False
     for lines in data.draw(st.permutations(by_combat(plan))):
         undone, now = undo(lines, now, new_ids)
@@ -163,7 +163,7 @@ def test_each_undoing_moves_what_was_moved_less_what_it_calls_short(
 ) -> None:
     plan, now = planned(combats, start)
     now = data.draw(lived(now))
-    new_ids = count(FIRST_COMPENSATED_ID)
+    new_ids = count(FIRST_UNDONE_ID)
     for lines in data.draw(st.permutations(by_combat(plan))):
         pieces, owned = totals(now), balances(now)
         undone, now = undo(lines, now, new_ids)
@@ -194,7 +194,7 @@ def test_nothing_goes_below_zero_and_only_players_of_the_combat_are_touched(
 ) -> None:
     plan, now = planned(combats, start)
     now = data.draw(lived(now))
-    new_ids = count(FIRST_COMPENSATED_ID)
+    new_ids = count(FIRST_UNDONE_ID)
     for lines in data.draw(st.permutations(by_combat(plan))):
         before = now
         undone, now = undo(lines, now, new_ids)
@@ -222,7 +222,7 @@ def test_movements_add_up_as_reconcile_adds_them(
     opened = replace_openings(start)
     plan, now = planned(combats, opened)
     lines = list(plan.ledger)
-    new_ids = count(FIRST_COMPENSATED_ID)
+    new_ids = count(FIRST_UNDONE_ID)
     for combat in data.draw(st.permutations(by_combat(plan))):
         undone, now = undo(combat, now, new_ids)
         lines += undone.lines
@@ -257,14 +257,12 @@ def test_worlds_and_batches_do_make_shortages_and_removals() -> None:
     def collect(start: Tables, combats: list[Combat], data: st.DataObject) -> None:
         plan, now = planned(combats, start)
         now = data.draw(lived(now))
-        new_ids = count(FIRST_COMPENSATED_ID)
+        new_ids = count(FIRST_UNDONE_ID)
         for lines in by_combat(plan):
             undone, now = undo(lines, now, new_ids)
             seen.update(str(short.code) for short in undone.shortages)
             seen["returned"] += any(row.id < FIRST_NEW_ID for row in undone.inserted)
-            seen["made"] += any(
-                row.id >= FIRST_COMPENSATED_ID for row in undone.inserted
-            )
+            seen["made"] += any(row.id >= FIRST_UNDONE_ID for row in undone.inserted)
             seen["removed"] += bool(undone.removed)
 
     collect()

@@ -115,9 +115,9 @@ def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
         "revisions": [_revision(entry, row) for entry in revisions],
         "links": _links(row),
         "batch_url": _batch_url(requests, user),
-        "has_replay": CombatReplay.objects.filter(pk=row.pk).exists(),
-        "replay_log_url": reverse(
-            "admin:combat_history_combathistory_replay_log", args=[row.pk]
+        "has_fight_log": CombatReplay.objects.filter(pk=row.pk).exists(),
+        "fight_log_url": reverse(
+            "admin:combat_history_combathistory_fight_log", args=[row.pk]
         ),
         "document": pretty(row.result_payload),
         "raw_document": bytes_as_text(bytes(row.raw_payload))

@@ -1,4 +1,4 @@
-"""The replay viewer: a combat's fight turn by turn, as a page and as plain text."""
+"""The page of the fight log: a fight turn by turn, as a page and as plain text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from combat_history.admin.naming import names
 from combat_history.admin.rendering import visible
 from combat_history.insight import explain
 from combat_history.insight.fight_log import (
-    ReplayView,
+    FightLog,
     Series,
     Turn,
     read_stored,
@@ -33,7 +33,7 @@ from persistence.contract.ids import short_id
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
-NOTHING = ReplayView([], 0, [], 0)
+NOTHING = FightLog([], 0, [], 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class Chart:
     drawing: SafeString
 
 
-class ReplayLogViews(BoundedAdmin):
+class FightLogViews(BoundedAdmin):
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.replay_log_view)
-        name = "combat_history_combathistory_replay_log"
-        own = path("<uuid:session_id>/replay-log/", view, name=name)
+        view = self.admin_site.admin_view(self.fight_log_view)
+        name = "combat_history_combathistory_fight_log"
+        own = path("<uuid:session_id>/fight-log/", view, name=name)
         return [own, *super().get_urls()]
 
-    def replay_log_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
+    def fight_log_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
         row = CombatHistory.objects.only("result_payload").filter(pk=session_id).first()
@@ -87,7 +87,7 @@ class ReplayLogViews(BoundedAdmin):
             ],
             "rows": [_row(turn, named) for turn in view.turns],
             "view": view,
-            "problem": explain.REPLAY_PROBLEMS[view.problem] if view.problem else "",
+            "problem": explain.FIGHT_LOG_PROBLEMS[view.problem] if view.problem else "",
             "raw": visible(view.raw),
         }
         return TemplateResponse(
@@ -95,11 +95,11 @@ class ReplayLogViews(BoundedAdmin):
         )
 
 
-def _stored(session_id: UUID) -> ReplayView:
-    replay = CombatReplay.objects.filter(pk=session_id).first()
-    if replay is None:
+def _stored(session_id: UUID) -> FightLog:
+    fight_log = CombatReplay.objects.filter(pk=session_id).first()
+    if fight_log is None:
         return NOTHING
-    return read_stored(bytes(replay.data))
+    return read_stored(bytes(fight_log.data))
 
 
 def _names(document: object) -> dict[str, str]:
@@ -115,12 +115,10 @@ def _names(document: object) -> dict[str, str]:
     }
 
 
-def _plain(
-    session_id: UUID, view: ReplayView, named: Mapping[str, str]
-) -> HttpResponse:
+def _plain(session_id: UUID, view: FightLog, named: Mapping[str, str]) -> HttpResponse:
     lines = [str(session_id), *text_lines(view, named)]
     if view.problem:
-        lines.append(str(explain.REPLAY_PROBLEMS[view.problem]))
+        lines.append(str(explain.FIGHT_LOG_PROBLEMS[view.problem]))
     text = "\n".join(visible(line.replace("\n", " ")) for line in lines)
     return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Choices = list[tuple[str, "str | _StrPromise"]]
 Rows = QuerySet[CombatHistory]
 
-COMPENSATED = "compensated"
+UNDONE_ONLY = "undone"
 """Not a status of the table: a processed combat whose effects were undone."""
 
 REASON_WINDOW = 5_000
@@ -41,13 +41,13 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [*Status.choices, (COMPENSATED, UNDONE)]
+        return [*Status.choices, (UNDONE_ONLY, UNDONE)]
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
         match self.value():
             case None:
                 return queryset
-            case "compensated":
+            case "undone":
                 return queryset.filter(compensated_at__isnull=False)
             case status if status in Status.values:
                 return queryset.filter(settlement_status=status)

@@ -23,7 +23,7 @@ from combat_history.admin.base import (
     snapshot,
 )
 from combat_history.admin.combats import dossier
-from combat_history.admin.combats.fight_log import ReplayLogViews
+from combat_history.admin.combats.fight_log import FightLogViews
 from combat_history.admin.combats.filters import (
     REASON_WINDOW,
     FailureFilter,
@@ -34,7 +34,7 @@ from combat_history.admin.combats.filters import (
     position,
 )
 from combat_history.admin.combats.replay import ReplayViews
-from combat_history.admin.combats.undo import CompensateViews
+from combat_history.admin.combats.undo import UndoViews
 from combat_history.admin.paginator import MAX_ROWS
 from combat_history.admin.rendering import badges, failure_label, visible
 from combat_history.admin.settlement.dashboard import DashboardViews
@@ -172,7 +172,7 @@ class HistoryChangeList(BoundedChangeList):
 
 
 class CombatHistoryAdmin(
-    DashboardViews, ReplayLogViews, ReplayViews, CompensateViews, ReadOnlyAdmin
+    DashboardViews, FightLogViews, ReplayViews, UndoViews, ReadOnlyAdmin
 ):
     """Read-only; the one thing that can be done to a combat here is its replay."""
 
@@ -255,7 +255,7 @@ class CombatHistoryAdmin(
                 context |= dossier.of(row, request.user)
                 context["decisions"] = self.decisions(request, row)
                 context["replay_url"] = self._replay_url(request, row)
-                context["compensate_url"] = self.compensate_url(request, row)
+                context["undo_url"] = self.undo_url(request, row)
             return super().change_view(request, object_id, form_url, context)
 
     def _replay_url(self, request: HttpRequest, row: CombatHistory) -> str | None:

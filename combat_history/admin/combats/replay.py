@@ -42,7 +42,7 @@ MAX_LISTED = 20
 
 SKIPPED = {
     SkipReason.PENDING: _("already in the queue"),
-    SkipReason.PROCESSED: _("already processed"),
+    SkipReason.PROCESSED: _("already settled"),
     SkipReason.VOIDED: _("voided"),
     SkipReason.UNKNOWN: _("not in the history"),
 }

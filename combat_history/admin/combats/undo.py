@@ -22,13 +22,13 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions.undo import (
     PERMISSION,
-    Compensation,
-    CompensationRefused,
     OnShortage,
     Preview,
     SkipReason,
-    compensate,
-    preview_compensation,
+    UndoRefused,
+    UndoResult,
+    preview_undo,
+    undo_combat,
 )
 from combat_history.actions.undo_plan import Balance, ItemChange, Undo
 from combat_history.admin.base import BoundedAdmin
@@ -46,18 +46,18 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.utils.functional import _StrPromise
 
-VIEW = "combat_history_combathistory_compensate"
+VIEW = "combat_history_combathistory_undo"
 
 SKIPPED: dict[SkipReason, str | _StrPromise] = {
     SkipReason.PENDING: _("it is not settled yet"),
     SkipReason.FAILED: _("it failed, nothing of it was applied"),
     SkipReason.VOIDED: _("it is voided, nothing of it was applied"),
-    SkipReason.COMPENSATED: _("it is undone already"),
+    SkipReason.UNDONE: _("it is undone already"),
     SkipReason.UNKNOWN: _("it is not in the history"),
 }
 
 
-class CompensateForm(ReasonForm):
+class UndoForm(ReasonForm):
     on_shortage = forms.ChoiceField(
         label=_("If something falls short"),
         choices=[
@@ -69,13 +69,13 @@ class CompensateForm(ReasonForm):
     )
 
 
-class CompensateViews(BoundedAdmin):
+class UndoViews(BoundedAdmin):
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.compensate_view)
-        own = path("<uuid:session_id>/compensate/", view, name=VIEW)
+        view = self.admin_site.admin_view(self.undo_view)
+        own = path("<uuid:session_id>/undo/", view, name=VIEW)
         return [own, *super().get_urls()]
 
-    def compensate_url(self, request: HttpRequest, row: CombatHistory) -> str | None:
+    def undo_url(self, request: HttpRequest, row: CombatHistory) -> str | None:
         """Of the button; None where there is nothing to undo, or not for this user."""
         is_settled = row.settlement_status == Status.PROCESSED
         if not is_settled or row.compensated_at is not None:
@@ -84,47 +84,45 @@ class CompensateViews(BoundedAdmin):
             return None
         return reverse(f"admin:{VIEW}", args=[row.pk])
 
-    def compensate_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
-        form = CompensateForm(request.POST if request.method == "POST" else None)
+    def undo_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
+        form = UndoForm(request.POST if request.method == "POST" else None)
         if not request.user.has_perm(PERMISSION):
             if request.method == "POST":
-                self._compensate(request, session_id, "refuse")  # denied, and audited
+                self._undo(request, session_id, "refuse")  # denied, and audited
             raise PermissionDenied
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST" and form.is_valid():
             try:
-                return self._compensate(
-                    request, session_id, form.cleaned_data["on_shortage"]
-                )
-            except CompensationRefused:
+                return self._undo(request, session_id, form.cleaned_data["on_shortage"])
+            except UndoRefused:
                 text = gettext(
                     "Nothing was changed: some of it can no longer be undone."
                 )
                 self.message_user(request, text, messages.ERROR)
-        return self._compensate_page(request, session_id, form)
+        return self._undo_page(request, session_id, form)
 
-    def _compensate(
+    def _undo(
         self, request: HttpRequest, session_id: UUID, on_shortage: OnShortage
     ) -> HttpResponse:
         actor = cast("User", request.user)  # admin_view lets in nobody else
         reason = request.POST.get("reason", "")
         try:
-            done = compensate(
+            done = undo_combat(
                 session_id, actor=actor, reason=reason, on_shortage=on_shortage
             )
         except (Error, psycopg.Error, DomainFailure) as error:
             text = gettext("Nothing was changed: %s")
             self.message_user(request, text % error, messages.ERROR)
         else:
-            self._tell_compensated(request, done)
+            self._tell_undone(request, done)
         return HttpResponseRedirect(_back(session_id))
 
-    def _tell_compensated(self, request: HttpRequest, done: Compensation) -> None:
+    def _tell_undone(self, request: HttpRequest, done: UndoResult) -> None:
         if done.skipped is not None:
             self.message_user(request, _skipped(done.skipped), messages.WARNING)
         else:
-            text = gettext("The combat is undone by counter-entries.")
+            text = gettext("The combat is undone by counter-lines.")
             self.message_user(request, text, messages.SUCCESS)
         if not done.announced:
             text = gettext(
@@ -133,12 +131,12 @@ class CompensateViews(BoundedAdmin):
             )
             self.message_user(request, text, messages.WARNING)
 
-    def _compensate_page(
-        self, request: HttpRequest, session_id: UUID, form: CompensateForm
+    def _undo_page(
+        self, request: HttpRequest, session_id: UUID, form: UndoForm
     ) -> HttpResponse:
         failure = None
         try:
-            seen = preview_compensation(session_id, "refuse")
+            seen = preview_undo(session_id, "refuse")
         except DomainFailure as error:
             seen, failure = Preview(None), error
         if seen.skipped is SkipReason.UNKNOWN:

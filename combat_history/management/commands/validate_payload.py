@@ -113,7 +113,7 @@ def _accepted(raw: bytes) -> dict[str, Any]:
 
 def _advice(code: str, message: str) -> str:
     if code == FailureCode.TOO_LARGE:
-        return "shorten the replay log, or send it compressed"
+        return "shorten the fight log, or send it compressed"
     for pattern, advice in ADVICE:
         if re.search(pattern, message):
             return advice

@@ -47,7 +47,7 @@ class Case:
     """The document without replay_log, as JSON that jsonb accepts."""
     raw: bytes | None
     """The exact bytes, only where jsonb refuses them or would keep half of them."""
-    replay: bytes | None
+    fight_log: bytes | None
     participants: list[int]
     finished_at: datetime
     received_at: datetime
@@ -115,7 +115,7 @@ def read_document(
     that whoever judges says the same, whenever it is.
     """
     stored = {key: value for key, value in document.items() if key != "replay_log"}
-    text, replay, reason = _texts(document, stored, raw)
+    text, fight_log, reason = _texts(document, stored, raw)
     payload, failure = _judge(document, session_id, reason, received_at)
     if reason is not None:
         text = to_json({"session_id": str(session_id), "unstorable": reason})
@@ -125,7 +125,9 @@ def read_document(
         sha256=sha256 or identity(document),
         text=text.decode(),
         raw=raw if reason is not None else None,
-        replay=compress(replay) if replay is not None and reason is None else None,
+        fight_log=compress(fight_log)
+        if fight_log is not None and reason is None
+        else None,
         participants=player_ids(document),
         finished_at=payload.finished_at
         if payload
@@ -139,8 +141,8 @@ def read_document(
 def _texts(
     document: Document, stored: Document, raw: bytes
 ) -> tuple[bytes, bytes | None, str | None]:
-    """JSON of the stored part and of the replay log; why no row can hold the whole."""
-    replay = write(document["replay_log"]) if "replay_log" in document else None
+    """JSON of the stored part and of the fight log; why no row can hold the whole."""
+    fight_log = write(document["replay_log"]) if "replay_log" in document else None
     try:
         text = to_json(stored)
         reason = unstorable(text, stored)
@@ -148,10 +150,10 @@ def _texts(
         text = canonical_json(stored)
         reason = unstorable(text, stored)
     if reason is None:
-        written = text if replay is None else b'%b"replay_log"%b' % (text, replay)
+        written = text if fight_log is None else b'%b"replay_log"%b' % (text, fight_log)
         if repeated := repeated_keys(raw, written):
             reason = _detail(refused_keys(repeated))
-    return text, replay, reason
+    return text, fight_log, reason
 
 
 def read_row(row: Sequence[Any]) -> Case:
@@ -171,7 +173,7 @@ def read_row(row: Sequence[Any]) -> Case:
     if fault is not None and fault.code == FailureCode.INVALID_PAYLOAD:
         case.failure = DomainFailure(str(session_id), fault.code, _detail(fault))
     case.revision = revision
-    case.replay = None
+    case.fight_log = None
     # The row's time is part of its identity, and orders the combats.
     case.finished_at = finished_at
     return case

@@ -127,7 +127,7 @@ SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::uuid[])
 ON CONFLICT DO NOTHING
 """
 
-INSERT_REPLAYS = """
+INSERT_FIGHT_LOGS = """
 INSERT INTO combat_replay (session_id, data)
 SELECT * FROM unnest(%s::uuid[], %b::bytea[])
 ON CONFLICT DO NOTHING

@@ -78,10 +78,10 @@ def participants(cases: Sequence[Case]) -> list[Write]:
         for case in cases
         for char_id in case.participants
     ]
-    replays = [(c.session_id, c.replay) for c in cases if c.replay is not None]
+    fight_logs = [(c.session_id, c.fight_log) for c in cases if c.fight_log is not None]
     return [
         Write(statements.INSERT_PARTICIPANTS, players),
-        Write(statements.INSERT_REPLAYS, replays, frozenset({1})),
+        Write(statements.INSERT_FIGHT_LOGS, fight_logs, frozenset({1})),
     ]
 
 

@@ -88,7 +88,7 @@ ACTING: dict[str, Asked] = {
     f"{HISTORY}_void": lambda w: ([w.failed], {}),
     f"{HISTORY}_replay": lambda w: ([], {"session_id": str(w.failed)}),
     f"{HISTORY}_replay_batch": lambda w: ([], {"session_id": str(w.failed)}),
-    f"{HISTORY}_compensate": lambda w: ([w.settled], {"on_shortage": "refuse"}),
+    f"{HISTORY}_undo": lambda w: ([w.settled], {"on_shortage": "refuse"}),
     f"{HISTORY}_triage": lambda w: said(w.failed),
     f"{BATCH}_decide": lambda w: ([w.batch], {"verb": "cancel"}),
     f"{PARKED}_replay": lambda w: ([], {"id": w.parked}),
@@ -110,7 +110,7 @@ EXPORTS = ("combat_history_combathistory_export", "combat_history_auditentry_exp
 
 LOOKING: dict[str, Asked] = {
     f"{HISTORY}_dashboard": lambda w: ([], {}),
-    f"{HISTORY}_replay_log": lambda w: ([w.failed], {}),
+    f"{HISTORY}_fight_log": lambda w: ([w.failed], {}),
     f"{HISTORY}_status": lambda w: ([w.failed], {}),
     f"{HISTORY}_failures": lambda w: ([], {}),
     f"{HISTORY}_failure_group": lambda w: ([], {"code": "unknown_item"}),

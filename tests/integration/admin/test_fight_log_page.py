@@ -1,4 +1,4 @@
-"""The replay viewer's page and its plain text."""
+"""The page of the fight log, and its plain text."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def add_fight(replay_log: Any, **over: Any) -> CombatHistory:
     return combat
 
 
-def viewer_url(combat: CombatHistory) -> str:
-    return f"{LIST_URL}{combat.pk}/replay-log/"
+def log_url(combat: CombatHistory) -> str:
+    return f"{LIST_URL}{combat.pk}/fight-log/"
 
 
 def turn(**over: Any) -> dict[str, Any]:
@@ -59,12 +59,12 @@ def test_a_settled_fight_can_be_watched(client: Client, settle_here: Settle) -> 
     document["participants"]["goblin_1"] = {"name": "Гоблин"}
     settle_here(document)
     combat = CombatHistory.objects.get(pk=document["session_id"])
-    page = body(client, viewer_url(combat))
+    page = body(client, log_url(combat))
     text = text_of(page)
     assert "1 Герой hit Гоблин 40 Герой 450, Гоблин 60" in text
     assert page.count('<svg class="combat-chart"') == 3  # the wolf of turn 2, too
     assert "Health of Гоблин over 2 turns: 60 when first told, 60 at the lowest" in page
-    assert f'href="{viewer_url(combat)}"' in body(client, change_url(combat))
+    assert f'href="{log_url(combat)}"' in body(client, change_url(combat))
 
 
 def test_namesakes_are_told_apart_by_their_keys(client: Client) -> None:
@@ -73,14 +73,14 @@ def test_namesakes_are_told_apart_by_their_keys(client: Client) -> None:
         [turn(actor="wolf_1", target="wolf_2", hp={"wolf_2": 4})],
         result_payload=make_document({"101": {"name": "Герой"}, **names}),
     )
-    text = text_of(body(client, viewer_url(combat)))
+    text = text_of(body(client, log_url(combat)))
     assert "1 Волк (wolf_1) hit Волк (wolf_2) 9 Волк (wolf_2) 4" in text
 
 
 def test_plain_text_is_plain(client: Client) -> None:
     add_character(HERO, name="Герой\nлжец \u202e")
     combat = add_fight([turn(), f"rain {SCRIPT}"])
-    response = client.get(viewer_url(combat), {"format": "txt"})
+    response = client.get(log_url(combat), {"format": "txt"})
     assert response["Content-Type"] == "text/plain; charset=utf-8"
     assert response["X-Content-Type-Options"] == "nosniff"
     assert response.content.decode().splitlines() == [
@@ -99,11 +99,11 @@ def test_a_stored_script_stays_text(client: Client) -> None:
         ],
         result_payload=make_document({"101": {"name": SCRIPT}}),
     )
-    page = body(client, viewer_url(combat))
+    page = body(client, log_url(combat))
     assert "<script>alert" not in page
     assert page.count("&lt;script&gt;alert") >= 7
     broken = add_fight(SCRIPT)
-    page = body(client, viewer_url(broken))
+    page = body(client, log_url(broken))
     assert "<script>alert" not in page
     assert "no base64" in page
 
@@ -113,46 +113,46 @@ def test_a_stored_script_stays_text(client: Client) -> None:
     [
         ("%%%", "no base64"),
         (base64.b64encode(b"\x78\x9c" + b"\xff" * 9).decode(), "is broken"),
-        ([], "No replay log is kept"),
-        (None, "No replay log is kept"),
+        ([], "No fight log is kept"),
+        (None, "No fight log is kept"),
     ],
 )
 def test_a_log_that_cannot_be_shown_says_why(
     client: Client, log: Any, told: str
 ) -> None:
     combat = add_fight(log)
-    assert told in body(client, viewer_url(combat))
-    assert client.get(viewer_url(combat), {"format": "txt"}).status_code == 200
+    assert told in body(client, log_url(combat))
+    assert client.get(log_url(combat), {"format": "txt"}).status_code == 200
 
 
 def test_a_fight_without_a_log_offers_no_viewer(client: Client) -> None:
     combat = add_combat()
-    assert viewer_url(combat) not in body(client, change_url(combat))
-    assert "No replay log is kept" in body(client, viewer_url(combat))
+    assert log_url(combat) not in body(client, change_url(combat))
+    assert "No fight log is kept" in body(client, log_url(combat))
 
 
 def test_damaged_storage_is_told(client: Client) -> None:
     combat = add_combat()
     CombatReplay.objects.create(session_id=combat.pk, data=b"\x00damaged")
-    assert "is broken" in body(client, viewer_url(combat))
+    assert "is broken" in body(client, log_url(combat))
 
 
 def test_nobody_else_may_watch(client: Client, viewer: User) -> None:
     combat = add_fight([turn()])
-    assert client.get(f"{LIST_URL}{new_session_id()}/replay-log/").status_code == 404
-    assert Client().get(viewer_url(combat)).status_code == 302
-    assert logged_in(viewer).get(viewer_url(combat)).status_code == 200
+    assert client.get(f"{LIST_URL}{new_session_id()}/fight-log/").status_code == 404
+    assert Client().get(log_url(combat)).status_code == 302
+    assert logged_in(viewer).get(log_url(combat)).status_code == 200
     viewer.user_permissions.remove(
         Permission.objects.get(codename="view_combathistory")
     )
-    assert logged_in(viewer).get(viewer_url(combat)).status_code == 403
+    assert logged_in(viewer).get(log_url(combat)).status_code == 403
 
 
 def test_the_viewer_costs_a_fixed_number_of_queries(client: Client) -> None:
     few = add_fight([turn()])
     many = add_fight([turn(actor=str(n), hp={str(n): n}) for n in range(300)])
-    body(client, viewer_url(few))
-    counts = [count_queries(client, viewer_url(combat)) for combat in (few, many)]
+    body(client, log_url(few))
+    counts = [count_queries(client, log_url(combat)) for combat in (few, many)]
     assert counts == [6, 6]
 
 
@@ -185,7 +185,7 @@ def test_any_value_anywhere_in_a_log_is_shown(
         [turn(hp={SURROGATE: 5, "wolf": value})],
     ]
     for log in logs:
-        url = viewer_url(add_fight(log))
+        url = log_url(add_fight(log))
         page = body(client, url)
         plain = client.get(url, {"format": "txt"})
         assert plain.status_code == 200
@@ -197,7 +197,7 @@ def test_an_awkward_log_is_answered_over_asgi(
     world: None, tmp_path: Path, settings: Settings
 ) -> None:
     boss = logged_in(User.objects.create_superuser("boss"))
-    url = viewer_url(add_fight([turn(actor=SURROGATE)]))
+    url = log_url(add_fight([turn(actor=SURROGATE)]))
     cookie = f"{settings.SESSION_COOKIE_NAME}={boss.cookies['sessionid'].value}"
     with running_web(tmp_path / "uvicorn.log", DEBUG="true") as web:
         asked = urllib.request.Request(web.address + url, headers={"Cookie": cookie})

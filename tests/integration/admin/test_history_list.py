@@ -80,7 +80,7 @@ def test_a_page_of_the_list_costs_a_fixed_number_of_queries(client: Client) -> N
         "?q=Герой": 6,
         "?q=101": 5,
         "?status=failed": 5,
-        "?status=compensated": 5,
+        "?status=undone": 5,
         "?failure=poison": 5,
         "?end=flee": 6,
     }
@@ -99,7 +99,7 @@ def test_a_page_of_the_list_costs_a_fixed_number_of_queries(client: Client) -> N
         ("?failure=poison", "combat_history_failed"),
         ("?status=pending", "combat_history_pending"),
         ("?status=voided", "combat_history_voided"),
-        ("?status=compensated", "combat_history_compensated"),
+        ("?status=undone", "combat_history_compensated"),
     ],
 )
 def test_every_order_is_that_of_an_index(
@@ -197,12 +197,12 @@ def test_nonsense_in_an_address_is_survived(
         assert list(response.context["cl"].result_list) == []
 
 
-def test_compensated_combats_have_a_badge_and_a_filter(client: Client) -> None:
+def test_undone_combats_have_a_badge_and_a_filter(client: Client) -> None:
     undone = with_status(Status.PROCESSED)
     with_status(Status.PROCESSED)
     CombatHistory.objects.filter(pk=undone.pk).update(compensated_at=START)
-    assert shown_ids(client, status="compensated") == {undone.pk}
-    badge = '<span class="combat-badge combat-compensated">undone</span>'
+    assert shown_ids(client, status="undone") == {undone.pk}
+    badge = '<span class="combat-badge combat-undone">undone</span>'
     assert body(client, LIST_URL).count(badge) == 1
     assert body(client, f"{LIST_URL}{undone.pk}/change/").count(badge) == 1
 

@@ -77,7 +77,7 @@ def test_a_fight_is_followed_through_the_page(
     hero = Character.objects.get(pk=HERO)
     text = text_of(page_of(client, hero))
     assert "Gold 100 XP 1250 Health 450 Energy 20" in text
-    assert "processed victory winner +1250 +100 consumed: Small health potion" in text
+    assert "settled victory winner +1250 +100 consumed: Small health potion" in text
     assert "0 → 1250 (+1250) 0 → 100 (+100)" in text
     assert "opening balance — 0 0" in text
     assert "55 Small health potion (hp_pot_small) 3 belt_1 equipped" in text
@@ -139,7 +139,7 @@ def test_fights_without_effect_are_explained(
     assert told[status] in text_of(page_of(client, hero))
 
 
-def test_compensated_fights_are_explained(client: Client, hero: Character) -> None:
+def test_undone_fights_are_explained(client: Client, hero: Character) -> None:
     combat = with_status(Status.PROCESSED)
     assert NOTHING in text_of(page_of(client, hero))
     CombatHistory.objects.filter(pk=combat.pk).update(compensated_at=START)

@@ -143,7 +143,7 @@ def test_action_of_the_list_confirms_before_it_replays(
     }
     page = client.post(LIST_URL, data).content.decode()
     assert re.findall(r'name="session_id" value="([^"]*)"', page) == [str(failed)]
-    assert "1 combat is skipped: already processed." in page
+    assert "1 combat is skipped: already settled." in page
     assert status(failed) == Status.FAILED
     assert audit(failed) == []
 
@@ -181,7 +181,7 @@ def test_second_click_changes_nothing(failed: UUID, operator: User) -> None:
     assert told(response)[1:] == ["1 combat is skipped: already in the queue."]
     settle_inbox()
     response = post_replay(client, failed)
-    assert told(response)[-1] == "1 combat is skipped: already processed."
+    assert told(response)[-1] == "1 combat is skipped: already settled."
     settle_inbox()
     assert_applied_once(failed)
     assert [message.split(";")[0] for message in audit(failed)] == [

@@ -148,7 +148,7 @@ def test_a_removed_row_and_an_undone_combat_are_told(client: Client) -> None:
     text = text_of(body(client, change_url(combat)))
     assert "consumed: Potion (pot) #55 2 → 0 (-2) · row removed" in text
     assert "100 → 110 (+10)" in text
-    assert "101 · compensation" in text
+    assert "101 · undo" in text
     assert "110 → 100 (-10)" in text
 
 

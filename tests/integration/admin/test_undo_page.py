@@ -70,7 +70,7 @@ def page_of(session_id: UUID) -> str:
 
 
 def url_of(session_id: UUID) -> str:
-    return f"{LIST_URL}{session_id}/compensate/"
+    return f"{LIST_URL}{session_id}/undo/"
 
 
 def post(client: Client, session_id: UUID, **over: str) -> Any:
@@ -95,7 +95,7 @@ def text(page: str) -> str:
 def test_an_admin_reads_what_it_would_do_and_does_it(
     settled: UUID, client: Client
 ) -> None:
-    button = re.search(r'href="([^"]*/compensate/)"', body(client, page_of(settled)))
+    button = re.search(r'href="([^"]*/undo/)"', body(client, page_of(settled)))
     assert button is not None
 
     page = text(body(client, button[1]))
@@ -110,12 +110,12 @@ def test_an_admin_reads_what_it_would_do_and_does_it(
     response = post(client, settled)
 
     assert response["Location"] == page_of(settled)
-    assert told(response) == ["The combat is undone by counter-entries."]
+    assert told(response) == ["The combat is undone by counter-lines."]
     assert is_undone(settled)
     hero = Character.objects.get()
     assert (hero.xp, hero.gold) == (0, 0)
     assert outcomes(settled) == ["done"]
-    assert "/compensate/" not in body(client, page_of(settled))
+    assert "/undo/" not in body(client, page_of(settled))
     assert found() == {}
 
 
@@ -147,7 +147,7 @@ def test_without_the_permission_it_is_hidden_refused_and_audited(
     settled: UUID, viewer: User
 ) -> None:
     client = logged_in(viewer)
-    assert "/compensate/" not in body(client, page_of(settled))
+    assert "/undo/" not in body(client, page_of(settled))
     assert client.get(url_of(settled)).status_code == 403
     assert outcomes(settled) == []
 
@@ -163,7 +163,7 @@ def test_the_permission_alone_is_enough_for_a_viewer(
 ) -> None:
     viewer.user_permissions.add(Permission.objects.get(codename="compensate_combat"))
     client = logged_in(viewer)
-    assert "/compensate/" in body(client, page_of(settled))
+    assert "/undo/" in body(client, page_of(settled))
 
     assert post(client, settled).status_code == 302
 
@@ -232,7 +232,7 @@ def test_what_falls_short_is_recorded_where_that_is_chosen(
 
 def test_a_combat_that_is_not_settled_says_why(client: Client) -> None:
     failed = add_failed()
-    assert "/compensate/" not in body(client, page_of(failed.pk))
+    assert "/undo/" not in body(client, page_of(failed.pk))
     assert "it failed, nothing of it was applied" in body(client, url_of(failed.pk))
 
     response = post(client, failed.pk)
