@@ -12,7 +12,7 @@ from combat_history.models import CombatHistory, InventoryItem
 from tests.browser.conftest import Visit
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL, REASON
-from tests.support.factories import HERO, POTION, make_document, make_participant
+from tests.support.documents import HERO, POTION, make_document, make_participant
 from tests.support.operations import rows
 from tests.support.reconciling import found
 from tests.support.waiting import wait_until

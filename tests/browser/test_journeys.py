@@ -18,14 +18,14 @@ from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL, REASON, unknown_loot
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     POTION,
-    add_character,
     make_document,
     make_participant,
     sample_document,
 )
+from tests.support.factories import add_character
 from tests.support.undoing import world_now
 from tests.support.waiting import wait_until
 

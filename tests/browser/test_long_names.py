@@ -11,7 +11,8 @@ from combat_history.models import ItemTemplate
 from tests.browser.conftest import Visit
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL
-from tests.support.factories import add_character, make_document, make_participant
+from tests.support.documents import make_document, make_participant
+from tests.support.factories import add_character
 
 NAMES = {
     "no spaces": "W" * 200,

@@ -21,7 +21,8 @@ from tests.browser.conftest import Visit
 from tests.browser.pictures import Album
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL, REASON, unknown_loot
-from tests.support.factories import add_template, make_document
+from tests.support.documents import make_document
+from tests.support.factories import add_template
 
 WEAK_CONTRASTS = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 

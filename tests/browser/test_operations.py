@@ -15,7 +15,8 @@ from settlement_project.celery import app
 from tests.browser.conftest import Visit
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL, REASON, unknown_loot
-from tests.support.factories import add_template, make_document
+from tests.support.documents import make_document
+from tests.support.factories import add_template
 from tests.support.waiting import wait_until
 from tests.support.worker import wait_idle
 

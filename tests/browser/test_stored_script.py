@@ -27,14 +27,18 @@ from tests.support.admin import (
     list_url,
     unknown_loot,
 )
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     PELT,
     POTION,
     make_participant,
+    op,
     sample_document,
 )
-from tests.support.operations import op, queue, save
+from tests.support.operations import (
+    queue,
+    save,
+)
 
 POISON = "\"'></textarea></script><script>pwned=1</script><img src=/pwned>"
 """Gets out of an attribute, a text area and a script; fits into an item's id."""

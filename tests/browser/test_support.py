@@ -11,7 +11,7 @@ from combat_history.models import AuditEntry, CombatHistory
 from tests.browser.conftest import Visit
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL, REASON, unknown_loot
-from tests.support.factories import HERO, sample_document
+from tests.support.documents import HERO, sample_document
 from tests.support.undoing import world_now
 
 ACTIONS = re.compile(

@@ -26,7 +26,7 @@ from persistence.engine.handoff import checked
 from persistence.worker import inbox
 from tests.support import crash
 from tests.support.crash import Crash, Run, Tell, Work
-from tests.support.factories import new_session_id
+from tests.support.ids import new_session_id
 from tests.support.journal import Fight, Journal, Share
 from tests.support.ledger_oracle import Oracle
 

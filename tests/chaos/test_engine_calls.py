@@ -25,7 +25,8 @@ from persistence.engine.remembered import Limits
 from persistence.protocols import GameMode, SyncScope
 from tests.chaos.load import tell_story, wait_settled
 from tests.chaos.rig import HOST, ServerPair
-from tests.support.factories import make_document, new_session_id
+from tests.support.documents import make_document, op
+from tests.support.ids import new_session_id
 from tests.support.ledger_oracle import Oracle
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy_to
@@ -38,7 +39,7 @@ SLACK = 0.9 * TIMEOUT
 """Of a busy machine; another try, or a stalled loop, would take the bound once more."""
 
 PLAYER = 7
-ADD = {"op_id": "a", "op": "add", "item_template_id": "wolf_pelt", "qty": 1}
+ADD = op("a", "add", item_template_id="wolf_pelt", qty=1)
 
 Call = Callable[[SyncDispatcher], object]
 AsyncCall = Callable[[SyncDispatcher], Awaitable[object]]

@@ -28,7 +28,8 @@ from persistence.engine.handoff import Receipt, checked
 from persistence.engine.remembered import Limits
 from persistence.protocols import GameMode, SyncScope
 from tests.chaos.rig import HOST
-from tests.support.factories import make_document, new_session_id
+from tests.support.documents import make_document, op
+from tests.support.ids import new_session_id
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.redis_server import running_redis
@@ -66,7 +67,7 @@ def port_of(client: redis.Redis) -> int:
 
 
 def add(op_id: str) -> Document:
-    return {"op_id": op_id, "op": "add", "item_template_id": "wolf_pelt", "qty": 1}
+    return op(op_id, "add", item_template_id="wolf_pelt", qty=1)
 
 
 def is_recorded(client: redis.Redis, document: Document) -> bool:
@@ -240,7 +241,7 @@ def test_the_next_operation_queues_behind_those_that_were_lost(
 def test_an_operation_of_before_the_fight_is_not_refused_for_its_belt(
     server: redis.Redis, engine: SyncDispatcher
 ) -> None:
-    take = {"op_id": "t", "op": "remove", "inventory_id": 55, "qty": 1}
+    take = op("t", "remove", inventory_id=55, qty=1)
     engine.change_inventory_sync(PLAYER, [take])
     server.flushall()
     session_id = new_session_id()

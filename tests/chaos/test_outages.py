@@ -15,7 +15,7 @@ import pytest
 from persistence.dispatcher import SyncDispatcher
 from tests.chaos.load import Senders, make_fights, make_journal, wait_settled
 from tests.chaos.rig import ServerPair, Staff, kill_server
-from tests.support.factories import HERO
+from tests.support.documents import HERO
 from tests.support.journal import Journal
 from tests.support.ledger_oracle import Oracle
 from tests.support.waiting import wait_until

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -11,8 +12,11 @@ from pytest_django import Settings
 
 from combat_history.api import handoff
 from combat_history.reading.lookup import find_result
+from persistence.contract.document import Document
 from persistence.dispatcher import SyncDispatcher
 from tests.support.api import OTHER_TOKEN, TOKEN
+from tests.support.documents import sample_document
+from tests.support.ids import new_session_id
 from tests.support.lookups import Find, find_in_a_loop
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy_to
@@ -49,6 +53,18 @@ def redis_proxy(settings: Settings) -> Iterator[Proxy]:
 def find(request: pytest.FixtureRequest) -> Find:
     """`find_result`, then its twin: both have to pass every test."""
     return find_result if request.param == "sync" else find_in_a_loop
+
+
+@pytest.fixture
+def document() -> Document:
+    """The seed's sample, which nobody has handed over."""
+    return sample_document()
+
+
+@pytest.fixture
+def fight() -> UUID:
+    """The id of a fight that nobody has heard of."""
+    return new_session_id()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support.api import (
     request,
     result_path,
 )
-from tests.support.factories import HERO
+from tests.support.documents import HERO
 
 pytestmark = pytest.mark.usefixtures("world", "api")
 

@@ -19,21 +19,12 @@ from persistence.tasks import settle_combat, sweep
 from persistence.worker import inbox
 from tests.support.api import NOBODY_LISTENS, get, problem, request
 from tests.support.belts import add_fighter, begin, container, holders
-from tests.support.factories import (
-    HERO,
-    POTION,
-    add_character,
-    make_document,
-    new_session_id,
-)
+from tests.support.documents import HERO, POTION, make_document
+from tests.support.factories import add_character
+from tests.support.ids import new_session_id
 from tests.support.parallel import character_locked
 
 pytestmark = pytest.mark.usefixtures("world", "api")
-
-
-@pytest.fixture
-def fight() -> UUID:
-    return new_session_id()
 
 
 def ask(fight: UUID | str, body: object) -> HttpResponse:

@@ -18,16 +18,14 @@ from combat_history.models import CombatHistory, CombatParticipant
 from persistence.contract.document import Document
 from tests.conftest import Settle
 from tests.support.api import get, problem
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     POTION,
     SAMPLE_END,
-    add_character,
-    add_item,
-    add_template,
     make_document,
     make_participant,
 )
+from tests.support.factories import add_character, add_item, add_template
 
 pytestmark = pytest.mark.usefixtures("world", "api")
 

@@ -34,7 +34,7 @@ from tests.support.api import (
     problem,
     result_path,
 )
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     POTION,
     make_document,
@@ -45,11 +45,6 @@ from tests.support.proxy import Proxy
 from tests.support.worker import database_url
 
 pytestmark = pytest.mark.usefixtures("world", "api")
-
-
-@pytest.fixture
-def document() -> Document:
-    return sample_document()
 
 
 def status_of(document: Document) -> str:

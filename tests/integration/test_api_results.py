@@ -30,21 +30,11 @@ from tests.support.api import (
     result_of,
     result_path,
 )
-from tests.support.factories import (
-    HERO,
-    make_document,
-    make_participant,
-    new_session_id,
-    sample_document,
-)
+from tests.support.documents import HERO, make_document, make_participant
+from tests.support.ids import new_session_id
 from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.usefixtures("world", "api")
-
-
-@pytest.fixture
-def document() -> Document:
-    return sample_document()
 
 
 @pytest.fixture

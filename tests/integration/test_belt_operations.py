@@ -19,7 +19,9 @@ from persistence.tasks import task_sync_state
 from persistence.worker.inbox import record
 from tests.conftest import Settle
 from tests.support.belts import begin, result_of
-from tests.support.factories import HERO, POTION, add_item, new_session_id
+from tests.support.documents import HERO, POTION
+from tests.support.factories import add_item
+from tests.support.ids import new_session_id
 
 pytestmark = pytest.mark.usefixtures("world")
 

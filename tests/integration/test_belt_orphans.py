@@ -14,16 +14,12 @@ from persistence.contract import redis_keys
 from persistence.tasks import settle_combat
 from persistence.worker import inbox
 from tests.support.belts import add_fighter, begin, fail, holders, result_of
-from tests.support.factories import HERO, POTION, new_session_id
+from tests.support.documents import HERO, POTION
+from tests.support.ids import new_session_id
 from tests.support.parallel import character_locked, in_threads, wait_until_blocked
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("world")
-
-
-@pytest.fixture
-def fight() -> UUID:
-    return new_session_id()
 
 
 def past_the_grace(client: redis.Redis) -> None:

@@ -32,22 +32,12 @@ from tests.support.belts import (
     is_ready,
     result_of,
 )
-from tests.support.factories import (
-    HERO,
-    POTION,
-    add_character,
-    add_item,
-    add_template,
-    new_session_id,
-)
+from tests.support.documents import HERO, POTION
+from tests.support.factories import add_character, add_item, add_template
+from tests.support.ids import new_session_id
 from tests.support.parallel import character_locked
 
 pytestmark = pytest.mark.usefixtures("world")
-
-
-@pytest.fixture
-def fight() -> UUID:
-    return new_session_id()
 
 
 def test_belt_is_reserved_and_copied_into_its_container(

@@ -35,13 +35,8 @@ from tests.support.belts import (
     is_ready,
     result_of,
 )
-from tests.support.factories import (
-    HERO,
-    POTION,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.documents import HERO, POTION, make_document, make_participant
+from tests.support.ids import new_session_id
 from tests.support.parallel import (
     character_locked,
     in_processes,
@@ -52,11 +47,6 @@ from tests.support.trace import statements_in, traced
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("world")
-
-
-@pytest.fixture
-def fight() -> UUID:
-    return new_session_id()
 
 
 COMPARE_AND_SET = """

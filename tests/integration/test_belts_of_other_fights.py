@@ -14,7 +14,8 @@ from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.actions import REASON, status
 from tests.support.belts import begin, holders, result_of
-from tests.support.factories import HERO, POTION, new_session_id
+from tests.support.documents import HERO, POTION
+from tests.support.ids import new_session_id
 from tests.support.reconciling import reconcile
 
 pytestmark = pytest.mark.usefixtures("world")

@@ -9,7 +9,7 @@ from celery import chain
 
 from combat_history.models import CombatHistory, RejectedPayload
 from settlement_project.celery import app
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess, wait_idle
 

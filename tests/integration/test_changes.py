@@ -22,22 +22,17 @@ from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
 from persistence.worker import inbox
 from tests.conftest import Settle
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     PELT,
     POTION,
     SAMPLE_END,
-    add_character,
-    add_item,
-    add_template,
+    hero_fight,
     make_document,
     make_participant,
-    new_session_id,
 )
-
-
-def hero_fight(**changes: Any) -> Document:
-    return make_document({str(HERO): make_participant(**changes)})
+from tests.support.factories import add_character, add_item, add_template
+from tests.support.ids import new_session_id
 
 
 def bag(character_id: int) -> list[tuple[str, int, bool]]:

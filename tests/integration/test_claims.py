@@ -16,7 +16,7 @@ from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
 from persistence.worker import inbox
 from tests.support.actions import REASON
-from tests.support.factories import make_document, make_participant
+from tests.support.documents import make_document, make_participant
 
 pytestmark = pytest.mark.usefixtures("world")
 

@@ -24,7 +24,7 @@ from persistence.worker.transactions import open_cursor
 from settlement_project.celery import app
 from tests.support.actions import REASON, status
 from tests.support.api import NOBODY_LISTENS, post
-from tests.support.factories import HERO, make_document
+from tests.support.documents import HERO, make_document
 from tests.support.worker import running_worker, wait_idle
 
 pytestmark = pytest.mark.usefixtures("world", "api")

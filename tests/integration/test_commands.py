@@ -20,9 +20,8 @@ from django.db import connection
 
 from combat_history.models import CombatHistory
 from persistence.contract import redis_keys
-from persistence.contract.document import Document
-from tests.support import factories, worker
-from tests.support.factories import HERO, make_participant
+from tests.support import documents, worker
+from tests.support.documents import HERO, hero_fight
 from tests.support.mortal import mortal
 from tests.support.ports import free_port
 from tests.support.redis_server import running_redis
@@ -101,7 +100,7 @@ def test_a_valid_payload_is_described_and_not_recorded(
 def test_the_hash_is_the_one_that_is_settled(
     settle_here: Callable[..., None], tmp_path: Path
 ) -> None:
-    document = factories.sample_document()
+    document = documents.sample_document()
     answer = validate(written(tmp_path, document))
     settle_here(document)
     row = CombatHistory.objects.get(pk=answer["session_id"])
@@ -109,32 +108,32 @@ def test_the_hash_is_the_one_that_is_settled(
     assert row.participant_ids == answer["players"]
 
 
-def hero(**changes: Any) -> Document:
-    return factories.make_document({str(HERO): make_participant(**changes)})
-
-
 CHANGES = f"participants.{HERO}.changes"
 
 FAULTS = [
-    (hero(xp_gained="10"), f"{CHANGES}.xp_gained", "whole number"),
-    (hero(xp_gained=-1), f"{CHANGES}.xp_gained", "bound"),
-    (hero(exp_gained=1), f"{CHANGES}.exp_gained", "spelling"),
-    (hero(durability_loss={"sword": 1}), f"{CHANGES}.durability_loss", "inventory:"),
-    (hero(items_consumed={}), f"{CHANGES}.items_consumed", "array"),
-    (hero(is_winner="yes"), f"participants.{HERO}.is_winner", "true or false"),
-    (hero(name=5), f"participants.{HERO}.name", "text in quotes"),
-    (factories.make_document({"goblin_1": 5}), "participants", "object"),
-    (factories.make_document(session_id="x"), "session_id", "id of the fight"),
+    (hero_fight(xp_gained="10"), f"{CHANGES}.xp_gained", "whole number"),
+    (hero_fight(xp_gained=-1), f"{CHANGES}.xp_gained", "bound"),
+    (hero_fight(exp_gained=1), f"{CHANGES}.exp_gained", "spelling"),
     (
-        factories.make_document(end_timestamp=10**13),
+        hero_fight(durability_loss={"sword": 1}),
+        f"{CHANGES}.durability_loss",
+        "inventory:",
+    ),
+    (hero_fight(items_consumed={}), f"{CHANGES}.items_consumed", "array"),
+    (hero_fight(is_winner="yes"), f"participants.{HERO}.is_winner", "true or false"),
+    (hero_fight(name=5), f"participants.{HERO}.name", "text in quotes"),
+    (documents.make_document({"goblin_1": 5}), "participants", "object"),
+    (documents.make_document(session_id="x"), "session_id", "id of the fight"),
+    (
+        documents.make_document(end_timestamp=10**13),
         "meta.end_timestamp",
         "Unix seconds",
     ),
-    (factories.make_document(meta=None), "meta", "object"),
-    (factories.make_document(note="\x00"), "", "characters"),
-    (factories.make_document(note=float("nan")), "", "finite"),
-    (factories.make_document(replay_log="x" * 2**20), "", "shorten"),
-    (factories.make_document(replay_log=5), "replay_log", "payload_schema"),
+    (documents.make_document(meta=None), "meta", "object"),
+    (documents.make_document(note="\x00"), "", "characters"),
+    (documents.make_document(note=float("nan")), "", "finite"),
+    (documents.make_document(replay_log="x" * 2**20), "", "shorten"),
+    (documents.make_document(replay_log=5), "replay_log", "payload_schema"),
     ([], "", "object"),
     ({}, "session_id", "add the field"),
 ]
@@ -154,7 +153,7 @@ def test_a_fault_is_told_with_its_place_and_its_cure(
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
-    file = written(tmp_path, hero(xp_gained="10", gold_gained=1.5, loot=[]))
+    file = written(tmp_path, hero_fight(xp_gained="10", gold_gained=1.5, loot=[]))
     out = StringIO()
     with pytest.raises(CommandError, match=r"^3 faults$") as raised:
         call_command("validate_payload", str(file), stdout=out)
@@ -189,7 +188,7 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(arguments: tuple[str]) -> N
 
 def leave_pending() -> str:
     """A receipt that nobody will settle unless it is swept."""
-    document = factories.make_document()
+    document = documents.make_document()
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO combat_history (session_id, participant_ids, result_payload,"

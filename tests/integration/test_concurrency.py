@@ -30,13 +30,8 @@ from persistence.worker import inbox
 from persistence.worker.drain import settle_entries
 from persistence.worker.inbox import Entry
 from settlement_project.celery import app
-from tests.support.factories import (
-    HERO,
-    PELT,
-    add_character,
-    make_document,
-    make_participant,
-)
+from tests.support.documents import HERO, PELT, make_document, make_participant
+from tests.support.factories import add_character
 from tests.support.parallel import (
     character_locked,
     in_processes,

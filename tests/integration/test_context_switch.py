@@ -13,8 +13,9 @@ from persistence.contract.errors import CombatInProgress
 from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import GameMode
 from persistence.tasks import sweep
+from tests.support.documents import HERO, PELT, op
 from tests.support.engine import let_time_pass
-from tests.support.factories import HERO, PELT, new_session_id
+from tests.support.ids import new_session_id
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess
 
@@ -96,7 +97,7 @@ def test_leaving_the_inventory_applies_what_was_done_in_it(
     engine: SyncDispatcher, redis_client: redis.Redis, worker: CeleryProcess
 ) -> None:
     engine.switch_context_sync(char_id=HERO, to=GameMode.INVENTORY)
-    add = {"op_id": "a", "op": "add", "item_template_id": PELT, "qty": 2}
+    add = op("a", "add", item_template_id=PELT, qty=2)
     engine.change_inventory_sync(HERO, [add])
 
     engine.switch_context_sync(char_id=HERO, to=GameMode.SCENARIO)

@@ -26,13 +26,8 @@ from persistence.contract.errors import PayloadInvalid
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.actions import REASON, corrected, fail, request_of, status
 from tests.support.admin import audit, unknown_loot
-from tests.support.factories import (
-    HERO,
-    PELT,
-    add_character,
-    make_document,
-    make_participant,
-)
+from tests.support.documents import HERO, PELT, make_document, make_participant
+from tests.support.factories import add_character
 
 pytestmark = pytest.mark.usefixtures("world")
 

@@ -12,12 +12,9 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from combat_history.models import Character
-from tests.support.factories import (
-    HERO,
-    add_character,
-    add_small_world,
-    new_session_id,
-)
+from tests.support.documents import HERO
+from tests.support.factories import add_character, add_small_world
+from tests.support.ids import new_session_id
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ import redis
 from django.conf import settings
 
 from combat_history.models import CombatHistory, RejectedPayload
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 from tests.support.fuzz import envelope, raw
 from tests.support.waiting import wait_until
 from tests.support.worker import running_worker, wait_idle

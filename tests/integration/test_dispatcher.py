@@ -27,14 +27,9 @@ from persistence.contract.payload import MAX_PARTICIPANTS
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import Receipt
 from persistence.protocols import GameMode, SyncScope
+from tests.support.documents import HERO, POTION, make_document, make_participant, op
 from tests.support.engine import account, intents, live, messages
-from tests.support.factories import (
-    HERO,
-    POTION,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.ids import new_session_id
 from tests.support.proxy import proxy_to
 from tests.support.waiting import wait_until
 
@@ -114,7 +109,7 @@ def test_more_players_than_a_result_can_hold_are_refused_before_anyone_enters(
 def test_no_call_takes_an_id_that_no_player_can_have(
     engine: SyncDispatcher, redis_client: redis.Redis, char_id: Any
 ) -> None:
-    add = {"op_id": "a", "op": "add", "item_template_id": "wolf_pelt", "qty": 2}
+    add = op("a", "add", item_template_id="wolf_pelt", qty=2)
     calls: list[Callable[[], object]] = [
         lambda: engine.start_combat_sync(new_session_id(), [HERO, char_id]),
         lambda: engine.dispatch_sync(SyncScope.INVENTORY, char_id=char_id),
@@ -283,8 +278,8 @@ def test_a_foreign_account_is_left_alone(
 def test_operations_are_queued_in_order(
     engine: SyncDispatcher, redis_client: redis.Redis
 ) -> None:
-    first = {"op_id": "a", "op": "add", "item_template_id": "wolf_pelt", "qty": 2}
-    second = {"op_id": "b", "op": "unequip", "inventory_id": POTION}
+    first = op("a", "add", item_template_id="wolf_pelt", qty=2)
+    second = op("b", "unequip", inventory_id=POTION)
 
     engine.change_inventory_sync(HERO, [first])
     engine.change_inventory_sync(HERO, [second])
@@ -297,7 +292,7 @@ def test_operations_are_queued_in_order(
 def test_an_operation_that_breaks_its_contract_queues_nothing(
     engine: SyncDispatcher, redis_client: redis.Redis
 ) -> None:
-    good = {"op_id": "a", "op": "add", "item_template_id": "wolf_pelt", "qty": 2}
+    good = op("a", "add", item_template_id="wolf_pelt", qty=2)
 
     with pytest.raises(OperationInvalid, match="qty"):
         engine.change_inventory_sync(HERO, [good, {**good, "qty": 0}])
@@ -321,8 +316,8 @@ def test_the_belt_of_a_running_combat_is_not_taken_from(
     redis_client.hset(
         redis_keys.session(session_id), "actor:101", json.dumps(container)
     )
-    add = {"op_id": "a", "op": "add", "item_template_id": "wolf_pelt", "qty": 2}
-    take = {"op_id": "b", "op": "remove", "inventory_id": POTION, "qty": 1}
+    add = op("a", "add", item_template_id="wolf_pelt", qty=2)
+    take = op("b", "remove", inventory_id=POTION, qty=1)
 
     with pytest.raises(ItemReserved) as refused:
         engine.change_inventory_sync(HERO, [add, take])
@@ -344,7 +339,7 @@ def test_a_belt_that_is_no_belt_holds_nothing(
     engine.start_combat_sync(session_id, [HERO])
     key = redis_keys.session(session_id)
     redis_client.hset(key, "actor:101", f'{{"belt_items": {belt}}}')
-    take = {"op_id": "b", "op": "remove", "inventory_id": POTION, "qty": 1}
+    take = op("b", "remove", inventory_id=POTION, qty=1)
 
     engine.change_inventory_sync(HERO, [take])
 
@@ -356,7 +351,7 @@ def test_every_call_has_an_asynchronous_twin(
 ) -> None:
     document = make_document(participants={"102": make_participant()})
     session_id = UUID(document["session_id"])
-    add = {"op_id": "a", "op": "add", "item_template_id": "wolf_pelt", "qty": 2}
+    add = op("a", "add", item_template_id="wolf_pelt", qty=2)
 
     async def play() -> None:
         started = await engine.start_combat(session_id, [RIVAL])

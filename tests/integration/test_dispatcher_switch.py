@@ -12,11 +12,9 @@ from persistence.contract.errors import (
 )
 from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import GameMode
+from tests.support.documents import HERO
 from tests.support.engine import account, intents, messages
-from tests.support.factories import (
-    HERO,
-    new_session_id,
-)
+from tests.support.ids import new_session_id
 from tests.support.waiting import wait_until
 
 RIVAL = 102

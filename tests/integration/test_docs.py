@@ -14,7 +14,7 @@ import redis
 
 from combat_history.models import Character, CombatHistory, InventoryItem
 from tests.support.docs import snippets, text
-from tests.support.factories import HERO, SWORD, make_document
+from tests.support.documents import HERO, SWORD, make_document
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, environment
 

@@ -16,7 +16,7 @@ from persistence.contract.fight_log import unpack
 from persistence.contract.identity import identity
 from persistence.engine.handoff import checked
 from tests.conftest import Settle
-from tests.support.factories import make_document, sample_document
+from tests.support.documents import make_document, sample_document
 
 # Text that jsonb holds: no NUL, no lone surrogate.
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))

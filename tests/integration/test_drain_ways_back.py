@@ -20,7 +20,7 @@ from persistence.engine.handoff import Receipt, checked
 from persistence.tasks import settle_inbox
 from persistence.worker import inbox
 from persistence.worker.drain import ISOLATE_WITHIN_SECONDS, settle_entries
-from tests.support.factories import HERO, make_document
+from tests.support.documents import HERO, make_document
 from tests.support.parallel import character_locked
 
 pytestmark = pytest.mark.usefixtures("world")

@@ -15,13 +15,13 @@ from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
-    add_character,
     make_document,
     make_participant,
     sample_document,
 )
+from tests.support.factories import add_character
 
 pytestmark = pytest.mark.usefixtures("world")
 

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import Receipt
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 from tests.support.parallel import in_threads
 
 pytestmark = pytest.mark.usefixtures("redis_client")

@@ -23,7 +23,7 @@ from combat_history.models import CombatHistory, MinuteCount, RejectedPayload
 from persistence.contract import redis_keys
 from settlement_project.celery import app
 from tests.support.admin import body, logged_in, viewer
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 from tests.support.fuzz import (
     Envelope,
     call,

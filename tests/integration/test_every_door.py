@@ -28,7 +28,7 @@ from persistence.tasks import settle_combat, settle_inbox, sweep
 from settlement_project.celery import app
 from tests.conftest import Settle
 from tests.support.api import post
-from tests.support.factories import HERO, make_document, make_participant
+from tests.support.documents import HERO, make_document, make_participant, op
 from tests.support.operations import queued
 from tests.support.worker import CeleryProcess, wait_idle
 from tests.unit.strategies import deep_values, nested, typed_values
@@ -313,13 +313,11 @@ def test_a_key_that_stands_twice_in_a_message_is_kept(worker: CeleryProcess) -> 
 
 def test_an_operation_is_its_json_text(engine: SyncDispatcher) -> None:
     op_id = uuid4()
-    engine.change_inventory_sync(
-        HERO, [{"op_id": op_id, "op": "add", "item_template_id": "x", "qty": 1}]
-    )
+    engine.change_inventory_sync(HERO, [op(op_id, "add", item_template_id="x", qty=1)])
 
     assert json.loads(queued()[0])["op_id"] == str(op_id)
     for odd in (object(), nested(5000, 1, "[{"), {1: 1, "1": 2}):
-        operation = {"op_id": "o", "op": "add", "item_template_id": odd, "qty": 1}
+        operation = op("o", "add", item_template_id=odd, qty=1)
         refusal(lambda: engine.change_inventory_sync(HERO, [operation]))  # noqa: B023 -- called at once
 
 

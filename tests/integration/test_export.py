@@ -20,7 +20,8 @@ from combat_history.actions import export
 from combat_history.models import AuditEntry, Status
 from tests.support import worker
 from tests.support.admin import add_combat, add_failed
-from tests.support.factories import HERO, make_document, new_session_id
+from tests.support.documents import HERO, make_document
+from tests.support.ids import new_session_id
 
 pytestmark = pytest.mark.usefixtures("world")
 

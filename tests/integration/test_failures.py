@@ -23,26 +23,23 @@ from persistence.engine.handoff import checked, unchecked
 from persistence.tasks import settle_inbox
 from persistence.worker import inbox
 from tests.conftest import Settle
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     SAMPLE_END,
     SWORD,
-    add_character,
+    hero_fight,
     make_document,
     make_participant,
-    new_session_id,
     sample_document,
 )
+from tests.support.factories import add_character
+from tests.support.ids import new_session_id
 
 BIGINT_MAX = 2**63 - 1
 
 
-def hero_gains(**changes: Any) -> Document:
-    return make_document({str(HERO): make_participant(**changes)})
-
-
 def loot(**entry: Any) -> Document:
-    return hero_gains(xp_gained=10, ui_report={"loot_obtained": [{"qty": 1, **entry}]})
+    return hero_fight(xp_gained=10, ui_report={"loot_obtained": [{"qty": 1, **entry}]})
 
 
 def with_meta(**meta: Any) -> Document:
@@ -63,37 +60,37 @@ FAILURES = [
         loot(name="Шкура дракона"), "unknown_item", "Шкура дракона", id="name"
     ),
     pytest.param(
-        hero_gains(items_gained=[{"item_template_id": "dragon_pelt", "qty": 1}]),
+        hero_fight(items_gained=[{"item_template_id": "dragon_pelt", "qty": 1}]),
         "unknown_item",
         "dragon_pelt",
         id="template",
     ),
     pytest.param(
-        hero_gains(xp_gained=-1), "out_of_range", "xp_gained", id="negative xp"
+        hero_fight(xp_gained=-1), "out_of_range", "xp_gained", id="negative xp"
     ),
     pytest.param(
-        hero_gains(gold_gained=10**10),
+        hero_fight(gold_gained=10**10),
         "out_of_range",
         "gold_gained",
         id="above the cap",
     ),
     pytest.param(
-        hero_gains(xp_gained=BIGINT_MAX + 1), "out_of_range", "xp_gained", id="> bigint"
+        hero_fight(xp_gained=BIGINT_MAX + 1), "out_of_range", "xp_gained", id="> bigint"
     ),
     pytest.param(
-        hero_gains(items_gained=[{"item_template_id": "sword_epic", "qty": 101}]),
+        hero_fight(items_gained=[{"item_template_id": "sword_epic", "qty": 101}]),
         "out_of_range",
         "sword_epic",
         id="too many pieces",
     ),
     pytest.param(
-        hero_gains(xp_gaind=5), "invalid_payload", "xp_gaind", id="misspelt reward"
+        hero_fight(xp_gaind=5), "invalid_payload", "xp_gaind", id="misspelt reward"
     ),
     pytest.param(
-        hero_gains(xp_gained="5"), "invalid_payload", "xp_gained", id="text as number"
+        hero_fight(xp_gained="5"), "invalid_payload", "xp_gained", id="text as number"
     ),
     pytest.param(
-        hero_gains(xp_gained=5.5), "invalid_payload", "xp_gained", id="part of a point"
+        hero_fight(xp_gained=5.5), "invalid_payload", "xp_gained", id="part of a point"
     ),
     pytest.param(
         with_meta(finish_reason="magic"),
@@ -142,7 +139,7 @@ def test_failure_applies_nothing_and_says_why(
 
 BEYOND_BIGINT = {
     "character id": make_document({str(BIGINT_MAX + 1): make_participant()}),
-    "worn row id": hero_gains(durability_loss={f"inventory:{BIGINT_MAX + 1}": 1}),
+    "worn row id": hero_fight(durability_loss={f"inventory:{BIGINT_MAX + 1}": 1}),
 }
 
 
@@ -168,7 +165,7 @@ def test_balance_that_would_leave_bigint_fails_the_combat(settle: Settle) -> Non
 
 def test_failing_combats_of_a_batch_take_nothing_else_down(world: None) -> None:
     failing = [as_document(param) for param in FAILURES]
-    good = [hero_gains(xp_gained=2**n) for n in range(5)]
+    good = [hero_fight(xp_gained=2**n) for n in range(5)]
     for position, document in enumerate(good):
         failing.insert(position * 3, document)
     for document in failing:

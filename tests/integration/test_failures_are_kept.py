@@ -21,12 +21,8 @@ from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
 from tests.support.actions import REASON, fail, status
 from tests.support.admin import unknown_loot
-from tests.support.factories import (
-    POTION,
-    add_template,
-    make_document,
-    make_participant,
-)
+from tests.support.documents import POTION, make_document, make_participant
+from tests.support.factories import add_template
 
 pytestmark = pytest.mark.usefixtures("world")
 

@@ -20,7 +20,8 @@ from persistence.protocols import Delivery
 from persistence.tasks import settle_inbox, sweep
 from persistence.worker import drain, inbox
 from tests.support.api import get, request, result_path
-from tests.support.factories import HERO, new_session_id, sample_document
+from tests.support.documents import HERO, sample_document
+from tests.support.ids import new_session_id
 from tests.support.lookups import Find, id_of, start
 
 pytestmark = pytest.mark.usefixtures("world", "api")
@@ -28,11 +29,6 @@ pytestmark = pytest.mark.usefixtures("world", "api")
 DEEP = "[" * 100_000
 LONG = f"[{'9' * 5_000}]"
 TEXTS = ["", "{", "null", "5", '"x"', "{}", "[[101]]", "\udcff", DEEP, LONG]
-
-
-@pytest.fixture
-def document() -> Document:
-    return sample_document()
 
 
 def put(client: redis.Redis, key: str, field: str, text: str) -> None:

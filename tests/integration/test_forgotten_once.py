@@ -15,7 +15,7 @@ from combat_history.models import Character, CombatHistory, InventoryItem
 from persistence.contract.errors import DispatchFailed, HandoffFailed
 from persistence.dispatcher import SyncDispatcher
 from settlement_project.celery import app
-from tests.support.factories import HERO, make_document, make_participant
+from tests.support.documents import HERO, make_document, make_participant, op
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess, wait_idle
 
@@ -43,7 +43,7 @@ def test_results_and_operations_are_applied_once_though_redis_is_emptied(
 
     def add() -> None:
         op_id = str(time.monotonic_ns())
-        pelt = {"op_id": op_id, "op": "add", "item_template_id": "wolf_pelt", "qty": 1}
+        pelt = op(op_id, "add", item_template_id="wolf_pelt", qty=1)
         with contextlib.suppress(DispatchFailed):
             engine.change_inventory_sync(HERO, [pelt])
             queued.append(op_id)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Sum
 
 from combat_history.models import CombatHistory, RejectedPayload
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 from tests.support.fuzz import call, envelope
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess, wait_idle

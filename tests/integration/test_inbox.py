@@ -27,13 +27,9 @@ from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
 from persistence.worker.drain import settle_entries
 from persistence.worker.inbox import Entry
-from tests.support.factories import (
-    HERO,
-    add_character,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.documents import HERO, make_document, make_participant
+from tests.support.factories import add_character
+from tests.support.ids import new_session_id
 from tests.support.parallel import character_locked
 from tests.support.waiting import wait_until
 

@@ -22,19 +22,17 @@ from persistence.contract.document import canonical_json, digest
 from persistence.savers.inventory_saver import BATCH
 from persistence.tasks import settle_combat
 from persistence.worker import inbox
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     PELT,
     POTION,
     SWORD,
-    add_character,
-    add_item,
-    add_template,
     make_document,
     make_participant,
-)
-from tests.support.operations import (
     op,
+)
+from tests.support.factories import add_character, add_item, add_template
+from tests.support.operations import (
     parked,
     pieces,
     queue,

@@ -19,18 +19,17 @@ from persistence.worker import inbox
 from settlement_project.celery import app
 from tests.support import crash
 from tests.support.crash import When, every_crash
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     PELT,
     POTION,
     SAMPLE_END,
-    add_character,
-    add_item,
     make_document,
     make_participant,
-)
-from tests.support.operations import (
     op,
+)
+from tests.support.factories import add_character, add_item
+from tests.support.operations import (
     parked,
     pieces,
     queue,

@@ -16,7 +16,8 @@ from combat_history.actions.undo import preview_undo
 from combat_history.models import Character, InventoryItem
 from tests.conftest import Settle
 from tests.support.admin import LIST_URL, REASON, body, logged_in, unknown_loot
-from tests.support.factories import HERO, add_template, make_document, make_participant
+from tests.support.documents import HERO, make_document, make_participant
+from tests.support.factories import add_template
 
 KINDS, EACH = 4, 50
 BAG = 3_000

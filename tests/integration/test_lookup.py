@@ -23,14 +23,14 @@ from persistence.protocols import Delivery
 from persistence.tasks import settle_inbox
 from persistence.worker import drain, inbox
 from tests.conftest import Settle
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     SAMPLE_END,
     make_document,
     make_participant,
-    new_session_id,
     sample_document,
 )
+from tests.support.ids import new_session_id
 from tests.support.lookups import (
     Find,
     finished,
@@ -53,11 +53,6 @@ UNKNOWN_LOOT = Outcome(
 )
 
 pytestmark = pytest.mark.usefixtures("world")
-
-
-@pytest.fixture
-def document() -> Document:
-    return sample_document()
 
 
 def test_scenario_b_step_by_step(

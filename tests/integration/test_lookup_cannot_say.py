@@ -25,7 +25,7 @@ from persistence.tasks import settle_inbox
 from persistence.worker import drain, inbox
 from tests.conftest import Settle
 from tests.support.api import NOBODY_LISTENS, get, problem, result_path
-from tests.support.factories import HERO, sample_document
+from tests.support.documents import HERO
 from tests.support.lookups import Find, finished, hand_off, id_of, start
 from tests.support.proxy import proxy_to
 from tests.support.redis_server import running_redis
@@ -33,11 +33,6 @@ from tests.support.redis_server import running_redis
 STRANGER = 102
 
 pytestmark = pytest.mark.usefixtures("world")
-
-
-@pytest.fixture
-def document() -> Document:
-    return sample_document()
 
 
 def address_of(settings: Settings) -> tuple[str, int]:

@@ -26,7 +26,7 @@ from persistence.engine import scripts
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.api import NOBODY_LISTENS
-from tests.support.factories import HERO, sample_document
+from tests.support.documents import HERO
 from tests.support.lookups import (
     Find,
     aask_monitored,
@@ -42,11 +42,6 @@ from tests.support.worker import database_url
 STRANGER = 102
 
 pytestmark = pytest.mark.usefixtures("world")
-
-
-@pytest.fixture
-def document() -> Document:
-    return sample_document()
 
 
 @pytest.mark.parametrize("ask", [ask_monitored, aask_monitored])

@@ -6,7 +6,7 @@ import redis
 
 from combat_history.models import Character
 from tests.conftest import Settle
-from tests.support.factories import HERO, make_document, make_participant
+from tests.support.documents import HERO, make_document, make_participant
 from tests.support.lookups import Find
 
 

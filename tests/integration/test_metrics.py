@@ -32,7 +32,7 @@ from persistence.contract import redis_keys
 from settlement_project import heartbeat
 from tests.support.admin import add_combat, add_failed, with_status
 from tests.support.api import NOBODY_LISTENS, get
-from tests.support.factories import HERO
+from tests.support.documents import HERO
 
 TOKEN = "a-token-of-prometheus"
 

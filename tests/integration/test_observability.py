@@ -15,13 +15,9 @@ from combat_history.models import CombatHistory
 from persistence.contract.document import Document
 from settlement_project.celery import app
 from tests.conftest import Settle
-from tests.support.factories import (
-    add_character,
-    make_document,
-    make_participant,
-    new_session_id,
-    sample_document,
-)
+from tests.support.documents import make_document, make_participant, sample_document
+from tests.support.factories import add_character
+from tests.support.ids import new_session_id
 from tests.support.parallel import character_locked
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess

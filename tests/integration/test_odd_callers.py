@@ -25,7 +25,8 @@ from persistence.worker import inbox
 from settlement_project.celery import app
 from tests.conftest import Settle
 from tests.support import factories
-from tests.support.factories import HERO, make_document, new_session_id
+from tests.support.documents import HERO, make_document
+from tests.support.ids import new_session_id
 from tests.support.worker import CeleryProcess, wait_idle
 from tests.unit.strategies import nested
 

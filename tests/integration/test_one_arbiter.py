@@ -22,22 +22,12 @@ from persistence.engine.handoff import Receipt, checked
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
 from tests.support.api import NOBODY_LISTENS, accepted, post, problem
-from tests.support.factories import (
-    HERO,
-    make_document,
-    make_participant,
-    sample_document,
-)
+from tests.support.documents import HERO, make_document, make_participant
 from tests.support.proxy import Proxy
 
 ROUNDS = 60
 
 pytestmark = pytest.mark.usefixtures("world", "api")
-
-
-@pytest.fixture
-def document() -> Document:
-    return sample_document()
 
 
 def another(document: Document, **over: object) -> Document:

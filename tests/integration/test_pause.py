@@ -18,7 +18,7 @@ from persistence.contract.document import Document
 from persistence.dispatcher import SyncDispatcher
 from persistence.worker import inbox
 from settlement_project.celery import app
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 from tests.support.parallel import character_locked, in_threads
 from tests.support.waiting import wait_until
 from tests.support.worker import running_worker, wait_idle

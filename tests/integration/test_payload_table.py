@@ -27,16 +27,16 @@ from persistence.contract.document import MAX_DOCUMENT_BYTES, Document, readable
 from persistence.contract.errors import PayloadInvalid
 from persistence.engine.handoff import checked
 from tests.conftest import Settle
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     POTION,
-    add_character,
-    add_item,
+    hero_fight,
     make_document,
     make_participant,
-    new_session_id,
     sample_document,
 )
+from tests.support.factories import add_character, add_item
+from tests.support.ids import new_session_id
 from tests.support.spelling import with_key_twice
 from tests.unit.strategies import deep_values, gifts, typed_values
 
@@ -44,10 +44,6 @@ from tests.unit.strategies import deep_values, gifts, typed_values
 def status() -> tuple[str, str | None]:
     row = CombatHistory.objects.get()
     return row.settlement_status, row.failure_code
-
-
-def hero_gains(**changes: Any) -> Document:
-    return make_document({str(HERO): make_participant(**changes)})
 
 
 @pytest.mark.parametrize("strange", ['"\\u0000"', '"\\ud800"', "NaN", "1e400"])
@@ -65,7 +61,7 @@ def test_nul_in_a_key(settle_here: Settle) -> None:
 
 @pytest.mark.parametrize("xp", [2**63, 10**400, -1, 1_000_000_001])
 def test_amount_out_of_range(settle_here: Settle, xp: int) -> None:
-    settle_here(hero_gains(xp_gained=xp))
+    settle_here(hero_fight(xp_gained=xp))
 
     assert status() == ("failed", "out_of_range")
 
@@ -116,7 +112,8 @@ def test_unknown_key_of_a_change_entry_is_refused(
     entry = {"item_template_id": "wolf_pelt", "qty": 1, "quality": 5}
     if part == "items_consumed":
         entry["inventory_id"] = POTION
-    settle_here(hero_gains(**{part: [entry]}))
+    changes: dict[str, Any] = {part: [entry]}
+    settle_here(hero_fight(**changes))
 
     assert status() == ("failed", "invalid_payload")
     assert "quality" in (CombatHistory.objects.get().failure_detail or "")
@@ -157,7 +154,7 @@ def test_inventory_that_does_not_cover_it(
     add_item(102, "hp_pot_small", 77, quantity=9)
 
     settle_here(
-        hero_gains(xp_gained=7, items_consumed=[{"inventory_id": row_id, "qty": qty}])
+        hero_fight(xp_gained=7, items_consumed=[{"inventory_id": row_id, "qty": qty}])
     )
 
     assert status() == ("processed", None)
@@ -168,7 +165,7 @@ def test_inventory_that_does_not_cover_it(
 
 
 def test_unknown_template_in_loot(settle_here: Settle) -> None:
-    settle_here(hero_gains(items_gained=[{"item_template_id": "unicorn", "qty": 1}]))
+    settle_here(hero_fight(items_gained=[{"item_template_id": "unicorn", "qty": 1}]))
 
     assert status() == ("failed", "unknown_item")
 
@@ -177,7 +174,7 @@ def test_one_row_consumed_in_many_entries(settle_here: Settle) -> None:
     """An engine may log one entry per use, under the key `inv_id`."""
     uses = [{"inv_id": POTION, "qty": 1}] * 3 + [{"inventory_id": POTION, "qty": 1}]
 
-    settle_here(hero_gains(items_consumed=uses))
+    settle_here(hero_fight(items_consumed=uses))
 
     assert InventoryItem.objects.get(pk=POTION).quantity == 1
     (movement,) = LedgerLine.objects.get(kind="settlement").items
@@ -186,7 +183,7 @@ def test_one_row_consumed_in_many_entries(settle_here: Settle) -> None:
 
 @pytest.mark.parametrize("reason", ["draw", "flee", "defeat"])
 def test_fight_that_changed_nothing(settle_here: Settle, reason: str) -> None:
-    document = hero_gains()
+    document = hero_fight()
     document["meta"] |= {"winner_team": None, "finish_reason": reason}
 
     settle_here(document)

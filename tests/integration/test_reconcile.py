@@ -29,14 +29,22 @@ from combat_history.reconcile.table_check import TableCheck
 from persistence.contract.document import Document
 from persistence.contract.errors import DiscrepancyCode
 from persistence.tasks import settle_inbox, sweep
-from tests.support import factories, worker
-from tests.support.factories import HERO, PELT, POTION, SWORD, make_participant
+from tests.support import documents, factories, worker
+from tests.support.documents import (
+    HERO,
+    PELT,
+    POTION,
+    SWORD,
+    hero_fight,
+    make_document,
+    make_participant,
+)
+from tests.support.ids import new_session_id
 from tests.support.reconciling import (
     ALLY,
     AXE,
     CLONE,
     SAMPLE,
-    fight,
     found,
     loot,
     reconcile,
@@ -103,35 +111,34 @@ def let_an_hour_pass() -> None:
 def test_real_settlements_of_every_kind_are_clean(settled: Settle) -> None:
     factories.add_item(ALLY, "bandage", STACK, quantity=4)
     factories.add_item(ALLY, "bandage", PLAIN, slot="belt_2")
-    held_by = factories.new_session_id()
+    held_by = new_session_id()
     factories.add_item(
         ALLY, "sword_epic", HELD, is_equipped=True, reserved_session_id=held_by
     )
-    new = factories.new_session_id
-    sample = factories.sample_document(session_id=SAMPLE)
+    sample = documents.sample_document(session_id=SAMPLE)
     settled(
         sample,
         json.dumps(sample, ensure_ascii=False),
         {**sample, "note": "another body"},
-        fight(new(), (ALLY, every_discrepancy()), (HERO, make_participant())),
-        fight(
-            new(),
-            (HERO, make_participant(items_gained=[loot("axe", 3), loot(PELT, 4)])),
-            (ALLY, make_participant(ui_report={"loot_obtained": [{"name": "axe"}]})),
+        make_document({ALLY: every_discrepancy(), HERO: make_participant()}),
+        make_document(
+            {
+                HERO: make_participant(items_gained=[loot("axe", 3), loot(PELT, 4)]),
+                ALLY: make_participant(ui_report={"loot_obtained": [{"name": "axe"}]}),
+            },
             replay_log=[{"turn": 1}],
         ),
-        fight(
-            new(),
-            (HERO, make_participant(items_consumed=[{"inv_id": POTION, "qty": 1}] * 3)),
+        make_document(
+            {HERO: make_participant(items_consumed=[{"inv_id": POTION, "qty": 1}] * 3)}
         ),
-        factories.make_document({"goblin_1": {"hp": 3}, "-101": {}}),
-        fight(new(), (424242, make_participant())),
-        fight(new(), (HERO, make_participant(xp_gained="10"))),
-        factories.make_document(note="\x00"),
-        factories.make_document(session_id="no id"),
+        make_document({"goblin_1": {"hp": 3}, "-101": {}}),
+        make_document({424242: make_participant()}),
+        hero_fight(xp_gained="10"),
+        make_document(note="\x00"),
+        make_document(session_id="no id"),
         "no JSON",
     )
-    three_column_insert(fight(new(), (CLONE, make_participant(xp_gained=1))))
+    three_column_insert(make_document({CLONE: make_participant(xp_gained=1)}))
     let_an_hour_pass()
     sweep()
     settle_inbox()
@@ -149,12 +156,12 @@ def test_what_changes_no_document_is_no_difference_of_one(settle_here: Settle) -
     """jsonb writes some numbers in another way; a fight log is forgotten in time."""
     numbers = {"odd": [1e16, -0.0, 1e15, 1e-7, 2**70, 0.1], "deep": {"er": [1.5e300]}}
     turns = [{"turn": 1e16, "amount": -0.0, "text": "\ud800", "odd": float("nan")}]
-    pruned = factories.sample_document()
+    pruned = documents.sample_document()
     settle_here(
         pruned,
-        factories.make_document(notes=numbers, replay_log=turns),
-        factories.make_document(replay_log=None),
-        factories.make_document(note="\x00", replay_log=turns),
+        make_document(notes=numbers, replay_log=turns),
+        make_document(replay_log=None),
+        make_document(note="\x00", replay_log=turns),
     )
     CombatReplay.objects.filter(pk=pruned["session_id"]).delete()
 
@@ -174,14 +181,17 @@ def test_inside_a_transaction_it_sees_what_that_wrote(settled: Settle) -> None:
 
 
 def test_settling_meanwhile_is_no_finding(settled: Settle) -> None:
-    sample = factories.sample_document(session_id=SAMPLE)
+    sample = documents.sample_document(session_id=SAMPLE)
     finished = threading.Event()
 
     def fight_on() -> None:
         try:
             for number in range(60):
                 won = make_participant(xp_gained=number, gold_gained=1)
-                settled(fight(factories.new_session_id(), (HERO, won)), sample)
+                settled(
+                    make_document({HERO: won}),
+                    sample,
+                )
         finally:
             connection.close()
             finished.set()
@@ -222,7 +232,7 @@ def test_the_limits_of_a_worker_session_do_not_hold(settled: Settle) -> None:
 
 def test_many_findings_are_counted_and_the_first_are_shown(settled: Settle) -> None:
     for _ in range(25):
-        document = fight(factories.new_session_id(), (HERO, make_participant()))
+        document = make_document({HERO: make_participant()})
         three_column_insert(document)
     let_an_hour_pass()
 
@@ -301,7 +311,7 @@ def test_a_document_is_read_once_however_many_lines_it_has(
             (id_, make_participant(ui_report={"seen": token_hex(1000)}))
             for id_ in fighters
         ]
-        settle_here(fight(factories.new_session_id(), *parts))
+        settle_here(make_document(dict(parts)))
 
     with connection.cursor() as cursor:
         statement = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {check.given} {check.sql}"

@@ -6,8 +6,12 @@ import pytest
 
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from tests.integration.test_reconcile_tables import delete, plant, update
-from tests.support.factories import HERO, PELT, POTION
-from tests.support.operations import op, parked, queue, save
+from tests.support.documents import HERO, PELT, POTION, op
+from tests.support.operations import (
+    parked,
+    queue,
+    save,
+)
 from tests.support.reconciling import found, reconcile
 
 PLANTS: list[object] = []

@@ -16,8 +16,8 @@ from pytest_django import Settings
 from combat_history.reconcile.redis_checks import REDIS_CHECKS
 from persistence.contract import redis_keys
 from persistence.tasks import settle_inbox
-from tests.support import factories
-from tests.support.factories import HERO
+from tests.support import documents
+from tests.support.documents import HERO
 from tests.support.reconciling import (
     FAILED,
     SAMPLE,
@@ -98,7 +98,7 @@ def test_a_finding_names_the_account(redis_client: redis.Redis) -> None:
 def test_what_a_drain_is_about_to_clean_up_is_no_finding(
     redis_client: redis.Redis,
 ) -> None:
-    document = factories.sample_document(session_id=SAMPLE)
+    document = documents.sample_document(session_id=SAMPLE)
     redis_client.hset(redis_keys.result(SAMPLE), "raw", json.dumps(document))
     redis_client.hset(redis_keys.result(SAMPLE), f"conflict:{SHA256}", "{}")
     redis_client.hset(redis_keys.session(SAMPLE), "status", "finished")

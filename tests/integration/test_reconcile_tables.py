@@ -13,7 +13,7 @@ from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.run import TABLE_CHECKS
 from combat_history.reconcile.undo_checks import UNDO_CHECKS
 from persistence.contract.fight_log import pack
-from tests.support.factories import HERO, POTION
+from tests.support.documents import HERO, POTION
 from tests.support.reconciling import (
     ALLY,
     CLONE,

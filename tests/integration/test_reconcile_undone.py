@@ -18,7 +18,7 @@ from tests.integration.test_reconcile_tables import (
     plant,
     update,
 )
-from tests.support.factories import HERO, PELT, POTION
+from tests.support.documents import HERO, PELT, POTION
 from tests.support.reconciling import (
     ALLY,
     CLONE,

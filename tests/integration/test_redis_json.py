@@ -18,7 +18,6 @@ from combat_history.models import Character, ParkedOperation, ScenarioSession
 from combat_history.reading.accounts import restore_account
 from combat_history.reading.lookup import State, find_result
 from persistence.contract import redis_keys
-from persistence.contract.document import Document
 from persistence.contract.errors import CombatInProgress
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import Receipt, checked
@@ -26,14 +25,9 @@ from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.savers.vitals_saver import VitalsStateSaver
 from persistence.worker import accounts, inbox
 from persistence.worker.transactions import open_cursor
-from tests.support.factories import (
-    HERO,
-    SAMPLE_END,
-    add_small_world,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.documents import HERO, SAMPLE_END, hero_fight
+from tests.support.factories import add_small_world
+from tests.support.ids import new_session_id
 from tests.support.json_redis import NoJson, has_json, running_json_redis
 from tests.support.parallel import in_threads
 
@@ -109,21 +103,16 @@ def stored(client: redis.Redis) -> Any:
     return client.json().get(ACCOUNT)
 
 
-def fight(hp: int = 450, *, end: int = SAMPLE_END, **over: Any) -> Document:
-    part = make_participant(state_snapshot={"hp": hp, "energy": 9})
-    return make_document({str(HERO): part}, end_timestamp=end, **over)
-
-
 def test_hand_off_writes_its_snapshot_and_nothing_else(
     redis_client: redis.Redis,
 ) -> None:
     before = game_account()
     store(redis_client, before)
-    document = fight()
+    document = hero_fight()
 
     inbox.record(checked(document))
 
-    before["stats"]["hp"]["cur"], before["stats"]["energy"]["cur"] = 450, 9
+    before["stats"]["hp"]["cur"], before["stats"]["energy"]["cur"] = 450, 20
     before["vitals_at"] = END_MS
     before["sessions"]["last_combat_id"] = document["session_id"]
     before["sessions"]["last_combat_finished_at"] = SAMPLE_END
@@ -131,7 +120,7 @@ def test_hand_off_writes_its_snapshot_and_nothing_else(
 
 
 def test_hand_off_frees_the_account_of_its_fight(redis_client: redis.Redis) -> None:
-    document = fight()
+    document = hero_fight()
     sessions = {"combat_id": document["session_id"], "arena_id": "a1"}
     store(redis_client, game_account(sessions=sessions))
 
@@ -148,17 +137,17 @@ def test_hand_off_leaves_an_account_in_another_fight_alone(
     before = game_account(sessions={"combat_id": str(new_session_id())})
     store(redis_client, before)
 
-    inbox.record(checked(fight()))
+    inbox.record(checked(hero_fight()))
 
     assert stored(redis_client) == before
 
 
 def test_older_fight_does_not_overwrite(redis_client: redis.Redis) -> None:
     store(redis_client, game_account())
-    inbox.record(checked(fight(2, end=SAMPLE_END + 1)))
+    inbox.record(checked(hero_fight(hp=2, end_timestamp=SAMPLE_END + 1)))
     before = stored(redis_client)
 
-    inbox.record(checked(fight(1)))
+    inbox.record(checked(hero_fight(hp=1)))
 
     assert stored(redis_client) == before
 
@@ -168,12 +157,12 @@ def test_objects_that_are_missing_are_made(
     redis_client: redis.Redis, bare: dict[str, Any]
 ) -> None:
     store(redis_client, bare)
-    document = fight()
+    document = hero_fight()
 
     inbox.record(checked(document))
 
     assert stored(redis_client) == {
-        "stats": {"hp": {"cur": 450}, "energy": {"cur": 9}},
+        "stats": {"hp": {"cur": 450}, "energy": {"cur": 20}},
         "vitals_at": END_MS,
         "sessions": {
             "last_combat_id": document["session_id"],
@@ -188,7 +177,7 @@ def test_document_that_is_no_object_never_refuses_a_hand_off(
 ) -> None:
     store(redis_client, odd)
 
-    assert inbox.record(checked(fight()))[0] is Receipt.ACCEPTED
+    assert inbox.record(checked(hero_fight()))[0] is Receipt.ACCEPTED
 
     assert stored(redis_client) == odd
     assert find_result(new_session_id(), HERO).state is State.UNKNOWN
@@ -199,7 +188,7 @@ def test_odd_values_inside_never_refuse_a_hand_off(redis_client: redis.Redis) ->
     odd = {"stats": "full", "sessions": ["x"], "vitals_at": {"a": 1}}
     store(redis_client, odd)
 
-    assert inbox.record(checked(fight()))[0] is Receipt.ACCEPTED
+    assert inbox.record(checked(hero_fight()))[0] is Receipt.ACCEPTED
 
     assert stored(redis_client) == {**odd, "vitals_at": END_MS}
 

@@ -13,7 +13,7 @@ from combat_history.models import CombatHistory, RejectedPayload
 from persistence.contract.document import MAX_DOCUMENT_BYTES
 from persistence.tasks import settle_combat, settle_inbox
 from tests.conftest import Settle
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 
 WITHOUT_ID = {k: v for k, v in make_document().items() if k != "session_id"}
 

@@ -39,7 +39,8 @@ from tests.support import crash
 from tests.support.admin import audit, status, with_status
 from tests.support.batches import REASON, add_many_failed, make_batch, numbers, run
 from tests.support.crash import Tell, When
-from tests.support.factories import HERO, add_template
+from tests.support.documents import HERO
+from tests.support.factories import add_template
 from tests.support.parallel import in_threads
 from tests.support.worker import CeleryProcess, database_url, wait_idle
 

@@ -27,14 +27,8 @@ from persistence.contract.document import Document
 from persistence.tasks import settle_inbox
 from tests.support.actions import REASON, fail, request_of, status
 from tests.support.admin import unknown_loot
-from tests.support.factories import (
-    HERO,
-    PELT,
-    POTION,
-    add_template,
-    make_document,
-    make_participant,
-)
+from tests.support.documents import HERO, PELT, POTION, make_document, make_participant
+from tests.support.factories import add_template
 
 pytestmark = pytest.mark.usefixtures("world")
 

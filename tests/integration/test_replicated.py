@@ -14,7 +14,7 @@ from combat_history.models import AuditEntry, CombatHistory, RejectedPayload
 from persistence.tasks import settle_combat, settle_inbox, task_sync_state
 from persistence.worker.inbox import NotReplicated
 from tests.support.admin import REASON
-from tests.support.factories import HERO, PELT, make_document
+from tests.support.documents import HERO, PELT, make_document
 from tests.support.operations import pieces
 
 pytestmark = pytest.mark.usefixtures("world")

@@ -15,20 +15,14 @@ from combat_history.models import Character, CombatParticipant, ScenarioSession
 from combat_history.reading import redis_clients
 from combat_history.reading.accounts import arestore_account, restore_account
 from persistence.contract import redis_keys
-from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.savers.vitals_saver import VitalsStateSaver
 from persistence.worker import inbox
 from persistence.worker.transactions import open_cursor
 from tests.conftest import Settle
-from tests.support.factories import (
-    HERO,
-    SAMPLE_END,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.documents import HERO, SAMPLE_END, hero_fight
+from tests.support.ids import new_session_id
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -58,11 +52,6 @@ def restore(request: pytest.FixtureRequest) -> Restore:
 def account(client: redis.Redis) -> dict[str, str]:
     fields = cast("dict[bytes, bytes]", client.hgetall(ACCOUNT))
     return {name.decode(): value.decode() for name, value in fields.items()}
-
-
-def fight(hp: int = 450, *, end: int = SAMPLE_END, **over: Any) -> Document:
-    part = make_participant(state_snapshot={"hp": hp, "energy": 9})
-    return make_document({str(HERO): part}, end_timestamp=end, **over)
 
 
 def know(**vitals: Any) -> None:
@@ -106,7 +95,9 @@ VITALS = {
 def test_missing_account_comes_back_whole(
     settle_here: Settle, redis_client: redis.Redis, restore: Restore
 ) -> None:
-    settle_here(fight(1), last := fight(2, end=SAMPLE_END + 9))
+    settle_here(
+        hero_fight(hp=1), last := hero_fight(hp=2, end_timestamp=SAMPLE_END + 9)
+    )
     know()
     sid = travel()
     redis_client.flushdb()
@@ -144,8 +135,8 @@ def test_fight_that_was_refused_is_not_the_last_one(
     settle_here: Settle, redis_client: redis.Redis
 ) -> None:
     """The clock of its engine was a day ahead: it would hide each real one."""
-    refused = fight(1, end=int(time.time()) + redis_keys.DAY_SECONDS)
-    settle_here(last := fight(2), refused)
+    refused = hero_fight(hp=1, end_timestamp=int(time.time()) + redis_keys.DAY_SECONDS)
+    settle_here(last := hero_fight(hp=2), refused)
     redis_client.flushdb()
 
     restore_account(HERO)
@@ -214,7 +205,7 @@ def test_vitals_are_never_mixed(redis_client: redis.Redis, field: str) -> None:
 def test_account_that_a_hand_off_made_is_completed(redis_client: redis.Redis) -> None:
     know(hp=500, vitals_at=moment(SAMPLE_END - 60))
     sid = travel()
-    document = fight(450)
+    document = hero_fight(hp=450)
     inbox.record(checked(document))
 
     assert restore_account(HERO) is True
@@ -222,7 +213,7 @@ def test_account_that_a_hand_off_made_is_completed(redis_client: redis.Redis) ->
     assert account(redis_client) == {
         **VITALS,
         "hp": "450",
-        "energy": "9",
+        "energy": "20",
         "last_combat_session_id": document["session_id"],
         "last_combat_finished_at": str(SAMPLE_END),
         "scenario_session_id": sid,
@@ -233,7 +224,7 @@ def test_account_that_a_hand_off_made_is_completed(redis_client: redis.Redis) ->
 def test_the_end_of_a_last_fight_is_compared_in_any_unit(
     settle_here: Settle, redis_client: redis.Redis, per_second: int
 ) -> None:
-    settle_here(last := fight(70, end=SAMPLE_END))
+    settle_here(last := hero_fight(hp=70, end_timestamp=SAMPLE_END))
     redis_client.flushdb()
     older: dict[str, Any] = {
         "last_combat_session_id": str(new_session_id()),
@@ -259,10 +250,10 @@ def test_a_moment_of_1970_that_was_stored_once_is_not_restored(
 def test_hand_off_of_an_old_fight_does_not_hide_what_came_after_it(
     settle_here: Settle, redis_client: redis.Redis
 ) -> None:
-    settle_here(last := fight(70, end=SAMPLE_END))
-    know(energy=9)
+    settle_here(last := hero_fight(hp=70, end_timestamp=SAMPLE_END))
+    know(energy=20)
     redis_client.flushdb()
-    inbox.record(checked(fight(450, end=SAMPLE_END - 60)))
+    inbox.record(checked(hero_fight(hp=450, end_timestamp=SAMPLE_END - 60)))
 
     restore_account(HERO)
 

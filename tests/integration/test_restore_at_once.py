@@ -20,13 +20,8 @@ from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import checked
 from persistence.engine.remembered import Limits
 from persistence.worker import inbox
-from tests.support.factories import (
-    HERO,
-    SAMPLE_END,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.documents import HERO, SAMPLE_END, make_document, make_participant
+from tests.support.ids import new_session_id
 from tests.support.parallel import in_threads
 
 pytestmark = pytest.mark.usefixtures("world")

@@ -19,7 +19,7 @@ from combat_history.models import (
 from combat_history.reconcile import reconcile
 from tests.conftest import Settle
 from tests.support.admin import add_combat
-from tests.support.factories import sample_document
+from tests.support.documents import sample_document
 
 pytestmark = pytest.mark.usefixtures("world")
 

@@ -31,7 +31,7 @@ from persistence.savers.combat_saver import CombatStateSaver
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker.transactions import open_cursor
 from tests.support.api import post
-from tests.support.factories import HERO, POTION, make_document, make_participant
+from tests.support.documents import HERO, POTION, make_document, make_participant
 
 pytestmark = pytest.mark.usefixtures("world", "api")
 

@@ -25,7 +25,7 @@ from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.worker import inbox
 from tests.conftest import Settle
-from tests.support.factories import HERO, PELT, POTION, SWORD, sample_document
+from tests.support.documents import HERO, PELT, POTION, SWORD, sample_document
 from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, CeleryProcess, wait_idle

@@ -16,13 +16,9 @@ from persistence.protocols import SyncScope
 from persistence.sweeping.intents import LIMIT
 from persistence.tasks import sweep, task_sync_state
 from settlement_project.celery import app
+from tests.support.documents import HERO, make_document, make_participant, op
 from tests.support.engine import let_time_pass, messages
-from tests.support.factories import (
-    HERO,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.ids import new_session_id
 from tests.support.parallel import character_locked, in_threads, wait_until_blocked
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess
@@ -115,7 +111,7 @@ def test_a_message_that_was_sent_is_given_longer_and_longer(
 def test_a_dispatch_is_not_sent_again_while_its_message_waits(
     engine: SyncDispatcher, redis_client: redis.Redis
 ) -> None:
-    add = {"op_id": "a", "op": "add", "item_template_id": "wolf_pelt", "qty": 2}
+    add = op("a", "add", item_template_id="wolf_pelt", qty=2)
     for at in range(20):
         engine.dispatch_sync(SyncScope.VITALS, char_id=HERO)
         engine.change_inventory_sync(HERO, [{**add, "op_id": str(at)}])

@@ -10,7 +10,7 @@ import redis
 from combat_history.models import ParkedOperation, ScenarioSession
 from persistence.contract import redis_keys
 from tests.support import factories
-from tests.support.factories import HERO
+from tests.support.documents import HERO
 from tests.support.scenarios import (
     ACCOUNT,
     counts,

@@ -13,7 +13,7 @@ from combat_history.models import ParkedOperation, ScenarioSession
 from persistence.contract import redis_keys
 from persistence.worker import accounts
 from tests.support import factories
-from tests.support.factories import HERO
+from tests.support.documents import HERO
 from tests.support.parallel import in_threads, wait_until_blocked
 from tests.support.scenarios import (
     counts,

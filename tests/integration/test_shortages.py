@@ -16,16 +16,8 @@ from combat_history.models import (
 )
 from persistence.contract.document import Document
 from tests.conftest import Settle
-from tests.support.factories import (
-    HERO,
-    POTION,
-    SWORD,
-    add_character,
-    add_item,
-    add_template,
-    make_document,
-    make_participant,
-)
+from tests.support.documents import HERO, POTION, SWORD, make_document, make_participant
+from tests.support.factories import add_character, add_item, add_template
 
 OTHERS_POTION = 77
 

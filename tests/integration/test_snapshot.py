@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 import pytest
@@ -11,26 +11,21 @@ import redis
 
 from combat_history.models import Character
 from persistence.contract import redis_keys
-from persistence.contract.document import Document
 from persistence.engine.handoff import Receipt, checked
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     SAMPLE_END,
+    hero_fight,
     make_document,
     make_participant,
-    new_session_id,
 )
+from tests.support.ids import new_session_id
 
 pytestmark = pytest.mark.usefixtures("world")
 
 ACCOUNT = redis_keys.account(HERO)
-
-
-def fight(hp: int, *, end: int = SAMPLE_END, **over: Any) -> Document:
-    part = make_participant(gold_gained=5, state_snapshot={"hp": hp, "energy": 9})
-    return make_document({str(HERO): part}, end_timestamp=end, **over)
 
 
 def account(client: redis.Redis) -> dict[str, str]:
@@ -45,7 +40,7 @@ def put(client: redis.Redis, **fields: str | int) -> None:
 
 def test_idle_account_takes_the_snapshot(redis_client: redis.Redis) -> None:
     put(redis_client, state="world", combat_session_id="")
-    document = fight(450)
+    document = hero_fight(hp=450)
 
     inbox.record(checked(document))
 
@@ -53,7 +48,7 @@ def test_idle_account_takes_the_snapshot(redis_client: redis.Redis) -> None:
         "state": "world",
         "combat_session_id": "",
         "hp": "450",
-        "energy": "9",
+        "energy": "20",
         "vitals_at": str(SAMPLE_END * 1000),
         "last_combat_session_id": document["session_id"],
         "last_combat_finished_at": str(SAMPLE_END),
@@ -63,7 +58,7 @@ def test_idle_account_takes_the_snapshot(redis_client: redis.Redis) -> None:
 
 def test_account_in_this_combat_takes_it_and_is_free(redis_client: redis.Redis) -> None:
     """However old: the player is in this very fight until it is handed off."""
-    document = fight(450)
+    document = hero_fight(hp=450)
     put(
         redis_client,
         hp=77,
@@ -75,7 +70,7 @@ def test_account_in_this_combat_takes_it_and_is_free(redis_client: redis.Redis) 
     inbox.record(checked(document))
 
     after = account(redis_client)
-    assert (after["hp"], after["energy"]) == ("450", "9")
+    assert (after["hp"], after["energy"]) == ("450", "20")
     assert "combat_session_id" not in after
     assert after["last_combat_finished_at"] == str(SAMPLE_END + 50)
 
@@ -84,7 +79,7 @@ def test_account_in_another_combat_is_left_alone(redis_client: redis.Redis) -> N
     before = {"hp": "77", "combat_session_id": str(new_session_id())}
     put(redis_client, **before)
 
-    inbox.record(checked(fight(450)))
+    inbox.record(checked(hero_fight(hp=450)))
 
     assert account(redis_client) == before
 
@@ -99,7 +94,7 @@ def test_older_combat_does_not_overwrite(redis_client: redis.Redis, last: int) -
     }
     put(redis_client, **before)
 
-    inbox.record(checked(fight(450)))
+    inbox.record(checked(hero_fight(hp=450)))
 
     assert account(redis_client) == before
 
@@ -107,8 +102,8 @@ def test_older_combat_does_not_overwrite(redis_client: redis.Redis, last: int) -
 def test_combats_that_end_together_go_by_session_id(redis_client: redis.Redis) -> None:
     low, high = sorted(new_session_id() for _ in range(2))
 
-    inbox.record(checked(fight(2, session_id=high)))
-    inbox.record(checked(fight(1, session_id=low)))
+    inbox.record(checked(hero_fight(hp=2, session_id=high)))
+    inbox.record(checked(hero_fight(hp=1, session_id=low)))
 
     assert account(redis_client)["hp"] == "2"
     assert account(redis_client)["last_combat_session_id"] == str(high)
@@ -130,7 +125,7 @@ def test_player_without_snapshot_is_freed_and_keeps_the_vitals(
 
 
 def test_ai_participants_have_no_account(redis_client: redis.Redis) -> None:
-    document = fight(450)
+    document = hero_fight(hp=450)
     document["participants"]["-101"] = make_participant()
 
     inbox.record(checked(document))
@@ -151,7 +146,7 @@ FOREIGN: dict[str, Callable[[redis.Redis, str], object]] = {
 def test_foreign_type_never_refuses_a_hand_off(
     redis_client: redis.Redis, make: Callable[[redis.Redis, str], object]
 ) -> None:
-    document = fight(450)
+    document = hero_fight(gold_gained=5)
     keys = [
         ACCOUNT,
         redis_keys.ACTIVE,
@@ -174,14 +169,14 @@ def test_fields_that_are_no_numbers_never_refuse_a_hand_off(
 ) -> None:
     put(redis_client, last_combat_finished_at="yesterday", hp="many")
 
-    receipt, _ = inbox.record(checked(fight(450)))
+    receipt, _ = inbox.record(checked(hero_fight(hp=450)))
 
     assert receipt is Receipt.ACCEPTED
     assert account(redis_client)["hp"] == "450"
 
 
 def test_late_settlement_does_not_undo_a_heal(redis_client: redis.Redis) -> None:
-    document = fight(3)
+    document = hero_fight(hp=3)
     inbox.record(checked(document))
     put(redis_client, hp=500)
 
@@ -199,7 +194,7 @@ def test_late_result_does_not_undo_a_heal(
     """Of an account that is in no fight: the newer moment stands, as in the tables."""
     healed_at = SAMPLE_END * 1000 + ahead_ms
     put(redis_client, hp=500, energy=50, vitals_at=healed_at)
-    document = fight(5)
+    document = hero_fight(hp=5)
 
     inbox.record(checked(document))
 
@@ -209,13 +204,13 @@ def test_late_result_does_not_undo_a_heal(
     if ahead_ms > 0:
         assert vitals == ["500", "50", str(healed_at)]
     else:
-        assert vitals == ["5", "9", str(SAMPLE_END * 1000)]
+        assert vitals == ["5", "20", str(SAMPLE_END * 1000)]
 
 
 def test_own_fight_writes_its_vitals_and_puts_no_moment_back(
     redis_client: redis.Redis,
 ) -> None:
-    document, healed_at = fight(5), SAMPLE_END * 1000 + 1
+    document, healed_at = hero_fight(hp=5), SAMPLE_END * 1000 + 1
     put(
         redis_client,
         hp=500,
@@ -235,7 +230,7 @@ def test_moment_that_can_not_be_holds_no_snapshot_back(
 ) -> None:
     put(redis_client, hp=500, vitals_at=moment)
 
-    inbox.record(checked(fight(5)))
+    inbox.record(checked(hero_fight(hp=5)))
 
     after = account(redis_client)
     assert (after["hp"], after["vitals_at"]) == ("5", str(SAMPLE_END * 1000))
@@ -244,7 +239,7 @@ def test_moment_that_can_not_be_holds_no_snapshot_back(
 def test_late_settlement_does_not_reach_into_a_new_fight(
     redis_client: redis.Redis,
 ) -> None:
-    document, new_fight = fight(3), str(new_session_id())
+    document, new_fight = hero_fight(hp=3), str(new_session_id())
     inbox.record(checked(document))
     put(redis_client, hp=500, combat_session_id=new_fight)
 
@@ -256,12 +251,14 @@ def test_late_settlement_does_not_reach_into_a_new_fight(
 
 
 def test_conflicting_document_writes_no_snapshot(redis_client: redis.Redis) -> None:
-    document = fight(3)
+    document = hero_fight(hp=3)
     inbox.record(checked(document))
     put(redis_client, combat_session_id=document["session_id"])
     before = account(redis_client)
 
-    other = fight(400, end=SAMPLE_END + 9, session_id=document["session_id"])
+    other = hero_fight(
+        hp=400, end_timestamp=SAMPLE_END + 9, session_id=document["session_id"]
+    )
     receipt, _ = inbox.record(checked(other))
 
     assert receipt is Receipt.CONFLICT

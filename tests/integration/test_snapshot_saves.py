@@ -20,7 +20,7 @@ from persistence.tasks import task_sync_state
 from persistence.worker import inbox
 from tests.support import crash, scenarios
 from tests.support.crash import Tell, When, every_crash
-from tests.support.factories import HERO, SAMPLE_END
+from tests.support.documents import HERO, SAMPLE_END
 from tests.support.parallel import in_processes, in_threads, wait_until_blocked
 from tests.support.scenarios import ACCOUNT, new_id, row
 from tests.support.worker import database_url

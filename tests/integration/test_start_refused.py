@@ -24,25 +24,15 @@ from persistence.dispatcher import SyncDispatcher
 from persistence.tasks import settle_combat
 from tests.conftest import Settle
 from tests.support.belts import add_fighter, holders
+from tests.support.documents import HERO, POTION, make_document, make_participant
 from tests.support.engine import account, live
-from tests.support.factories import (
-    HERO,
-    POTION,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.ids import new_session_id
 from tests.support.worker import CeleryProcess
 
 RIVAL = 102
 STRANGER, NOBODY = 55_555, 55_556
 
 pytestmark = pytest.mark.usefixtures("world")
-
-
-@pytest.fixture
-def fight() -> UUID:
-    return new_session_id()
 
 
 def patient() -> SyncDispatcher:

@@ -15,13 +15,8 @@ from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
 from persistence.worker import inbox
-from tests.support.factories import (
-    PELT,
-    add_character,
-    add_item,
-    make_document,
-    make_participant,
-)
+from tests.support.documents import PELT, make_document, make_participant
+from tests.support.factories import add_character, add_item
 from tests.support.trace import statements_in, traced
 
 LARGE = 200

@@ -23,13 +23,13 @@ from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox, sweep
 from persistence.worker import inbox
 from tests.conftest import Settle
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     make_document,
     make_participant,
-    new_session_id,
     sample_document,
 )
+from tests.support.ids import new_session_id
 from tests.support.parallel import in_threads
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess

@@ -18,7 +18,8 @@ from combat_history.models import (
 from combat_history.reading.lookup import Credit, find_result
 from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
-from tests.support.factories import HERO, POTION, make_document, new_session_id
+from tests.support.documents import HERO, POTION, make_document
+from tests.support.ids import new_session_id
 from tests.support.silence import (
     LONG_AGO_MS,
     USED,

@@ -22,14 +22,9 @@ from persistence.contract.errors import CombatFinished, PayloadConflict, Payload
 from persistence.dispatcher import SyncDispatcher
 from persistence.sweeping.sessions import force_abandoned
 from persistence.tasks import settle_combat, settle_inbox, sweep
-from tests.support.factories import (
-    HERO,
-    POTION,
-    add_character,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.documents import HERO, POTION, make_document, make_participant
+from tests.support.factories import add_character
+from tests.support.ids import new_session_id
 from tests.support.parallel import in_threads
 from tests.support.silence import (
     LONG_AGO_MS,

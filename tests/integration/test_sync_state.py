@@ -21,8 +21,9 @@ from persistence.contract import redis_keys
 from persistence.dispatcher import SyncDispatcher
 from persistence.protocols import SyncScope
 from persistence.tasks import sweep, task_sync_state
+from tests.support.documents import HERO, make_document
 from tests.support.engine import let_time_pass, messages
-from tests.support.factories import HERO, make_document, new_session_id
+from tests.support.ids import new_session_id
 from tests.support.parallel import character_locked, in_threads, wait_until_blocked
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess

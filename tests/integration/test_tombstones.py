@@ -30,10 +30,10 @@ from persistence.worker import drain, inbox
 from tests.conftest import Settle
 from tests.support.api import get, result_of, result_path
 from tests.support.crash import Crash, Tell, When, run
-from tests.support.factories import HERO, sample_document
+from tests.support.documents import HERO, hero_fight
 from tests.support.lookups import Find, finished, hand_off, id_of, unknown_loot
 from tests.support.redis_server import redis_away
-from tests.support.undoing import fight, permitted, undo
+from tests.support.undoing import permitted, undo
 
 STRANGER = 102
 
@@ -43,11 +43,6 @@ pytestmark = pytest.mark.usefixtures("world")
 @pytest.fixture
 def admin(world: None) -> User:
     return permitted()
-
-
-@pytest.fixture
-def document() -> Document:
-    return sample_document()
 
 
 @pytest.fixture
@@ -132,7 +127,7 @@ def test_an_undo_that_is_killed_anywhere_leaves_nothing_untrue(
     settle_here: Settle, admin: User
 ) -> None:
     for operation in itertools.count(1):
-        document = fight(gold_gained=1)
+        document = hero_fight(gold_gained=1)
         settle_here(document)
         session_id = id_of(document)
 
@@ -227,7 +222,7 @@ def test_a_restored_postgresql_is_believed_before_redis(
     find: Find, settle_here: Settle, settled: UUID, redis_client: redis.Redis
 ) -> None:
     """Restored from before the fight: its row is gone, its tombstone is not."""
-    later = fight(gold_gained=1)
+    later = hero_fight(gold_gained=1)
     settle_here(later)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE combat_history DISABLE TRIGGER USER")

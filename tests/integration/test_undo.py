@@ -25,26 +25,25 @@ from combat_history.models import (
 from persistence.contract.document import Document
 from persistence.contract.errors import DomainFailure
 from tests.conftest import Settle
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     PELT,
     POTION,
+    SAMPLE_END,
     SWORD,
-    add_character,
-    add_item,
-    add_template,
+    hero_fight,
     make_document,
     make_participant,
-    new_session_id,
     sample_document,
 )
+from tests.support.factories import add_character, add_item, add_template
+from tests.support.ids import new_session_id
 from tests.support.lookups import id_of
 from tests.support.reconciling import found, loot, used
 from tests.support.undoing import (
     REASON,
     entries,
     everything,
-    fight,
     lose_character,
     permitted,
     undo,
@@ -100,7 +99,7 @@ def test_a_row_that_was_used_up_returns_under_its_id(
     settle_here: Settle, admin: User
 ) -> None:
     before = world_now()
-    document = fight(
+    document = hero_fight(
         items_consumed=[used(POTION, 5)], durability_loss={f"inventory:{SWORD}": 130}
     )
     settle_here(document)
@@ -119,10 +118,10 @@ def test_loot_of_a_fight_that_a_later_one_used_up_comes_back_in_between(
 ) -> None:
     """The row that the first fight made never met the table of the second."""
     before = world_now()
-    gains = fight(items_gained=[loot(PELT, 3)])
+    gains = hero_fight(items_gained=[loot(PELT, 3)])
     settle_here(gains)
     (pelts,) = InventoryItem.objects.filter(item_template_id=PELT)
-    uses = fight(end=1, items_consumed=[used(pelts.pk, 3)])
+    uses = hero_fight(end_timestamp=SAMPLE_END + 1, items_consumed=[used(pelts.pk, 3)])
     settle_here(uses)
 
     undo(id_of(uses), admin)
@@ -150,7 +149,7 @@ def test_a_second_time_is_skipped_and_changes_nothing(
 
 
 def test_only_processed_combats_are_undone(settle_here: Settle, admin: User) -> None:
-    failed = fight(items_gained=[loot("unheard_of")])
+    failed = hero_fight(items_gained=[loot("unheard_of")])
     pending, voided, unknown = (new_session_id() for _ in range(3))
     settle_here(failed)
     for id_, status in ((pending, "pending"), (voided, "voided")):
@@ -203,7 +202,7 @@ def test_it_needs_a_reason(settle_here: Settle, admin: User, reason: str) -> Non
 
 
 def test_the_audit_tells_what_each_player_had(settle_here: Settle, admin: User) -> None:
-    document = fight(gold_gained=7, items_consumed=[used(POTION, 5)])
+    document = hero_fight(gold_gained=7, items_consumed=[used(POTION, 5)])
     settle_here(document)
 
     undo(id_of(document), admin)
@@ -233,7 +232,7 @@ def test_a_player_who_is_no_more_is_a_failure_that_changes_nothing(
 def test_an_item_that_left_the_catalogue_is_named_and_nothing_is_changed(
     settle_here: Settle, admin: User
 ) -> None:
-    document = fight(items_consumed=[{"inventory_id": POTION, "qty": 5}])
+    document = hero_fight(items_consumed=[{"inventory_id": POTION, "qty": 5}])
     settle_here(document)
     ItemTemplate.objects.filter(pk="hp_pot_small").delete()
 

@@ -19,10 +19,7 @@ from persistence.contract.outcome import undone
 from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.api import get, result_of, result_path
-from tests.support.factories import (
-    HERO,
-    sample_document,
-)
+from tests.support.documents import HERO, sample_document
 from tests.support.lookups import Find, id_of
 from tests.support.redis_server import redis_away
 from tests.support.undoing import (

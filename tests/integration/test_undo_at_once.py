@@ -29,18 +29,13 @@ from persistence.tasks import settle_combat
 from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.crash import Tell, When, every_crash, run
-from tests.support.factories import (
-    HERO,
-    PELT,
-    sample_document,
-)
+from tests.support.documents import HERO, PELT, SAMPLE_END, hero_fight, sample_document
 from tests.support.lookups import id_of
 from tests.support.parallel import in_threads, wait_until_blocked
 from tests.support.reconciling import found, loot
 from tests.support.undoing import (
     entries,
     everything,
-    fight,
     permitted,
     undo,
     world_now,
@@ -75,10 +70,15 @@ def test_beside_settlements_of_the_same_player_nothing_is_lost(
     settle_here: Settle, admin: User
 ) -> None:
     rounds = 8
-    undone = [fight(end=n, gold_gained=10, xp_gained=1) for n in range(rounds)]
+    undone = [
+        hero_fight(end_timestamp=SAMPLE_END + n, gold_gained=10, xp_gained=1)
+        for n in range(rounds)
+    ]
     settle_here(*undone)
     more = [
-        fight(end=100 + n, gold_gained=1, items_gained=[loot(PELT)])
+        hero_fight(
+            end_timestamp=SAMPLE_END + 100 + n, gold_gained=1, items_gained=[loot(PELT)]
+        )
         for n in range(rounds)
     ]
 
@@ -96,7 +96,7 @@ def test_beside_settlements_of_the_same_player_nothing_is_lost(
 def test_it_waits_for_the_player_and_plans_on_what_it_finds(
     settle_here: Settle, admin: User
 ) -> None:
-    document = fight(gold_gained=10)
+    document = hero_fight(gold_gained=10)
     settle_here(document)
 
     def undo_here() -> UndoResult:

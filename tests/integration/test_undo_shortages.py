@@ -19,18 +19,13 @@ from combat_history.models import (
 )
 from persistence.tasks import settle_combat
 from tests.conftest import Settle
-from tests.support.factories import (
-    PELT,
-    POTION,
-    SWORD,
-    new_session_id,
-)
+from tests.support.documents import PELT, POTION, SAMPLE_END, SWORD, hero_fight
+from tests.support.ids import new_session_id
 from tests.support.lookups import id_of
 from tests.support.reconciling import found, loot, used
 from tests.support.undoing import (
     entries,
     everything,
-    fight,
     permitted,
     undo,
 )
@@ -44,13 +39,15 @@ def admin(db: None) -> User:
 @pytest.fixture
 def spent(settle_here: Settle) -> UUID:
     """A fight for 100 gold and two pelts; 70 of the gold and a pelt are gone."""
-    document = fight(gold_gained=100, items_gained=[loot(PELT, 2)])
+    document = hero_fight(gold_gained=100, items_gained=[loot(PELT, 2)])
     settle_here(
         document,
-        fight(end=1, gold_gained=-70),
+        hero_fight(end_timestamp=SAMPLE_END + 1, gold_gained=-70),
     )
     pelts = InventoryItem.objects.get(item_template_id=PELT)
-    settle_combat(fight(end=2, items_consumed=[used(pelts.pk, 1)]))
+    settle_combat(
+        hero_fight(end_timestamp=SAMPLE_END + 2, items_consumed=[used(pelts.pk, 1)])
+    )
     return id_of(document)
 
 
@@ -87,7 +84,7 @@ def test_a_shortage_is_recorded_where_that_is_chosen(spent: UUID, admin: User) -
 def test_xp_and_wear_that_cannot_be_undone_are_recorded(
     settle_here: Settle, admin: User
 ) -> None:
-    document = fight(xp_gained=5, durability_loss={f"inventory:{SWORD}": 4})
+    document = hero_fight(xp_gained=5, durability_loss={f"inventory:{SWORD}": 4})
     settle_here(document)
     # A game that takes XP, and sells a sword, outside of every record.
     Character.objects.update(xp=2)
@@ -107,7 +104,7 @@ def test_xp_and_wear_that_cannot_be_undone_are_recorded(
 def test_what_a_live_fight_has_reserved_is_not_taken(
     settle_here: Settle, admin: User
 ) -> None:
-    document = fight(items_gained=[loot(PELT, 2)])
+    document = hero_fight(items_gained=[loot(PELT, 2)])
     settle_here(document)
     InventoryItem.objects.filter(item_template_id=PELT).update(
         reserved_session_id=new_session_id()
@@ -135,7 +132,7 @@ def test_the_preview_is_what_happens(spent: UUID, admin: User) -> None:
 def test_the_preview_names_new_rows_by_negative_ids(
     settle_here: Settle, admin: User
 ) -> None:
-    document = fight(items_consumed=[used(POTION, 2)])
+    document = hero_fight(items_consumed=[used(POTION, 2)])
     settle_here(document)
     InventoryItem.objects.filter(pk=POTION).delete()
 

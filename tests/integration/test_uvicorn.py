@@ -11,7 +11,7 @@ from django.db import connection
 
 from combat_history.models import Character
 from tests.support.api import result_path
-from tests.support.factories import HERO, sample_document
+from tests.support.documents import HERO, sample_document
 from tests.support.waiting import wait_until
 from tests.support.web import Web, running_web
 from tests.support.worker import CeleryProcess

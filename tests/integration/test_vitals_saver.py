@@ -15,7 +15,6 @@ import redis
 
 from combat_history.models import Character, ParkedOperation
 from persistence.contract import redis_keys
-from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.protocols import Saved
 from persistence.savers.vitals_saver import VitalsStateSaver
@@ -23,7 +22,8 @@ from persistence.worker import inbox
 from persistence.worker.transactions import open_cursor
 from tests.conftest import Settle
 from tests.support import factories
-from tests.support.factories import HERO, SAMPLE_END
+from tests.support.documents import HERO, SAMPLE_END, hero_fight
+from tests.support.ids import new_session_id
 from tests.support.parallel import (
     character_locked,
     in_threads,
@@ -57,11 +57,6 @@ def vitals_at() -> datetime | None:
 
 def moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
-
-
-def fight(hp: int, *, end: int = SAMPLE_END) -> Document:
-    part = factories.make_participant(state_snapshot={"hp": hp, "energy": 20})
-    return factories.make_document({str(HERO): part}, end_timestamp=end)
 
 
 def parked() -> ParkedOperation:
@@ -114,7 +109,7 @@ def test_heal_after_the_fight_stands_in_either_order(
     settle_here: Settle, redis_client: redis.Redis, fight_first: bool
 ) -> None:
     put(redis_client, hp=500, energy=99, vitals_at=END_MS + 1)
-    steps: list[Callable[[], object]] = [partial(settle_here, fight(10)), save]
+    steps: list[Callable[[], object]] = [partial(settle_here, hero_fight(hp=10)), save]
     for step in steps if fight_first else reversed(steps):
         # The hand-off writes the fight's own snapshot, the heal comes after it.
         put(redis_client, hp=500, energy=99, vitals_at=END_MS + 1)
@@ -129,9 +124,9 @@ def test_heal_after_the_fight_stands_in_either_order(
 def test_fight_after_the_heal_stands_in_either_order(
     settle_here: Settle, redis_client: redis.Redis, fight_first: bool
 ) -> None:
-    document = fight(10)
+    document = hero_fight(hp=10)
     # In another fight: the hand-off leaves this account, and so the old heal, alone.
-    other = str(factories.new_session_id())
+    other = str(new_session_id())
     put(redis_client, hp=500, energy=99, vitals_at=END_MS - 1, combat_session_id=other)
     steps: list[Callable[[], object]] = [partial(settle_here, document), save]
     for step in steps if fight_first else reversed(steps):
@@ -146,7 +141,7 @@ def test_fight_after_the_heal_stands_in_either_order(
 def test_a_heal_after_a_fight_is_saved_though_the_moment_stayed(
     settle_here: Settle, redis_client: redis.Redis, fight_first: bool
 ) -> None:
-    document = fight(10)
+    document = hero_fight(hp=10)
     if fight_first:
         settle_here(document)
     else:
@@ -164,7 +159,7 @@ def test_a_heal_after_a_fight_is_saved_though_the_moment_stayed(
 def test_of_two_saves_of_one_moment_the_later_state_of_the_account_stands(
     settle_here: Settle, redis_client: redis.Redis
 ) -> None:
-    settle_here(fight(10))
+    settle_here(hero_fight(hp=10))
     put(redis_client, hp=50)
     with ThreadPoolExecutor(1) as pool, character_locked(HERO):
         late = pool.submit(in_threads, save)
@@ -178,7 +173,7 @@ def test_of_two_saves_of_one_moment_the_later_state_of_the_account_stands(
 def test_a_fight_that_the_account_has_not_seen_stands_and_the_rest_is_parked(
     settle_here: Settle, redis_client: redis.Redis
 ) -> None:
-    document = fight(10)
+    document = hero_fight(hp=10)
     settle_here(document)
     redis_client.hdel(redis_keys.account(HERO), "last_combat_session_id")
     put(redis_client, hp=77, energy=78, location="inn", state="rest", vitals_at=END_MS)
@@ -197,7 +192,7 @@ def test_fight_settled_after_its_own_snapshot_was_saved_changes_nothing(
     put(redis_client, hp=10, energy=20, location="arena", vitals_at=END_MS)
     save()
 
-    settle_here(fight(10))
+    settle_here(hero_fight(hp=10))
 
     assert vitals()[:3] == (10, 20, "arena")
     assert vitals_at() == moment(END_MS)

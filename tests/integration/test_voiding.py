@@ -24,12 +24,8 @@ from persistence.tasks import settle_combat, settle_inbox
 from tests.support.actions import REASON, corrected, fail, request_of, status
 from tests.support.admin import audit, unknown_loot
 from tests.support.api import accepted, post
-from tests.support.factories import (
-    HERO,
-    POTION,
-    add_template,
-    make_document,
-)
+from tests.support.documents import HERO, POTION, make_document
+from tests.support.factories import add_template
 from tests.support.lookups import id_of, start
 
 pytestmark = pytest.mark.usefixtures("world")

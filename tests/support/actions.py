@@ -8,7 +8,7 @@ from uuid import UUID
 from combat_history.models import CombatHistory, ReplayRequest
 from persistence.contract.document import Document
 from persistence.tasks import settle_combat
-from tests.support.factories import PELT
+from tests.support.documents import PELT
 
 REASON = "the catalogue was fixed"
 

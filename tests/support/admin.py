@@ -32,16 +32,9 @@ from combat_history.models import (
 )
 from persistence.contract import redis_keys
 from persistence.worker import inbox
-from tests.support.factories import (
-    HERO,
-    SAMPLE_END,
-    add_character,
-    add_item,
-    add_template,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.documents import HERO, SAMPLE_END, make_document, make_participant
+from tests.support.factories import add_character, add_item, add_template
+from tests.support.ids import new_session_id
 
 LIST_URL = "/admin/combat_history/combathistory/"
 REPLAY_URL = f"{LIST_URL}replay/"

@@ -14,7 +14,7 @@ from django.test import AsyncClient
 from combat_history.api.schemas import Accepted, CombatResult, ProblemDetails
 from combat_history.reading import redis_clients
 from persistence.contract.document import Document
-from tests.support.factories import HERO
+from tests.support.documents import HERO
 from tests.support.ids import OTHER_TOKEN as OTHER_TOKEN
 from tests.support.ids import TOKEN as TOKEN
 

@@ -14,7 +14,7 @@ from combat_history.insight import batch_progress
 from combat_history.insight.failures import members
 from combat_history.models import CombatHistory, ReplayBatch, Status
 from tests.support.admin import unknown_loot
-from tests.support.factories import HERO, SAMPLE_END
+from tests.support.documents import HERO, SAMPLE_END
 from tests.support.waiting import wait_until
 
 REASON = "the catalogue was fixed"

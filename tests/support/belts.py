@@ -13,14 +13,8 @@ from persistence.belts.reservations import Assembly
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.tasks import settle_combat
-from tests.support.factories import (
-    HERO,
-    POTION,
-    add_character,
-    add_item,
-    make_document,
-    make_participant,
-)
+from tests.support.documents import HERO, POTION, make_document, make_participant
+from tests.support.factories import add_character, add_item
 
 CONTAINER: Document = {
     "team": "blue",

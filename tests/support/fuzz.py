@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 
 Envelope = dict[str, Any]
 

@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from tests.support.documents import make_document, make_participant
+
 POTION, PELT, FLASK = "chaos_potion", "chaos_pelt", "chaos_flask"
 START_GOLD = 1000
 
@@ -44,16 +46,12 @@ class Fight:
             first["changes"]["items_gained"] = [
                 {"item_template_id": "chaos_nothing", "qty": 1}
             ]
-        return {
-            "session_id": str(self.session_id),
-            "meta": {
-                "end_timestamp": self.finished_at,
-                "winner_team": "blue",
-                "finish_reason": "victory",
-            },
-            "participants": players | {"goblin_1": {"is_winner": False}},
-            "replay_log": [{"turn": 1, "actor": "goblin_1", "action": "bite"}],
-        }
+        return make_document(
+            players | {"goblin_1": {"is_winner": False}},
+            session_id=self.session_id,
+            end_timestamp=self.finished_at,
+            replay_log=[{"turn": 1, "actor": "goblin_1", "action": "bite"}],
+        )
 
     @property
     def order(self) -> tuple[int, str]:
@@ -133,9 +131,6 @@ def _participant(character_id: int, share: Share) -> dict[str, Any]:
     changes["items_gained"] = (
         [{"item_template_id": PELT, "qty": share.loot}] if share.loot else []
     )
-    return {
-        "is_winner": True,
-        "state_snapshot": {"hp": share.hp, "energy": share.energy},
-        "changes": changes,
-        "ui_report": {"damage_dealt": 10},
-    }
+    return make_participant(
+        hp=share.hp, energy=share.energy, ui_report={"damage_dealt": 10}, **changes
+    )

@@ -25,7 +25,7 @@ from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import Handoff, checked
 from persistence.worker import inbox
-from tests.support.factories import HERO, SAMPLE_END, make_document, make_participant
+from tests.support.documents import HERO, SAMPLE_END, make_document, make_participant
 
 Find = Callable[[UUID | str, int], Lookup]
 

@@ -17,11 +17,7 @@ from persistence.protocols import Saved
 from persistence.savers.inventory_saver import InventoryStateSaver
 from persistence.worker import inbox
 from persistence.worker.transactions import open_cursor
-from tests.support.factories import HERO
-
-
-def op(op_id: str, kind: str, /, **rest: Any) -> dict[str, Any]:
-    return {"op_id": op_id, "op": kind, **rest}
+from tests.support.documents import HERO
 
 
 def text(operation: object) -> bytes:

@@ -12,8 +12,8 @@ from django.core.management import CommandError, call_command
 
 from combat_history.models import CombatHistory
 from persistence.contract.document import Document
-from tests.support import factories
-from tests.support.factories import HERO, PELT, make_participant
+from tests.support import documents, factories
+from tests.support.documents import HERO, PELT, make_document, make_participant
 
 ALLY, CLONE = 102, 103
 EMPTIED, AXE = 60, 61
@@ -42,11 +42,6 @@ def found() -> dict[str, int]:
     return {code: count for code, count in reconcile()["counts"].items() if count}
 
 
-def fight(session_id: UUID, /, *players: tuple[int, Document], **over: Any) -> Document:
-    participants = {str(char_id): part for char_id, part in players}
-    return factories.make_document(participants, session_id=session_id, **over)
-
-
 def used(inventory_id: int, qty: int, template_id: str | None = None) -> Document:
     entry: Document = {"inventory_id": inventory_id, "qty": qty}
     return {**entry, "item_template_id": template_id} if template_id else entry
@@ -65,12 +60,20 @@ def settle_each_ending(settle: Callable[..., None]) -> None:
     factories.add_item(ALLY, "bandage", EMPTIED, quantity=3)
     factories.add_item(ALLY, "axe", AXE, is_equipped=True, durability=4)
     settle(
-        factories.sample_document(session_id=SAMPLE),
-        fight(QUIET, (CLONE, make_participant(is_winner=False))),
-        fight(REMOVAL, (ALLY, make_participant(items_consumed=[used(EMPTIED, 3)]))),
-        fight(PENALTY, (ALLY, make_participant(gold_gained=-50))),
-        fight(FAILED, (HERO, make_participant(items_gained=[loot("unheard_of")]))),
-        fight(LOOT, (HERO, make_participant(items_gained=[loot(PELT, 2)]))),
+        documents.sample_document(session_id=SAMPLE),
+        make_document({CLONE: make_participant(is_winner=False)}, session_id=QUIET),
+        make_document(
+            {ALLY: make_participant(items_consumed=[used(EMPTIED, 3)])},
+            session_id=REMOVAL,
+        ),
+        make_document({ALLY: make_participant(gold_gained=-50)}, session_id=PENALTY),
+        make_document(
+            {HERO: make_participant(items_gained=[loot("unheard_of")])},
+            session_id=FAILED,
+        ),
+        make_document(
+            {HERO: make_participant(items_gained=[loot(PELT, 2)])}, session_id=LOOT
+        ),
     )
     statuses = CombatHistory.objects.values_list("pk", "settlement_status")
     assert {pk for pk, status in statuses if status != "processed"} == {FAILED}

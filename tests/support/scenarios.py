@@ -11,14 +11,14 @@ from persistence.contract import redis_keys
 from persistence.protocols import Saved
 from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.worker.transactions import open_cursor
-from tests.support import factories
-from tests.support.factories import HERO
+from tests.support.documents import HERO
+from tests.support.ids import new_session_id
 
 ACCOUNT = redis_keys.account(HERO)
 
 
 def new_id() -> str:
-    return str(factories.new_session_id())
+    return str(new_session_id())
 
 
 def write(

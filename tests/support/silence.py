@@ -11,7 +11,7 @@ import redis
 from combat_history.models import RejectedPayload
 from persistence.contract import redis_keys
 from persistence.tasks import settle_inbox, sweep
-from tests.support.factories import POTION
+from tests.support.documents import POTION
 
 LONG_AGO_MS = 1_735_460_000_000
 USED = {"inventory_id": POTION, "item_template_id": "hp_pot_small", "qty": 2}

@@ -21,12 +21,6 @@ from combat_history.models import (
     LedgerLine,
     SettlementDiscrepancy,
 )
-from persistence.contract.document import Document
-from tests.support.factories import (
-    HERO,
-    make_document,
-    make_participant,
-)
 
 REASON = "The boss was bugged that evening"
 
@@ -40,11 +34,6 @@ def permitted() -> User:
 
 def undo(session_id: UUID, actor: User, on_shortage: Any = "refuse") -> UndoResult:
     return undo_combat(session_id, actor=actor, reason=REASON, on_shortage=on_shortage)
-
-
-def fight(*, end: int = 0, **changes: Any) -> Document:
-    part = make_participant(**changes)
-    return make_document({str(HERO): part}, end_timestamp=1_735_460_000 + end)
 
 
 def lose_character(char_id: int) -> None:

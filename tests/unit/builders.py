@@ -28,9 +28,10 @@ from persistence.savers.combat.rows import (
     Template,
     World,
 )
+from tests.support.documents import SAMPLE_END, make_document, make_participant
 
 ROOT = Path(__file__).resolve().parents[2]
-EPOCH_SECONDS = 1_735_460_000
+EPOCH_SECONDS = SAMPLE_END
 FIRST_NEW_ID = 1000
 """Inventory ids of rows a plan inserts start here, above all rows of a test's world."""
 
@@ -90,30 +91,21 @@ def at(seconds: int) -> datetime:
 
 
 def participant(**parts: Any) -> Document:
-    """A player's part; keywords of `changes` and `state_snapshot`, `loot_obtained`."""
-    entry: Document = {"is_winner": True, "changes": {}}
-    for key, value in parts.items():
-        if key in {"state_snapshot", "team", "name", "is_winner"}:
-            entry[key] = value
-        elif key == "loot_obtained":
-            entry["ui_report"] = {"loot_obtained": value}
-        else:
-            entry["changes"][key] = value
-    return entry
+    """A player's part without vitals; `loot_obtained` as its report has it."""
+    if "loot_obtained" in parts:
+        parts["ui_report"] = {"loot_obtained": parts.pop("loot_obtained")}
+    return make_participant(**{"state_snapshot": None, **parts})
 
 
 def combat(
     number: int, participants: dict[int | str, Document], *, seconds: int = 0
 ) -> Combat:
     payload = validate(
-        {
-            "session_id": str(session(number)),
-            "meta": {
-                "end_timestamp": EPOCH_SECONDS + seconds,
-                "finish_reason": "victory",
-            },
-            "participants": {str(key): part for key, part in participants.items()},
-        }
+        make_document(
+            participants,
+            session_id=session(number),
+            end_timestamp=EPOCH_SECONDS + seconds,
+        )
     )
     return Combat(payload.session_id, payload.finished_at, payload)
 

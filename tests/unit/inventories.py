@@ -37,10 +37,6 @@ def row(row_id: int, template: Template = POTION, **over: Any) -> Item:
     return Item(**{**values, **over})
 
 
-def op(op_id: str, kind: str, /, **rest: Any) -> Document:
-    return {"op_id": op_id, "op": kind, **rest}
-
-
 def raw(element: object) -> bytes:
     """As the engine writes it; bytes are what no engine should write."""
     return element if isinstance(element, bytes) else json.dumps(element).encode()

@@ -8,8 +8,15 @@ from uuid import UUID
 import pytest
 
 from persistence.savers.combat.plan import MAX_INT
+from tests.support.documents import op
 from tests.unit.builders import FIRST_NEW_ID, HIDE, POTION, RING, SWORD
-from tests.unit.inventories import OTHER, Inventory, inventory, op, row, summary
+from tests.unit.inventories import (
+    OTHER,
+    Inventory,
+    inventory,
+    row,
+    summary,
+)
 
 NEW = FIRST_NEW_ID
 FIGHT = UUID(int=7)

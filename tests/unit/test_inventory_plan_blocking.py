@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from persistence.savers.combat.rows import Template
+from tests.support.documents import op
 from tests.unit.builders import FIRST_NEW_ID, HIDE, POTION, SWORD
-from tests.unit.inventories import Inventory, inventory, op, row
+from tests.unit.inventories import (
+    Inventory,
+    inventory,
+    row,
+)
 
 SCALE = Template("scale", "Чешуя", "", True, None)
 DROP = op("drop", "remove", inventory_id=1, qty=1)

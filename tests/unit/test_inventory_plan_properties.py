@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistence.savers.inventory.bag import Item
+from tests.support.documents import op
 from tests.unit.builders import CATALOGUE, FIRST_NEW_ID, HIDE, POTION, SWORD
 from tests.unit.inventories import (
     OTHER,
@@ -21,7 +22,6 @@ from tests.unit.inventories import (
     Document,
     Inventory,
     inventory,
-    op,
     row,
 )
 from tests.unit.strategies import BOUNDED

@@ -32,7 +32,8 @@ from tests.support.admin import (
     unknown_loot,
     viewer,
 )
-from tests.support.factories import HERO, PELT, POTION, add_template
+from tests.support.documents import HERO, PELT, POTION
+from tests.support.factories import add_template
 from tests.support.pages import text_of
 
 pytestmark = pytest.mark.usefixtures("world")

@@ -27,17 +27,16 @@ from persistence.tasks import task_sync_state
 from persistence.worker import inbox
 from tests.support.admin import audit, body, change_url, logged_in, told, viewer
 from tests.support.belts import begin
-from tests.support.factories import (
-    HERO,
-    PELT,
-    POTION,
-    SWORD,
-    add_character,
-    add_item,
-    add_template,
-    new_session_id,
+from tests.support.documents import HERO, PELT, POTION, SWORD, op
+from tests.support.factories import add_character, add_item, add_template
+from tests.support.ids import new_session_id
+from tests.support.operations import (
+    parked,
+    pieces,
+    queue,
+    queued,
+    rows,
 )
-from tests.support.operations import op, parked, pieces, queue, queued, rows
 from tests.support.pages import text_of
 from tests.support.parallel import in_threads
 from tests.support.reconciling import found

@@ -35,7 +35,7 @@ from combat_history.models import (
 from tests.conftest import Settle
 from tests.support.actions import corrected
 from tests.support.admin import REASON, logged_in, unknown_loot
-from tests.support.factories import HERO, PELT, sample_document
+from tests.support.documents import HERO, PELT, sample_document
 
 HISTORY = "combat_history_combathistory"
 PARKED = "combat_history_parkedoperation"

@@ -29,7 +29,8 @@ from tests.support.admin import (
     logged_in,
     with_status,
 )
-from tests.support.factories import HERO, add_character
+from tests.support.documents import HERO
+from tests.support.factories import add_character
 
 URL = f"{LIST_URL}export/"
 AUDIT_URL = "/admin/combat_history/auditentry/export/"

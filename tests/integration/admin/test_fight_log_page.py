@@ -24,13 +24,9 @@ from tests.support.admin import (
     count_queries,
     logged_in,
 )
-from tests.support.factories import (
-    HERO,
-    add_character,
-    make_document,
-    new_session_id,
-    sample_document,
-)
+from tests.support.documents import HERO, make_document, sample_document
+from tests.support.factories import add_character
+from tests.support.ids import new_session_id
 from tests.support.pages import text_of
 from tests.support.web import running_web
 

@@ -24,13 +24,9 @@ from tests.support.admin import (
     shown_ids,
     with_status,
 )
-from tests.support.factories import (
-    HERO,
-    SAMPLE_END,
-    add_character,
-    make_document,
-    new_session_id,
-)
+from tests.support.documents import HERO, SAMPLE_END, make_document
+from tests.support.factories import add_character
+from tests.support.ids import new_session_id
 from tests.support.pages import text_of
 
 START = datetime.fromtimestamp(SAMPLE_END, UTC)

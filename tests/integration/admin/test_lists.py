@@ -35,10 +35,8 @@ from tests.support.admin import (
     shown_ids,
     with_status,
 )
-from tests.support.factories import (
-    HERO,
-    add_character,
-)
+from tests.support.documents import HERO
+from tests.support.factories import add_character
 
 
 def test_list_reads_no_document_and_no_traceback(client: Client) -> None:

@@ -43,17 +43,15 @@ from tests.support.admin import (
     list_url,
     with_status,
 )
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     POTION,
-    add_character,
-    add_item,
-    add_template,
     make_document,
     make_participant,
-    new_session_id,
     sample_document,
 )
+from tests.support.factories import add_character, add_item, add_template
+from tests.support.ids import new_session_id
 from tests.support.pages import text_of
 
 SCRIPT = "<script>alert('x')</script>"

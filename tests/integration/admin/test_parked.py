@@ -29,8 +29,15 @@ from persistence.contract.errors import ParkCode
 from persistence.sweeping.parked import UNANSWERED_AFTER, ask_unanswered
 from persistence.worker import inbox, intents
 from tests.support.admin import REASON, audit, change_url, list_url, logged_in, told
-from tests.support.factories import HERO, PELT, add_item
-from tests.support.operations import op, parked, pieces, queue, rows, save
+from tests.support.documents import HERO, PELT, op
+from tests.support.factories import add_item
+from tests.support.operations import (
+    parked,
+    pieces,
+    queue,
+    rows,
+    save,
+)
 from tests.support.worker import database_url
 
 pytestmark = pytest.mark.usefixtures("world")

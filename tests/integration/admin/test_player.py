@@ -29,18 +29,16 @@ from tests.support.admin import (
     logged_in,
     with_status,
 )
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     POTION,
     SAMPLE_END,
-    add_character,
-    add_item,
-    add_template,
     make_document,
     make_participant,
-    new_session_id,
     sample_document,
 )
+from tests.support.factories import add_character, add_item, add_template
+from tests.support.ids import new_session_id
 from tests.support.pages import text_of
 
 SCRIPT = "<script>alert('x')</script>"

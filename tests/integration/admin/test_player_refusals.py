@@ -17,7 +17,8 @@ from persistence.savers.combat_saver import CombatStateSaver
 from persistence.worker.transactions import open_cursor
 from tests.conftest import Settle
 from tests.support.admin import body, change_url, count_queries, logged_in, viewer
-from tests.support.factories import HERO, make_document, new_session_id, sample_document
+from tests.support.documents import HERO, make_document, sample_document
+from tests.support.ids import new_session_id
 from tests.support.pages import text_of
 
 NOTHING = "Nothing was refused"

@@ -44,11 +44,8 @@ from tests.support.admin import (
     told,
     unknown_loot,
 )
-from tests.support.factories import (
-    HERO,
-    add_template,
-    make_document,
-)
+from tests.support.documents import HERO, make_document
+from tests.support.factories import add_template
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

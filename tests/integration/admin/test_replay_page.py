@@ -19,7 +19,8 @@ from combat_history.actions.replay import Terms, replay
 from combat_history.models import Character, SettlementFailure
 from persistence.tasks import settle_combat, settle_inbox
 from tests.support.admin import REASON, body, logged_in, status, unknown_loot
-from tests.support.factories import HERO, add_template
+from tests.support.documents import HERO
+from tests.support.factories import add_template
 from tests.support.pages import text_of
 
 pytestmark = pytest.mark.usefixtures("world")

@@ -30,12 +30,9 @@ from tests.support.admin import (
     status,
     told,
 )
-from tests.support.factories import (
-    HERO,
-    add_template,
-    make_document,
-    new_session_id,
-)
+from tests.support.documents import HERO, make_document
+from tests.support.factories import add_template
+from tests.support.ids import new_session_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

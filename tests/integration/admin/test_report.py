@@ -33,14 +33,9 @@ from tests.support.admin import (
     logged_in,
     with_status,
 )
-from tests.support.factories import (
-    HERO,
-    add_character,
-    add_template,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.documents import HERO, make_document, make_participant
+from tests.support.factories import add_character, add_template
+from tests.support.ids import new_session_id
 from tests.support.pages import text_of
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -11,7 +11,8 @@ from django.test import Client
 from combat_history.models import InventoryItem
 from persistence.contract.ids import short_id
 from tests.support.admin import body, change_url, list_url, one_of_each
-from tests.support.factories import add_item, new_session_id
+from tests.support.factories import add_item
+from tests.support.ids import new_session_id
 
 
 def an_item() -> InventoryItem:

@@ -26,7 +26,8 @@ from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
 from tests.support.admin import REASON, audit, body, logged_in, told, viewer
-from tests.support.factories import HERO, make_document, new_session_id
+from tests.support.documents import HERO, make_document
+from tests.support.ids import new_session_id
 from tests.support.pages import text_of
 from tests.support.parallel import in_threads
 

@@ -27,7 +27,7 @@ from tests.support.admin import (
     told,
     viewer,
 )
-from tests.support.factories import HERO, make_document, make_participant
+from tests.support.documents import HERO, make_document, make_participant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -29,16 +29,16 @@ from tests.support.admin import (
     logged_in,
     told,
 )
-from tests.support.factories import (
+from tests.support.documents import (
     HERO,
     PELT,
     POTION,
-    add_character,
     make_document,
     make_participant,
-    new_session_id,
     sample_document,
 )
+from tests.support.factories import add_character
+from tests.support.ids import new_session_id
 from tests.support.reconciling import found
 from tests.support.undoing import lose_character
 from tests.support.worker import database_url

@@ -11,7 +11,7 @@ import redis
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import Handoff, checked, forced
-from tests.support.factories import HERO, SAMPLE_END, make_document, make_participant
+from tests.support.documents import HERO, SAMPLE_END, make_document, make_participant
 from tests.support.scripts import at_work, due, now_ms, result, run
 
 END_MS = SAMPLE_END * 1000

@@ -14,7 +14,7 @@ from persistence.contract import redis_keys
 from persistence.engine.handoff import Receipt, checked
 from persistence.worker import inbox
 from persistence.worker.inbox import NotReplicated
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 from tests.support.ids import new_session_id
 from tests.support.redis_server import redis_away, running_redis
 from tests.support.scripts import Fields, at_work, due, enter, now_ms, result

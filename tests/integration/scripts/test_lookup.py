@@ -10,7 +10,7 @@ import redis
 
 from persistence.contract import redis_keys
 from persistence.contract.outcome import undone
-from tests.support.factories import HERO
+from tests.support.documents import HERO
 from tests.support.ids import new_session_id
 from tests.support.scripts import run
 

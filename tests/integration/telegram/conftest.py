@@ -12,7 +12,7 @@ from persistence.contract.ids import short_id
 from tests.conftest import Settle
 from tests.support.api import TOKEN
 from tests.support.bot_api import BotApi, BotProcess, Call, a_message, running_bot
-from tests.support.factories import HERO, sample_document
+from tests.support.documents import HERO, sample_document
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.web import Web, running_web
 

@@ -10,7 +10,7 @@ from persistence.contract.ids import short_id
 from tests.support.api import TOKEN
 from tests.support.bot_api import run_python
 from tests.support.docs import snippets
-from tests.support.factories import HERO
+from tests.support.documents import HERO
 from tests.support.web import Web
 
 PAGE = "docs/bot.md"

@@ -18,7 +18,7 @@ from tests.integration.telegram.test_outcomes import (
     UNKNOWN,
 )
 from tests.support.bot_api import BotApi, Reply, inaccessible, refusal
-from tests.support.factories import new_session_id
+from tests.support.ids import new_session_id
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 

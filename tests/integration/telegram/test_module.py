@@ -9,7 +9,7 @@ import pytest
 from persistence.contract.ids import short_id
 from tests.support.api import TOKEN
 from tests.support.bot_api import BotApi, run_python
-from tests.support.factories import HERO
+from tests.support.documents import HERO
 from tests.support.web import Web
 
 ID = UUID("0190e0a2-7c10-7000-8000-000000000101")

@@ -21,13 +21,9 @@ from tests.integration.telegram.conftest import (
     methods,
 )
 from tests.support.bot_api import BotApi, BotProcess, inaccessible
-from tests.support.factories import (
-    HERO,
-    add_template,
-    make_document,
-    make_participant,
-    new_session_id,
-)
+from tests.support.documents import HERO, make_document, make_participant
+from tests.support.factories import add_template
+from tests.support.ids import new_session_id
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("world", "bot")
