@@ -119,6 +119,7 @@ def test_what_is_no_moment_was_accepted_at_none(
 @pytest.mark.parametrize(
     "member",
     [b"foreign", b"\xff", b"0-0-0-0-0", str(new_session_id()).upper().encode()],
+    ids=["word", "no text", "no id", "capitals"],  # the same in every process
 )
 def test_a_foreign_member_is_taken_out(
     redis_client: redis.Redis, member: bytes
