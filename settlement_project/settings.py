@@ -15,7 +15,11 @@ from persistence.protocols import QUEUE, QUEUES, ROUTES, SWEEP_QUEUE
 from settlement_project import servers
 from settlement_project.env import Environment
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+# What is written lies in the checkout, or, where the package is installed, in the
+# folder from which it is run.
+IS_CHECKOUT = (PACKAGE.parent / "manage.py").exists()
+BASE_DIR = PACKAGE.parent if IS_CHECKOUT else Path.cwd()
 env = Environment()
 
 DATABASE_URL, REDIS_URL, BROKER_URL = servers.resolve(BASE_DIR)
@@ -49,7 +53,7 @@ INSTALLED_APPS = [
     "persistence",
 ]
 # `manage.py demo` and `manage.py run` belong to a checkout; the image does without.
-if (BASE_DIR / "demo").is_dir():
+if IS_CHECKOUT and (BASE_DIR / "demo").is_dir():
     INSTALLED_APPS.append("demo")
 
 MIDDLEWARE = [
@@ -103,7 +107,7 @@ if DATABASE_POOL:
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("ru", "Русский"), ("en", "English")]
-LOCALE_PATHS = [Path(__file__).resolve().parent / "locale"]
+LOCALE_PATHS = [PACKAGE / "locale"]
 USE_I18N = True
 FORMAT_MODULE_PATH = ["settlement_project.formats"]
 USE_TZ = True

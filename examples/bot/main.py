@@ -1,7 +1,9 @@
-"""A bot whose old fight buttons tell the truth. Run it from the repository's root:
+"""A bot whose old fight buttons tell the truth.
+
+From the repository's root, after `pip install '.[bot]'`:
 
     BOT_TOKEN=… SETTLEMENT_API_URL=http://127.0.0.1:8000 SETTLEMENT_API_TOKEN=… \
-    CHARACTERS='{"your Telegram id": 101}' .venv-bot/bin/python -m examples.bot.main
+    CHARACTERS='{"your Telegram id": 101}' python -m examples.bot.main
 
 BOT_API_URL names a Bot API server of your own.
 """

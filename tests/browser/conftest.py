@@ -26,7 +26,7 @@ CHROMIUM = shutil.which("chromium")
 MISSING = [
     what
     for what, is_there in (
-        ("playwright (requirements-browser.txt)", find_spec("playwright")),
+        ("playwright (requirements-dev.txt)", find_spec("playwright")),
         ("Debian's chromium", CHROMIUM),
     )
     if not is_there

@@ -13,29 +13,25 @@ import pytest
 import redis
 
 from combat_history.models import Character, CombatHistory, InventoryItem
+from tests.packaging.environments import examples_alone, interpreter
 from tests.support.docs import snippets, text
 from tests.support.documents import HERO, SWORD, make_document
 from tests.support.waiting import wait_until
-from tests.support.worker import PROJECT_ROOT, environment
+from tests.support.worker import environment
 
 pytestmark = pytest.mark.usefixtures("world", "worker")
-
-ENGINE_PYTHON = PROJECT_ROOT / ".venv-engine" / "bin" / "python"
 
 
 @pytest.fixture(scope="session")
 def engine_python() -> Path:
-    """An interpreter with `requirements-engine.txt`, made where there is none."""
-    subprocess.run(
-        ["make", "--silent", ".venv-engine/installed"], cwd=PROJECT_ROOT, check=True
-    )
-    return ENGINE_PYTHON
+    """The engine's, with the wheel beside the game's pins."""
+    return interpreter("engine")
 
 
 def run(python: Path, code: str, **env: str) -> str:
     done = subprocess.run(
         [python, "-W", "error::RuntimeWarning", "-c", code],
-        cwd=PROJECT_ROOT,
+        cwd=examples_alone(),
         env=environment(**env),
         capture_output=True,
         text=True,
@@ -44,16 +40,6 @@ def run(python: Path, code: str, **env: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def test_the_engines_environment_is_the_games(engine_python: Path) -> None:
-    code = """
-import importlib.metadata, importlib.util
-print(importlib.metadata.version("celery"), importlib.metadata.version("redis"))
-assert importlib.util.find_spec("django") is None
-"""
-
-    assert run(engine_python, code).split() == ["5.6.3", "5.0.8"]
 
 
 def test_the_engines_snippet_fights_and_switches(

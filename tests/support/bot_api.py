@@ -15,14 +15,13 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tests.packaging.environments import examples_alone, interpreter
 from tests.support.waiting import wait_until
-from tests.support.worker import PROJECT_ROOT
 
 BOT_TOKEN = "42:bot"
 POLL_SECONDS = 1.0
@@ -218,12 +217,14 @@ def a_chat(chat_id: int) -> dict[str, Any]:
 class BotProcess:
     """`python -m examples.bot.main`, started by construction. `log`: all it printed."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, python: Path, environment: Mapping[str, str]
+    ) -> None:
         self._log = folder / "bot.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [bot_python(), "-m", "examples.bot.main"],
-                cwd=PROJECT_ROOT,
+                [python, "-m", "examples.bot.main"],
+                cwd=examples_alone(),
                 env={"PATH": os.environ["PATH"], **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -270,28 +271,19 @@ class BotProcess:
         return found[0]
 
 
-@cache
-def bot_python() -> str:
-    """The interpreter with aiogram, which wants an older pydantic than this one has.
-
-    BOT_PYTHON, else that of `.venv-bot`, which is made where there is none.
-    """
-    given = os.environ.get("BOT_PYTHON")
-    if given:
-        return given
-    subprocess.run(
-        ["make", "--silent", ".venv-bot/installed"], cwd=PROJECT_ROOT, check=True
-    )
-    return str(PROJECT_ROOT / ".venv-bot" / "bin" / "python")
-
-
 @contextmanager
 def running_bot(
-    folder: Path, bot_api: BotApi, api_url: str, token: str, characters: dict[int, int]
+    folder: Path,
+    bot_api: BotApi,
+    api_url: str,
+    token: str,
+    characters: dict[int, int],
+    python: Path | None = None,
 ) -> Iterator[BotProcess]:
     """The example bot between a Bot API and the project's HTTP API."""
     bot = BotProcess(
         folder,
+        python or interpreter("bot"),
         {
             "BOT_TOKEN": BOT_TOKEN,
             "BOT_API_URL": bot_api.url,
@@ -310,8 +302,8 @@ def running_bot(
 def run_python(*arguments: str, **environment: str) -> str:
     """What a command of the bot's interpreter prints; fails where the command does."""
     done = subprocess.run(
-        [bot_python(), *arguments],
-        cwd=PROJECT_ROOT,
+        [interpreter("bot"), *arguments],
+        cwd=examples_alone(),
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
