@@ -51,7 +51,11 @@ def test_links_lead_to_files_of_the_repository(page: Path) -> None:
 def test_paths_exist(page: Path) -> None:
     named = set(re.findall(r"`([\w.-]+(?:/[\w.*-]+)*/?)`", page.read_text("utf-8")))
     paths = {name for name in named if name.partition("/")[0] in FOLDERS}
-    paths |= {name for name in named if re.fullmatch(r"[\w-]+\.(txt|yml|toml)", name)}
+    paths |= {
+        name
+        for name in named
+        if re.fullmatch(r"[\w-]+\.(txt|lock|yml|toml)|[A-Z]+\.md", name)
+    }
 
     missing = [name for name in sorted(paths) if not any(ROOT.glob(name.rstrip("/")))]
 
