@@ -14,7 +14,7 @@ import redis
 
 from combat_history.models import Character, CombatHistory, InventoryItem
 from tests.packaging.environments import examples_alone, interpreter
-from tests.support.docs import snippets, text
+from tests.support.docs import ROOT, snippets, text
 from tests.support.documents import HERO, SWORD, make_document
 from tests.support.waiting import wait_until
 from tests.support.worker import environment
@@ -28,10 +28,10 @@ def engine_python() -> Path:
     return interpreter("engine")
 
 
-def run(python: Path, code: str, **env: str) -> str:
+def run(python: Path, code: str, *, folder: Path | None = None, **env: str) -> str:
     done = subprocess.run(
         [python, "-W", "error::RuntimeWarning", "-c", code],
-        cwd=examples_alone(),
+        cwd=folder or examples_alone(),
         env=environment(**env),
         capture_output=True,
         text=True,
@@ -85,7 +85,7 @@ def test_a_bare_producer_needs_nothing_of_ours(
 def test_the_quick_start_settles_one_fight_by_hand(redis_client: redis.Redis) -> None:
     (code,) = re.findall(r"<<'PYTHON'\n(.*?)\nPYTHON", text("docs/quickstart.md"), re.S)
 
-    told = run(Path(sys.executable), code)
+    told = run(Path(sys.executable), code, folder=ROOT)
 
     assert told.split()[1] == "accepted"
     wait_until(is_settled, "the fight is settled")
