@@ -14,7 +14,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-browser test-json test-packages storm matrix mutants fuzz lint docs bench wheel lock clean
+.PHONY: help demo run test coverage test-browser test-json test-packages storm matrix mutants fuzz lint docs bench wheel lock clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +27,9 @@ run: $(VENV)/installed  ## The same stack, endless, with admin and Flower
 
 test: $(VENV)/installed  ## All tests but those in a browser
 	$(BIN)/python -m tests $(ARGS)
+
+coverage: $(VENV)/installed-dev  ## The branches that `make test` takes, of every process; slower than it
+	$(BIN)/python -m tests --cov --cov-report=term:skip-covered $(ARGS)
 
 test-browser: $(VENV)/installed-dev  ## The admin in a real Chromium, which apt-get installs where it may
 	@command -v chromium >/dev/null || { $(APT_INSTALL) chromium; } \

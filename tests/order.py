@@ -26,6 +26,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "tests/chaos/test_outages.py",
         "tests/chaos/test_poison.py",
     ),
+    "environments of the wheel": ("tests/packaging/",),
     "a bot": ("tests/integration/telegram/",),
     "embedded servers": ("tests/integration/embedded/",),
     "a Redis with JSON": ("tests/integration/test_redis_json.py",),
