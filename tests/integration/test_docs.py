@@ -60,8 +60,8 @@ asyncio.run(main())
 """
 
     # The belts are waited for within a quarter of it, on a busy machine too.
-    bound = {"SETTLEMENT_SUBMIT_TIMEOUT_SECONDS": "10"}
-    told = run(engine_python, snippets("docs/engine.md")[0] + use, **bound)
+    code = snippets("docs/engine.md")[0] + use
+    told = run(engine_python, code, SETTLEMENT_SUBMIT_TIMEOUT_SECONDS="10")
 
     assert "hp_pot_small" in told
     wait_until(is_settled, "the fight is settled")
