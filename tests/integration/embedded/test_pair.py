@@ -15,7 +15,6 @@ import pytest
 
 import devservers
 from devservers import EmbeddedError
-from devservers import redis as embedded_redis
 from devservers.supervisor import GRACE_SECONDS
 from tests.support.embedded_pair import (
     FORKING_USER,
@@ -234,11 +233,3 @@ def test_a_server_that_cannot_start_is_reported_with_its_log(fresh: Pair) -> Non
     assert str(fresh.data_dir / "logs" / "postgres.log") in text
     assert "No such file or directory" in text
     assert "DATABASE_URL" in text
-
-
-def test_a_missing_redis_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_redis, "find_spec", lambda name: None)
-    monkeypatch.setenv("PATH", "")
-
-    with pytest.raises(EmbeddedError, match="Install redis-server"):
-        embedded_redis.binary()
