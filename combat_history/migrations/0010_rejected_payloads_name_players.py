@@ -8,7 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import migrations, models
 
-from persistence.savers.rejected_players import players_of
+from persistence.worker.rejected_players import players_of
 
 
 def fill(apps: Any, schema_editor: Any) -> None:

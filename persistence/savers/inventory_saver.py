@@ -44,8 +44,8 @@ from persistence.savers.inventory.requests import (
     read_element,
     read_parked,
 )
-from persistence.savers.parking import Parked, open_operations, park, resolve
 from persistence.worker import inbox
+from persistence.worker.parking import Parked, open_operations, park, resolve
 from persistence.worker.sql import Row, array, fetch, run
 
 if TYPE_CHECKING:

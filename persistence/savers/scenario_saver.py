@@ -20,8 +20,8 @@ from pydantic_core import to_json
 from persistence.contract import redis_keys
 from persistence.contract.errors import ParkCode
 from persistence.protocols import GameMode, Saved, SyncScope
-from persistence.savers.parking import Parked, open_operations, park, resolve
 from persistence.worker import accounts, inbox
+from persistence.worker.parking import Parked, open_operations, park, resolve
 from persistence.worker.sql import Row, array, columns, fetch, run
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from persistence.contract.errors import ParkCode
 from persistence.contract.moments import FIRST_MS, any_unit_ms
 from persistence.contract.payload import Vital
 from persistence.protocols import Saved, SyncScope
-from persistence.savers.parking import Parked, park, resolve
 from persistence.worker import accounts
+from persistence.worker.parking import Parked, park, resolve
 from persistence.worker.sql import Row, run
 
 if TYPE_CHECKING:

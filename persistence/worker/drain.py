@@ -23,9 +23,8 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.protocols import Delivery, Outcome, Verdict
-from persistence.savers.combat import attempts
 from persistence.savers.combat_saver import CombatStateSaver
-from persistence.worker import counts, inbox, refused
+from persistence.worker import attempts, counts, inbox, refused
 from persistence.worker.inbox import Entry
 from persistence.worker.sql import Row
 from persistence.worker.transactions import open_cursor, renew_connection

@@ -18,9 +18,9 @@ from django.db import DatabaseError, InterfaceError, connection
 from persistence.contract.errors import ParkCode
 from persistence.protocols import Saved, SyncScope
 from persistence.savers import cleanup_saver
-from persistence.savers.parking import Parked, park, resolve
 from persistence.savers.registry import SAVER_REGISTRY
 from persistence.worker import accounts, intents, rescue
+from persistence.worker.parking import Parked, park, resolve
 from persistence.worker.sql import run
 from persistence.worker.transactions import open_cursor
 from persistence.worker.transience import Transience, transience

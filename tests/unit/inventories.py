@@ -23,7 +23,7 @@ from persistence.savers.inventory.plan import (
     plan_operations,
 )
 from persistence.savers.inventory.requests import identity, read_element, read_parked
-from persistence.savers.parking import OpenOperation
+from persistence.worker.parking import OpenOperation
 from tests.unit.builders import CATALOGUE, FIRST_NEW_ID, POTION
 from tests.unit.builders import item as combat_item
 

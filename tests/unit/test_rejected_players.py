@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistence.savers.rejected_players import players_of
+from persistence.worker.rejected_players import players_of
 
 DOCUMENT = {"participants": {"101": {}, "7": {}, "goblin_1": {}, "-101": {}}, "x": 1}
 TEXT = json.dumps(DOCUMENT)

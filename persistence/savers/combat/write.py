@@ -12,8 +12,8 @@ from persistence.contract.errors import DomainFailure
 from persistence.savers.combat import statements
 from persistence.savers.combat.cases import Case, Rejected
 from persistence.savers.combat.rows import Plan
-from persistence.savers.rejected_players import players_of
 from persistence.worker import sql
+from persistence.worker.rejected_players import players_of
 from persistence.worker.sql import Write
 
 Ending = tuple[str, DomainFailure | None]

@@ -28,7 +28,7 @@ from persistence.contract.operations import (
     parse_operation,
 )
 from persistence.contract.payload import MAX_BIGINT
-from persistence.savers.parking import OpenOperation
+from persistence.worker.parking import OpenOperation
 
 MAX_OPERATION_BYTES = 64 * 1024
 """An operation has some two hundred; what is larger is kept cut and not read."""
