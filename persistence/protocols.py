@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -70,6 +70,16 @@ class Saver(Protocol):
     """
 
     def save(self, char_id: int) -> Saved: ...
+
+
+class CombatSaver(Saver, Protocol):
+    """The Saver whose deliveries come from the inbox, a batch to a transaction."""
+
+    def insert_pending(self, deliveries: Sequence[Delivery]) -> object:
+        """Write receipts without effects; known sessions stay as they are."""
+
+    def settle(self, batch: Sequence[Delivery]) -> list[Verdict]:
+        """Settle deliveries of distinct sessions; one verdict each, in any order."""
 
 
 class Outcome(StrEnum):

@@ -15,16 +15,19 @@ from celery import Task, shared_task
 from celery.signals import worker_ready
 from celery.utils.saferepr import saferepr
 from django.conf import settings
+from psycopg import Cursor
 
-from persistence.contract.document import Document, readable
+from persistence.contract.document import Document, digest, readable
 from persistence.contract.errors import PayloadInvalid
 from persistence.engine.handoff import unchecked
 from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
-from persistence.savers.combat_saver import CombatStateSaver
+from persistence.savers.registry import SAVER_REGISTRY, combat_saver
 from persistence.sweeping.players import player_id
-from persistence.worker import counts, drain, gate, inbox, rings, saves
+from persistence.worker import counts, drain, gate, inbox, rejected, rings, saves
 from persistence.worker.keeping import keep
+from persistence.worker.rejected import Rejected
+from persistence.worker.sql import Row
 from persistence.worker.unreadable import refuse_call
 
 logger = logging.getLogger(__name__)
@@ -66,7 +69,7 @@ def settle_combat(
         logger.warning("not in the inbox, receipt goes to PostgreSQL", exc_info=True)
         delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
         # The sweep finds the pending row and puts it into the inbox.
-        keep(settle_combat, partial(CombatStateSaver.receive, delivery=delivery))
+        keep(settle_combat, lambda cursor: combat_saver(cursor).receive(delivery))
         return
     drain.check_connection()
     if rung:
@@ -115,7 +118,7 @@ def task_sync_state(scope: str, char_id: int) -> None:
         refuse_call(task_sync_state, [scope, char_id], "arguments", str(error))
         return
     drain.check_connection()
-    saved = saves.save(*subject)
+    saved = saves.save(*subject, SAVER_REGISTRY[subject[0]])
     if saved is None:
         return
     if saved.drain:
@@ -151,7 +154,7 @@ def drain_batch(started: float) -> bool:
     if more:
         # Other pool processes help; whoever comes late finds nothing and leaves.
         rings.ring()
-    return drain.settle_entries(entries, started) and bool(entries)
+    return drain.settle_entries(entries, started, combat_saver) and bool(entries)
 
 
 @worker_ready.connect
@@ -161,8 +164,9 @@ def look_for_leftovers(**_: object) -> None:
     rings.send_sweep()
 
 
-def _reject(saver: CombatStateSaver, payload: object, error: PayloadInvalid) -> None:
-    saver.reject_unidentified(_bytes(payload), error)
+def _reject(cursor: Cursor[Row], payload: object, error: PayloadInvalid) -> None:
+    raw = _bytes(payload)
+    rejected.keep(cursor, Rejected(None, digest(raw), error.code, error.errors, raw))
     counts.count(f"{counts.COMBAT}{Outcome.REJECTED}")
     logger.error(
         "payload rejected",

@@ -29,7 +29,7 @@ from persistence.engine import scripts
 from persistence.engine.doorbell import Doorbell
 from persistence.engine.handoff import Handoff, Receipt, answer, checked, in_the_future
 from persistence.protocols import Delivery
-from persistence.worker import drain
+from persistence.savers.registry import open_combat_saver
 from persistence.worker.transactions import renew_connection
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def _body(request: HttpRequest) -> bytes:
 def _known(handoff: Handoff) -> Receipt | None:
     """PostgreSQL's word on a session it has; another document is kept."""
     renew_connection()
-    with drain.open_saver() as (saver, _):
+    with open_combat_saver() as saver:
         return saver.judge(_delivery(handoff))
 
 
@@ -96,12 +96,12 @@ async def _receive(handoff: Handoff, told: Receipt | None) -> Receipt:
 
 
 def _record(handoff: Handoff, *, is_checked: bool) -> Receipt:
-    with drain.open_saver() as (saver, _):
+    with open_combat_saver() as saver:
         return saver.receive(_delivery(handoff), is_checked=is_checked)
 
 
 def _keep(handoff: Handoff) -> None:
-    with drain.open_saver() as (saver, _):
+    with open_combat_saver() as saver:
         saver.keep_conflict(_delivery(handoff))
 
 

@@ -10,10 +10,9 @@ import redis
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from persistence.belts.orphans import release_orphaned
-from persistence.contract import redis_keys
 from persistence.protocols import Saved
 from persistence.sweeping import accounts, intents, parked, rows, sessions, tombstones
-from persistence.worker import inbox
+from persistence.worker import swept
 from persistence.worker.transience import transience
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class CleanupStateSaver:
         A case that fails takes no other down; the first error leaves at the end. Where
         Redis or PostgreSQL is away, or time is up, that leaves at once.
         """
-        began = _now_us()
+        began = swept.now_us()
         found: dict[str, int] = {}
         failed: Exception | None = None
         for kind, put_back in CASES.items():
@@ -71,17 +70,5 @@ class CleanupStateSaver:
                 failed = failed or error
         if failed is not None:
             raise failed
-        inbox.client().set(redis_keys.SWEPT, began, ex=redis_keys.DAY_SECONDS)
+        swept.note(began)
         return found
-
-
-def has_swept_since(moment_us: bytes) -> bool:
-    """Whether a whole sweep began after that: whoever asked then needs no other."""
-    swept = inbox.client().get(redis_keys.SWEPT)
-    return isinstance(swept, bytes) and int(swept) > int(moment_us)
-
-
-def _now_us() -> int:
-    """By the clock that intents are noted by."""
-    seconds, microseconds = inbox.client().time()
-    return seconds * 1_000_000 + microseconds

@@ -20,10 +20,8 @@ from uuid import UUID
 
 from pydantic_core import from_json
 
-from persistence.contract.document import digest
 from persistence.contract.errors import (
     FailureCode,
-    PayloadInvalid,
     ReceiptRaced,
 )
 from persistence.contract.identity import identity
@@ -33,7 +31,6 @@ from persistence.protocols import Delivery, Outcome, Saved, Verdict
 from persistence.savers.combat import conflicts, load, statements, write
 from persistence.savers.combat.cases import (
     Case,
-    Rejected,
     conflict,
     is_early,
     object_in,
@@ -44,7 +41,8 @@ from persistence.savers.combat.fingerprint import fingerprint
 from persistence.savers.combat.plan import plan_batch
 from persistence.savers.combat.rows import Combat, Plan
 from persistence.savers.combat.write import Ending
-from persistence.worker import sql, unsent
+from persistence.worker import rejected, sql, unsent
+from persistence.worker.rejected import Rejected
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -144,35 +142,15 @@ class CombatStateSaver:
             return None
         sha256 = rows[0][2] or _hash_of(rows[0])
         others = conflicts.beside_row(self._cursor, delivery, sha256)
-        self._reject(others)
+        rejected.keep(self._cursor, *others)
         return Receipt.CONFLICT if others else Receipt.DUPLICATE
 
     def keep_conflict(self, delivery: Delivery) -> None:
         """For review: another document of its session came first."""
-        self._reject([conflict(delivery.session_id, delivery.sha256, delivery.raw)])
-
-    def reject(self, delivery: Delivery, error: PayloadInvalid) -> Verdict:
-        """Keep the bytes of a document that no row can hold."""
-        rejected = Rejected(
-            delivery.session_id,
-            delivery.sha256,
-            error.code,
-            error.errors,
-            delivery.raw,
+        rejected.keep(
+            self._cursor,
+            conflict(delivery.session_id, delivery.sha256, delivery.raw),
         )
-        self._reject([rejected])
-        return Verdict(delivery.session_id, Outcome.REJECTED, error.code, str(error))
-
-    def reject_unidentified(self, raw: bytes, error: PayloadInvalid) -> None:
-        """Keep what names no session; the same bytes are one row."""
-        self._reject([Rejected(None, digest(raw), error.code, error.errors, raw)])
-
-    def keep(self, rejected: Rejected) -> None:
-        """Keep what is no document of a combat; the same bytes are one row."""
-        self._reject([rejected])
-
-    def _reject(self, rejected: Iterable[Rejected]) -> None:
-        sql.run(self._cursor.connection, [write.rejected(rejected)])
 
     def _clock(self, deliveries: Sequence[Delivery]) -> datetime:
         """The time of a receipt that no door has told: PostgreSQL's."""
@@ -244,7 +222,7 @@ class CombatStateSaver:
                 write.finish_requests(intake.waiting, endings),
                 *write.effects(plan),
                 write.released_belts(intake.cases(), endings),
-                write.rejected(intake.rejected),
+                rejected.record(intake.rejected),
             ],
         )
 

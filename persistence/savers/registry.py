@@ -1,9 +1,14 @@
-"""Which Saver saves what: `SAVER_REGISTRY[scope](cursor).save(char_id)`."""
+"""Which Saver saves what: `SAVER_REGISTRY[scope](cursor).save(char_id)`.
+
+The worker is given its Savers from here, and knows none by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
+from django.conf import settings
 from psycopg import Cursor
 
 from persistence.protocols import Saver, SyncScope
@@ -13,6 +18,7 @@ from persistence.savers.inventory_saver import InventoryStateSaver
 from persistence.savers.scenario_saver import ScenarioStateSaver
 from persistence.savers.vitals_saver import VitalsStateSaver
 from persistence.worker.sql import Row
+from persistence.worker.transactions import open_cursor
 
 SAVER_REGISTRY: Mapping[SyncScope, Callable[[Cursor[Row]], Saver]] = {
     SyncScope.COMBAT_RESULT: CombatStateSaver,
@@ -21,3 +27,17 @@ SAVER_REGISTRY: Mapping[SyncScope, Callable[[Cursor[Row]], Saver]] = {
     SyncScope.SCENARIO: ScenarioStateSaver,
     SyncScope.CLEANUP: CleanupStateSaver,
 }
+
+
+def combat_saver(cursor: Cursor[Row]) -> CombatStateSaver:
+    """As `SETTLEMENT_SHORTAGES` asks for it."""
+    return CombatStateSaver(
+        cursor, fail_on_shortage=settings.SETTLEMENT_SHORTAGES == "fail"
+    )
+
+
+@contextmanager
+def open_combat_saver() -> Iterator[CombatStateSaver]:
+    """One durable transaction, and a Saver of combats inside it."""
+    with open_cursor() as cursor:
+        yield combat_saver(cursor)

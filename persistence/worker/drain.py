@@ -11,8 +11,7 @@ import os
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import psycopg
@@ -22,9 +21,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
 from persistence.contract.errors import FailureCode, PayloadInvalid
-from persistence.protocols import Delivery, Outcome, Verdict
-from persistence.savers.combat_saver import CombatStateSaver
-from persistence.worker import attempts, counts, inbox, refused
+from persistence.protocols import CombatSaver, Delivery, Outcome, Verdict
+from persistence.worker import attempts, counts, inbox, refused, rejected
 from persistence.worker.inbox import Entry
 from persistence.worker.sql import Row
 from persistence.worker.transactions import open_cursor, renew_connection
@@ -43,33 +41,24 @@ MAX_BACKOFF_STEPS = 5
 RETRY = "retry"
 """Outcome in the log of a try that ended in a transient error."""
 
+SaverOf = Callable[[psycopg.Cursor[Row]], CombatSaver]
+"""The Saver of combats, over the cursor of the transaction it works in."""
+
 _uncounted: list[Verdict] = []
 """Tries that ended in order while PostgreSQL was away: taken back when it returns."""
 
 
-@contextmanager
-def open_saver() -> Iterator[tuple[CombatStateSaver, psycopg.Cursor[Row]]]:
-    """One durable transaction on the task's connection, and a Saver inside it."""
-    with open_cursor() as cursor:
-        yield (
-            CombatStateSaver(
-                cursor, fail_on_shortage=settings.SETTLEMENT_SHORTAGES == "fail"
-            ),
-            cursor,
-        )
-
-
-def settle_entries(entries: Sequence[Entry], started: float) -> bool:
+def settle_entries(entries: Sequence[Entry], started: float, saver_of: SaverOf) -> bool:
     """Settle what one claim returned. `started`: monotonic start of the task.
 
     False where PostgreSQL was not to be had: claiming more would only move it on.
     """
     first = [entry for entry in entries if entry.claims <= 1]
     again = [entry for entry in entries if entry.claims > 1]
-    if first and not _settle_together(first, started):
+    if first and not _settle_together(first, started, saver_of):
         inbox.release(again, 0, uncount=True)
         return False
-    _isolate(again, started)
+    _isolate(again, started, saver_of)
     return True
 
 
@@ -77,17 +66,20 @@ def check_connection() -> None:
     """Start on a connection that works; take back the tries still owed to it."""
     renew_connection()
     while _uncounted:
-        with open_saver() as (_, cursor):
+        with open_cursor() as cursor:
             cursor.execute(attempts.UNCOUNT_TRY, [_uncounted[-1].session_id])
         _uncounted.pop()
 
 
-def _settle_together(entries: Sequence[Entry], started: float) -> bool:
+def _settle_together(
+    entries: Sequence[Entry], started: float, saver_of: SaverOf
+) -> bool:
     batch_started = time.monotonic()
     for retry_left in (True, False):
         try:
-            with open_saver() as (saver, _):
-                verdicts = saver.settle([_delivery(entry) for entry in entries])
+            with open_cursor() as cursor:
+                deliveries = [_delivery(entry) for entry in entries]
+                verdicts = saver_of(cursor).settle(deliveries)
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001 -- each kind has its own way on
@@ -105,37 +97,37 @@ def _settle_together(entries: Sequence[Entry], started: float) -> bool:
         else:
             _finish(_pair(entries, verdicts), batch_started)
             return True
-    _isolate(entries, started)
+    _isolate(entries, started, saver_of)
     return True
 
 
-def _isolate(entries: Sequence[Entry], started: float) -> None:
+def _isolate(entries: Sequence[Entry], started: float, saver_of: SaverOf) -> None:
     """Settle each alone, so that the one at fault takes nothing else down."""
     for position, entry in enumerate(entries):
         if time.monotonic() - started > ISOLATE_WITHIN_SECONDS:
             inbox.release(entries[position:], 0, uncount=False)
             return
         entry_started = time.monotonic()
-        verdict = _settle_alone(entry)
+        verdict = _settle_alone(entry, saver_of)
         _finish([(entry, verdict)] if verdict else [], entry_started)
 
 
-def _settle_alone(entry: Entry) -> Verdict | None:
+def _settle_alone(entry: Entry, saver_of: SaverOf) -> Verdict | None:
     """One combat behind its own committed receipt; None where it has to wait."""
     delivery = _delivery(entry)
     started = time.monotonic()
     try_id = None
     try:
-        with open_saver() as (saver, cursor):
-            saver.insert_pending([delivery])
+        with open_cursor() as cursor:
+            saver_of(cursor).insert_pending([delivery])
             begun = attempts.begin(
                 cursor, entry.session_id, _worker(), settings.SETTLEMENT_LEASE_MS
             )
             if begun is not None and begun[1] > settings.SETTLEMENT_MAX_ATTEMPTS:
                 return _fail_poison(cursor, entry, begun[0])
         try_id = begun[0] if begun else None
-        with open_saver() as (saver, cursor):
-            (verdict,) = saver.settle([delivery])
+        with open_cursor() as cursor:
+            (verdict,) = saver_of(cursor).settle([delivery])
             if try_id is not None:
                 attempts.end(cursor, try_id, verdict)
         return verdict
@@ -168,7 +160,7 @@ def _ended_in_error(
         inbox.release([entry], _backoff_ms(entry.claims), uncount=False)
         return None
     text = "".join(traceback.format_exception(error))
-    with open_saver() as (saver, cursor):
+    with open_cursor() as cursor:
         failed = attempts.fail(
             cursor, entry.session_id, verdict.code, verdict.detail, text
         )
@@ -177,14 +169,15 @@ def _ended_in_error(
         # Without a row to fail: the bytes are kept where any can be.
         if failed:
             return verdict
-        return saver.reject(delivery, PayloadInvalid.of(code, "", verdict.detail))
+        unkept = PayloadInvalid.of(code, "", verdict.detail)
+        return rejected.reject(cursor, delivery, unkept)
 
 
 def _take_back(try_id: int | None, verdict: Verdict) -> None:
     if try_id is None:
         return
     try:
-        with open_saver() as (_, cursor):
+        with open_cursor() as cursor:
             attempts.end(cursor, try_id, verdict)
     except (DatabaseError, InterfaceError, psycopg.Error):
         logger.warning("try not taken back yet", exc_info=True)

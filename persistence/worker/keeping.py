@@ -8,23 +8,22 @@ from typing import Any
 import psycopg
 from django.db import DatabaseError, InterfaceError, connection
 
-from persistence.savers.combat_saver import CombatStateSaver
-from persistence.worker import drain
-from persistence.worker.transactions import renew_connection
+from persistence.worker.sql import Row
+from persistence.worker.transactions import open_cursor, renew_connection
 
 RETRY_SECONDS = 5
 """Far below the visibility timeout, or the broker would deliver it twice."""
 
 
-def keep(task: Any, write: Callable[[CombatStateSaver], object]) -> None:
+def keep(task: Any, write: Callable[[psycopg.Cursor[Row]], object]) -> None:
     """Write inside one transaction; `task`, which runs, comes again where that fails.
 
     Raises Retry then.
     """
     renew_connection()
     try:
-        with drain.open_saver() as (saver, _):
-            write(saver)
+        with open_cursor() as cursor:
+            write(cursor)
     except (DatabaseError, InterfaceError, psycopg.Error) as error:
         connection.close()
         raise task.retry(

@@ -13,8 +13,7 @@ from persistence.contract.document import digest
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.engine.handoff import unchecked
 from persistence.protocols import Delivery
-from persistence.savers.combat_saver import CombatStateSaver
-from persistence.worker import inbox
+from persistence.worker import inbox, rejected
 from persistence.worker.transactions import open_cursor
 
 logger = logging.getLogger(__name__)
@@ -45,4 +44,4 @@ def hand_off(session_id: UUID, raw: bytes) -> bool:
 def reject(session_id: UUID, raw: bytes, error: PayloadInvalid) -> None:
     """Keep, as a row that people see, what no history row can be made of."""
     with open_cursor() as cursor:
-        CombatStateSaver(cursor).reject(Delivery(session_id, raw, digest(raw)), error)
+        rejected.reject(cursor, Delivery(session_id, raw, digest(raw)), error)

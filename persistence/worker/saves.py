@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
@@ -16,12 +17,10 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, InterfaceError, connection
 
 from persistence.contract.errors import ParkCode
-from persistence.protocols import Saved, SyncScope
-from persistence.savers import cleanup_saver
-from persistence.savers.registry import SAVER_REGISTRY
-from persistence.worker import accounts, intents, rescue
+from persistence.protocols import Saved, Saver, SyncScope
+from persistence.worker import accounts, intents, rescue, swept
 from persistence.worker.parking import Parked, park, resolve
-from persistence.worker.sql import run
+from persistence.worker.sql import Row, run
 from persistence.worker.transactions import open_cursor
 from persistence.worker.transience import Transience, transience
 
@@ -30,11 +29,14 @@ logger = logging.getLogger(__name__)
 TRIES = 3
 """Of a save that met contention: what holds the row lets go within the lock timeout."""
 
+SaverOf = Callable[[psycopg.Cursor[Row]], Saver]
+"""The Saver of a scope, over the cursor of the transaction it works in."""
+
 WHOLE_SAVE = ""
 """`op_id` of a save that failed as a whole: no operation can have it."""
 
 
-def save(scope: SyncScope, char_id: int) -> Saved | None:
+def save(scope: SyncScope, char_id: int, saver_of: SaverOf) -> Saved | None:
     """Save, confirm and strike the intent out; None where that has to wait.
 
     An unexpected error is parked as a row with its words, and not tried again before
@@ -42,12 +44,12 @@ def save(scope: SyncScope, char_id: int) -> Saved | None:
     """
     started = time.monotonic()
     noted = intents.begin(scope, char_id)
-    if scope is SyncScope.CLEANUP and cleanup_saver.has_swept_since(noted):
+    if scope is SyncScope.CLEANUP and swept.since(noted):
         intents.strike_out(scope, char_id, noted)
         return None
     closing = _closing(scope, char_id)
     try:
-        saved = _committed(scope, char_id)
+        saved = _committed(scope, char_id, saver_of)
     except SoftTimeLimitExceeded:
         raise
     except (redis.ConnectionError, redis.TimeoutError):
@@ -70,11 +72,11 @@ def save(scope: SyncScope, char_id: int) -> Saved | None:
     return saved
 
 
-def _committed(scope: SyncScope, char_id: int) -> Saved:
+def _committed(scope: SyncScope, char_id: int, saver_of: SaverOf) -> Saved:
     for tries_left in reversed(range(TRIES)):
         try:
             with open_cursor() as cursor:
-                saved = SAVER_REGISTRY[scope](cursor).save(char_id)
+                saved = saver_of(cursor).save(char_id)
                 resolve(cursor, scope, char_id, [WHOLE_SAVE])
         except (DatabaseError, InterfaceError, psycopg.Error) as error:
             if not tries_left or transience(error) is not Transience.CONTENTION:

@@ -18,10 +18,10 @@ from celery.utils.saferepr import saferepr
 from persistence.contract.errors import FailureCode
 from persistence.contract.ids import parse_session_id
 from persistence.protocols import Outcome
-from persistence.savers.combat.cases import Rejected
-from persistence.worker import counts
+from persistence.worker import counts, rejected
 from persistence.worker.intake.envelopes import KEEP, SETTLE, printable
 from persistence.worker.keeping import keep
+from persistence.worker.rejected import Rejected
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +82,8 @@ def refuse_call(task: Any, arguments: object, path: str, words: str) -> None:
 CODE = str(FailureCode.UNREADABLE_MESSAGE)
 
 
-def _reject(task: Any, rejected: Rejected) -> None:
-    keep(task, lambda saver: saver.keep(rejected))
+def _reject(task: Any, message: Rejected) -> None:
+    keep(task, lambda cursor: rejected.keep(cursor, message))
     counts.count(f"{counts.MESSAGE}unreadable")
     logger.error("message kept", extra={"outcome": Outcome.REJECTED, "code": CODE})
 

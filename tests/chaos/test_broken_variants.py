@@ -27,9 +27,11 @@ def _effects_before_commit() -> None:
     settle_entries, settle = drain.settle_entries, CombatStateSaver.settle
     claimed: dict[Any, Entry] = {}
 
-    def remember(entries: Sequence[Entry], started: float) -> bool:
+    def remember(
+        entries: Sequence[Entry], started: float, saver_of: drain.SaverOf
+    ) -> bool:
         claimed.update((entry.session_id, entry) for entry in entries)
-        return settle_entries(entries, started)
+        return settle_entries(entries, started, saver_of)
 
     def settle_and_finish(
         self: CombatStateSaver, batch: Sequence[Delivery]

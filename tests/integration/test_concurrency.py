@@ -25,6 +25,7 @@ from combat_history.models import (
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
+from persistence.savers.registry import combat_saver
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
 from persistence.worker.drain import settle_entries
@@ -104,7 +105,7 @@ def test_two_workers_over_one_combat_apply_it_once(
 
     def settle(entries: list[Entry]) -> None:
         wait_until(lambda: locked, "the character is locked")
-        settle_entries(entries, time.monotonic())
+        settle_entries(entries, time.monotonic(), combat_saver)
 
     in_threads(release_once_both_wait, partial(settle, first), partial(settle, second))
 

@@ -17,6 +17,7 @@ from pytest_django import Settings
 from combat_history.models import Character, CombatHistory
 from persistence.contract import redis_keys
 from persistence.engine.handoff import Receipt, checked
+from persistence.savers.registry import combat_saver
 from persistence.tasks import settle_inbox
 from persistence.worker import inbox
 from persistence.worker.drain import ISOLATE_WITHIN_SECONDS, settle_entries
@@ -140,14 +141,18 @@ def test_isolation_that_used_its_time_puts_the_rest_back_at_once(
     entries, _ = inbox.claim(1)
     assert due_in_ms(redis_client, session_id) > 30_000
 
-    settle_entries(entries, time.monotonic() - ISOLATE_WITHIN_SECONDS - 0.1)
+    settle_entries(
+        entries, time.monotonic() - ISOLATE_WITHIN_SECONDS - 0.1, combat_saver
+    )
 
     assert due_in_ms(redis_client, session_id) <= 0
     assert claims(redis_client, session_id) == 2
     assert not CombatHistory.objects.exists()
 
     entries, _ = inbox.claim(1)
-    settle_entries(entries, time.monotonic() - ISOLATE_WITHIN_SECONDS + 10)
+    settle_entries(
+        entries, time.monotonic() - ISOLATE_WITHIN_SECONDS + 10, combat_saver
+    )
     assert Character.objects.get(pk=HERO).gold == 5
 
 

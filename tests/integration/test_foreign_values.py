@@ -17,8 +17,9 @@ from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.protocols import Delivery
+from persistence.savers.registry import open_combat_saver
 from persistence.tasks import settle_inbox, sweep
-from persistence.worker import drain, inbox
+from persistence.worker import inbox
 from tests.support.api import get, request, result_path
 from tests.support.documents import HERO, sample_document
 from tests.support.ids import new_session_id
@@ -112,7 +113,7 @@ def test_a_foreign_value_in_the_place_of_one_result_holds_up_no_other(
     first, second = document, sample_document(session_id=str(new_session_id()))
     for received in (first, second):
         handoff = checked(received)
-        with drain.open_saver() as (saver, _):
+        with open_combat_saver() as saver:
             saver.receive(Delivery(handoff.session_id, handoff.raw, handoff.sha256))
     CombatHistory.objects.update(due_at="2025-01-01T00:00:00Z")
     CombatHistory.objects.filter(pk=id_of(first)).update(due_at="2024-01-01T00:00:00Z")

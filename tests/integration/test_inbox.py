@@ -23,6 +23,7 @@ from combat_history.models import (
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import Receipt, checked
+from persistence.savers.registry import combat_saver
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
 from persistence.worker.drain import settle_entries
@@ -69,7 +70,7 @@ def claim_once_due() -> Entry:
 
 
 def settle_now(entries: Sequence[Entry]) -> None:
-    settle_entries(entries, time.monotonic())
+    settle_entries(entries, time.monotonic(), combat_saver)
 
 
 def due_in_ms(client: redis.Redis, session_id: str) -> float:

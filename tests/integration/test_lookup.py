@@ -20,8 +20,9 @@ from persistence.contract.ids import short_id
 from persistence.contract.outcome import brief
 from persistence.engine.handoff import checked, unchecked
 from persistence.protocols import Delivery
+from persistence.savers.registry import open_combat_saver
 from persistence.tasks import settle_inbox
-from persistence.worker import drain, inbox
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.documents import (
     HERO,
@@ -216,7 +217,7 @@ def test_receipt_that_only_postgresql_has_is_being_credited(
     find: Find, document: Document
 ) -> None:
     handoff = checked(document)
-    with drain.open_saver() as (saver, _):
+    with open_combat_saver() as saver:
         saver.receive(Delivery(handoff.session_id, handoff.raw, handoff.sha256))
 
     assert find(handoff.session_id, HERO) == finished(Credit.PENDING)
@@ -366,7 +367,7 @@ def test_unknown_id_whose_receipt_the_sweep_returns_is_seen_at_once(
 ) -> None:
     assert find(id_of(document), HERO) == UNKNOWN
     handoff = checked(document)
-    with drain.open_saver() as (saver, _):
+    with open_combat_saver() as saver:
         saver.receive(Delivery(handoff.session_id, handoff.raw, handoff.sha256))
 
     inbox.put([handoff.session_id])

@@ -21,8 +21,9 @@ from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.protocols import Delivery
+from persistence.savers.registry import open_combat_saver
 from persistence.tasks import settle_inbox
-from persistence.worker import drain, inbox
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.api import NOBODY_LISTENS, get, problem, result_path
 from tests.support.documents import HERO
@@ -114,7 +115,7 @@ def test_a_receipt_of_postgresql_is_told_while_redis_is_away(
     find: Find, document: Document, redis_away: Callable[[], None]
 ) -> None:
     handoff = checked(document)
-    with drain.open_saver() as (saver, _):
+    with open_combat_saver() as saver:
         saver.receive(Delivery(handoff.session_id, handoff.raw, handoff.sha256))
     redis_away()
 

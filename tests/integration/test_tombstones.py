@@ -24,9 +24,10 @@ from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.outcome import brief, undone
 from persistence.protocols import Delivery
+from persistence.savers.registry import open_combat_saver
 from persistence.sweeping import tombstones
 from persistence.tasks import sweep
-from persistence.worker import drain, inbox
+from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.api import get, result_of, result_path
 from tests.support.crash import Crash, Tell, When, run
@@ -74,7 +75,7 @@ def test_late_effects_of_a_duplicate_tell_nothing_of_what_was_undone_since(
 ) -> None:
     hand_off(document)
     (entry,), _ = inbox.claim(1)
-    with drain.open_saver() as (saver, _):
+    with open_combat_saver() as saver:
         (verdict,) = saver.settle([Delivery(settled, entry.raw, entry.sha256)])
 
     undo(settled, admin)
@@ -88,7 +89,7 @@ def test_first_effects_that_come_after_an_undo_tell_nothing_of_it(
 ) -> None:
     hand_off(document)
     (entry,), _ = inbox.claim(1)
-    with drain.open_saver() as (saver, _):
+    with open_combat_saver() as saver:
         (verdict,) = saver.settle([Delivery(id_of(document), entry.raw, entry.sha256)])
 
     undo(id_of(document), admin)

@@ -22,11 +22,11 @@ from persistence.engine.handoff import checked
 from persistence.protocols import Delivery
 from persistence.savers.combat.cases import (
     Case,
-    Rejected,
     conflict,
     read_delivery,
     read_row,
 )
+from persistence.worker.rejected import Rejected
 from tests.unit.builders import sample, sample_with, sample_without
 from tests.unit.strategies import BOUNDED, json_values
 

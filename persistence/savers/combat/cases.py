@@ -34,6 +34,7 @@ from persistence.contract.payload import (
 )
 from persistence.engine.handoff import in_the_future
 from persistence.protocols import Delivery
+from persistence.worker.rejected import Rejected
 
 
 @dataclass(slots=True)
@@ -56,17 +57,6 @@ class Case:
     revision: int = 1
     fail_on_shortage: bool | None = None
     fingerprint: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """What cannot become a history row."""
-
-    session_id: UUID | None
-    sha256: str | None
-    code: str
-    errors: list[dict[str, str]]
-    raw: bytes | None
 
 
 def read_delivery(delivery: Delivery, now: datetime) -> Case | Rejected:

@@ -16,8 +16,9 @@ from persistence.contract.fight_log import unpack
 from persistence.contract.identity import former_identity, identity
 from persistence.protocols import Delivery
 from persistence.savers.combat import statements
-from persistence.savers.combat.cases import Rejected, conflict
+from persistence.savers.combat.cases import conflict
 from persistence.worker import sql
+from persistence.worker.rejected import Rejected
 
 if TYPE_CHECKING:
     from psycopg import Cursor

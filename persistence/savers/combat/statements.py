@@ -192,13 +192,3 @@ INSERT INTO settlement_discrepancies
 SELECT * FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::text[], %s::bigint[],
                      %b::text[], %s::bigint[], %s::bigint[])
 """
-
-RECORD_REJECTED = """
-INSERT INTO rejected_payloads
-    (session_id, payload_sha256, code, errors, raw, participant_ids)
-SELECT session_id, sha256, code, errors::jsonb, raw, participants::bigint[]
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %b::text[], %b::bytea[], %b::text[])
-     AS n (session_id, sha256, code, errors, raw, participants)
-ON CONFLICT (session_id, payload_sha256) DO UPDATE
-SET times_seen = rejected_payloads.times_seen + 1, last_seen_at = now()
-"""

@@ -10,10 +10,9 @@ from pydantic_core import to_json
 
 from persistence.contract.errors import DomainFailure
 from persistence.savers.combat import statements
-from persistence.savers.combat.cases import Case, Rejected
+from persistence.savers.combat.cases import Case
 from persistence.savers.combat.rows import Plan
 from persistence.worker import sql
-from persistence.worker.rejected_players import players_of
 from persistence.worker.sql import Write
 
 Ending = tuple[str, DomainFailure | None]
@@ -83,23 +82,6 @@ def participants(cases: Sequence[Case]) -> list[Write]:
         Write(statements.INSERT_PARTICIPANTS, players),
         Write(statements.INSERT_FIGHT_LOGS, fight_logs, frozenset({1})),
     ]
-
-
-def rejected(payloads: Iterable[Rejected]) -> Write:
-    # Once per key: ON CONFLICT cannot meet the same row twice in one statement.
-    unique = {(r.session_id, r.sha256): r for r in payloads}
-    rows = [
-        (
-            r.session_id,
-            r.sha256,
-            r.code,
-            to_json(r.errors).decode(),
-            r.raw,
-            sql.array(players_of(r.raw)),
-        )
-        for r in unique.values()
-    ]
-    return Write(statements.RECORD_REJECTED, rows, frozenset({3, 4, 5}))
 
 
 def effects(plan: Plan) -> list[Write]:

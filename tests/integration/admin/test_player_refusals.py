@@ -13,7 +13,7 @@ from django.test import Client
 from combat_history.models import Character, RejectedPayload
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.protocols import Delivery
-from persistence.savers.combat_saver import CombatStateSaver
+from persistence.worker import rejected
 from persistence.worker.transactions import open_cursor
 from tests.conftest import Settle
 from tests.support.admin import body, change_url, count_queries, logged_in, viewer
@@ -37,8 +37,7 @@ def told(client: Client, hero: Character) -> str:
 def reject(raw: bytes | None, code: FailureCode, session_id: UUID) -> None:
     delivery = Delivery(session_id, raw, "0" * 64)
     with open_cursor() as cursor:
-        saver = CombatStateSaver(cursor)
-        saver.reject(delivery, PayloadInvalid.of(code, "", "as it happens"))
+        rejected.reject(cursor, delivery, PayloadInvalid.of(code, "", "as it happens"))
 
 
 def test_who_may_see_all_of_it_is_told_that_there_is_nothing(hero: Character) -> None:
