@@ -24,7 +24,8 @@ from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.registry import SAVER_REGISTRY, combat_saver
 from persistence.sweeping.players import player_id
-from persistence.worker import counts, drain, gate, inbox, rejected, rings, saves
+from persistence.worker import counts, drain, inbox, rejected, rings, saves
+from persistence.worker import mode as settlement
 from persistence.worker.keeping import keep
 from persistence.worker.rejected import Rejected
 from persistence.worker.sql import Row
@@ -150,7 +151,7 @@ def sweep() -> None:
 
 def drain_batch(started: float) -> bool:
     """Claim and settle one batch; whether another claim is worthwhile."""
-    entries, more = gate.claim(settings.SETTLEMENT_BATCH_SIZE)
+    entries, more = settlement.claim(settings.SETTLEMENT_BATCH_SIZE)
     if more:
         # Other pool processes help; whoever comes late finds nothing and leaves.
         rings.ring()

@@ -1,8 +1,6 @@
-"""Whether settlement runs: pause, drain, resume.
+"""Pause, drain and resume settlement: permitted, with a reason, and audited.
 
-One row in PostgreSQL, so that it outlives every restart. Hand-offs are accepted in any
-mode; the mode says what may be claimed from the inbox. `draining`: only what was
-accepted before `since`, and when that is settled the mode becomes `paused` by itself.
+What each mode means, and who obeys it, is in `persistence.worker.mode`.
 """
 
 from __future__ import annotations
@@ -10,44 +8,24 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-import time
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, InterfaceError, connection, transaction
-from django.utils import timezone
+from django.db import transaction
 
 from combat_history.actions import audit
-from combat_history.models import AuditEntry, SettlementControl
+from combat_history.models import AuditEntry
+from persistence.worker import mode as settlement
 from persistence.worker import rings
+from persistence.worker.mode import TARGET, VERBS, Mode, State
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 logger = logging.getLogger(__name__)
 
-Mode = SettlementControl.Mode
-
 PERMISSION = "combat_history.control_settlement"
-VERBS = {Mode.RUNNING: "resume", Mode.DRAINING: "drain", Mode.PAUSED: "pause"}
-
-CACHE_SECONDS = 1.0
-"""A process obeys a pause within this and the batch it is at."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The row, or what its absence means."""
-
-    mode: Mode
-    since: datetime | None = None
-    actor_name: str = ""
-    reason: str = ""
-
-
-RUNNING = State(Mode.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +34,6 @@ class Actor:
 
     name: str
     id: int | None = None
-
-
-SYSTEM = Actor("settlement")
 
 
 def command_actor() -> Actor:
@@ -71,48 +46,6 @@ def command_actor() -> Actor:
     return Actor(f"{name}@{os.uname().nodename}"[:150])
 
 
-_known: tuple[float, State] | None = None
-
-
-def read() -> State:
-    """The mode of now, from the row."""
-    row = SettlementControl.objects.filter(pk=1).first()
-    if row is None:
-        return RUNNING
-    return State(Mode(row.mode), row.since, row.actor_name, row.reason)
-
-
-def state() -> State:
-    """What `read` said, at most CACHE_SECONDS ago where settlement runs.
-
-    Any other mode is read anew, or the ring of a resume would find it still paused.
-    While PostgreSQL is away it is what was last known, for nothing can be settled then.
-    """
-    global _known
-    if _known is not None:
-        is_fresh = time.monotonic() - _known[0] < CACHE_SECONDS
-        if is_fresh and _known[1].mode is Mode.RUNNING:
-            return _known[1]
-    try:
-        found = read()
-    except (DatabaseError, InterfaceError):
-        logger.warning("mode of settlement not known", exc_info=True)
-        connection.close()
-        return _known[1] if _known else RUNNING
-    _known = time.monotonic(), found
-    return found
-
-
-def mode() -> Mode:
-    return state().mode
-
-
-def forget() -> None:
-    """Let the next `state` read the row."""
-    global _known
-    _known = None
-
-
 def set_mode(mode: Mode, *, actor: Actor, reason: str) -> bool:
     """Change the mode, audited in the same transaction; False where it was that mode.
 
@@ -121,12 +54,12 @@ def set_mode(mode: Mode, *, actor: Actor, reason: str) -> bool:
     """
     reason = audit.checked_reason(reason)
     with transaction.atomic(durable=True):
-        before = _lock()
+        before = settlement.lock()
         is_new = before.mode != mode
         if is_new:
-            _write(mode, actor, reason)
+            settlement.write(mode, actor.name, reason)
         _audit(mode, actor, reason, before, _outcome(is_new))
-    forget()
+    settlement.forget()
     logger.warning(
         "settlement mode",
         extra={"mode": mode, "was": before.mode, "actor": actor.name, "reason": reason},
@@ -140,49 +73,9 @@ def set_mode_as(user: User, mode: Mode, *, reason: str) -> bool:
     """`set_mode` for a person of the admin. Raises PermissionDenied, audited."""
     actor = Actor(user.get_username(), user.pk)
     if not user.has_perm(PERMISSION):
-        _audit(mode, actor, reason, read(), AuditEntry.Outcome.DENIED)
+        _audit(mode, actor, reason, settlement.read(), AuditEntry.Outcome.DENIED)
         raise PermissionDenied
     return set_mode(mode, actor=actor, reason=reason)
-
-
-def end_draining(since: datetime) -> bool:
-    """draining -> paused, by whoever finds it done first.
-
-    False where somebody has decided otherwise since.
-    """
-    with transaction.atomic(durable=True):
-        before = _lock()
-        is_done = before.mode is Mode.DRAINING and before.since == since
-        if is_done:
-            reason = f"drained: {before.reason}"
-            # The name of who asked for it stays: the pause is theirs.
-            _write(Mode.PAUSED, Actor(before.actor_name), reason)
-            _audit(Mode.PAUSED, SYSTEM, reason, before, AuditEntry.Outcome.DONE)
-    forget()
-    if is_done:
-        logger.warning(
-            "settlement mode", extra={"mode": Mode.PAUSED, "was": before.mode}
-        )
-    return is_done
-
-
-def _lock() -> State:
-    with connection.cursor() as cursor:
-        # The row may not exist yet: whoever changes the mode holds the table.
-        cursor.execute("LOCK TABLE settlement_control IN SHARE ROW EXCLUSIVE MODE")
-    return read()
-
-
-def _write(mode: Mode, actor: Actor, reason: str) -> None:
-    SettlementControl.objects.update_or_create(
-        pk=1,
-        defaults={
-            "mode": mode,
-            "since": timezone.now(),
-            "actor_name": actor.name[:150],
-            "reason": reason,
-        },
-    )
 
 
 def _outcome(is_new: bool) -> AuditEntry.Outcome:
@@ -197,8 +90,8 @@ def _audit(
         actor_id=actor.id,
         actor_name=actor.name[:150],
         verb=VERBS[mode],
-        target_type="settlement",
-        target_id="settlement",
+        target_type=TARGET,
+        target_id=TARGET,
         reason=reason[: audit.MAX_REASON_LENGTH],
         before={"mode": before.mode},
         after={"mode": mode if is_changed else before.mode},

@@ -3,15 +3,15 @@ from __future__ import annotations
 from django import template
 from django.db import DatabaseError, InterfaceError
 
-from combat_history.actions import mode as control
+from persistence.worker import mode as settlement
 
 register = template.Library()
 
 
 @register.simple_tag
-def settlement_state() -> control.State | None:
+def settlement_state() -> settlement.State | None:
     """None where it cannot be told: the page says so by itself then."""
     try:
-        return control.read()
+        return settlement.read()
     except (DatabaseError, InterfaceError):
         return None

@@ -17,9 +17,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from combat_history.actions import mode as control
-from combat_history.actions.mode import Mode
 from combat_history.models import AuditEntry, SettlementControl
 from persistence.contract import redis_keys
+from persistence.worker import mode as modes
+from persistence.worker.mode import Mode
 from tests.support.admin import logged_in, viewer
 from tests.support.parallel import in_threads
 from tests.support.waiting import wait_until
@@ -32,9 +33,9 @@ REASON = "PostgreSQL gets a new disk"
 @pytest.fixture
 def _forgotten() -> Iterator[None]:
     """No test hears of the mode of another."""
-    control.forget()
+    modes.forget()
     yield
-    control.forget()
+    modes.forget()
 
 
 def settlement(verb: str, reason: str = REASON) -> str:
@@ -66,11 +67,11 @@ def test_the_mode_is_a_row_and_each_change_is_audited(
     told = settlement("pause")
     assert told.startswith("paused since ")
     assert told.splitlines()[0].endswith(f": {REASON}")
-    assert control.mode() is Mode.PAUSED
+    assert modes.mode() is Mode.PAUSED
     settlement("drain")
-    assert control.mode() is Mode.DRAINING
+    assert modes.mode() is Mode.DRAINING
     settlement("resume")
-    assert control.mode() is Mode.RUNNING
+    assert modes.mode() is Mode.RUNNING
 
     assert SettlementControl.objects.count() == 1
     assert audited() == [
@@ -92,9 +93,9 @@ def test_a_resume_rings() -> None:
 
 def test_the_same_mode_again_keeps_who_and_when() -> None:
     settlement("pause")
-    before = control.read()
+    before = modes.read()
     settlement("pause", "another reason for the same")
-    assert control.read() == before
+    assert modes.read() == before
     assert [outcome for *_, outcome in audited()] == ["done", "skipped"]
 
 
@@ -103,56 +104,56 @@ def test_without_a_reason_nothing_changes(reason: str) -> None:
     with pytest.raises(CommandError) as raised:
         settlement("pause", reason)
     assert raised.value.returncode == 2
-    assert control.read().mode is Mode.RUNNING
+    assert modes.read().mode is Mode.RUNNING
     assert audited() == []
 
 
 def test_of_two_who_drain_and_resume_at_once_none_is_lost() -> None:
     settlement("drain")
-    since = control.read().since
+    since = modes.read().since
     assert since is not None
 
-    in_threads(lambda: settlement("resume"), lambda: control.end_draining(since))
+    in_threads(lambda: settlement("resume"), lambda: modes.end_draining(since))
 
     # Whichever came first: the resume is what a person wants now.
-    assert control.read().mode is Mode.RUNNING
+    assert modes.read().mode is Mode.RUNNING
     assert audited()[-1][:1] == ("resume",)
 
 
 def test_only_the_drain_that_ended_is_paused() -> None:
     settlement("drain")
-    first = control.read().since
+    first = modes.read().since
     assert first is not None
     settlement("resume")
     settlement("drain")
-    assert not control.end_draining(first)
-    assert control.read().mode is Mode.DRAINING
+    assert not modes.end_draining(first)
+    assert modes.read().mode is Mode.DRAINING
 
-    second = control.read().since
+    second = modes.read().since
     assert second is not None
-    assert control.end_draining(second)
-    assert not control.end_draining(second)
-    assert control.read().mode is Mode.PAUSED
-    assert control.read().reason.endswith(REASON)
+    assert modes.end_draining(second)
+    assert not modes.end_draining(second)
+    assert modes.read().mode is Mode.PAUSED
+    assert modes.read().reason.endswith(REASON)
 
 
 def test_a_mode_set_elsewhere_is_heard_of() -> None:
-    assert control.mode() is Mode.RUNNING
+    assert modes.mode() is Mode.RUNNING
     SettlementControl.objects.create(mode=Mode.PAUSED, actor_name="elsewhere")
-    wait_until(lambda: control.mode() is Mode.PAUSED, "the new mode is known")
+    wait_until(lambda: modes.mode() is Mode.PAUSED, "the new mode is known")
 
 
 def test_the_last_known_mode_holds_while_postgresql_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settlement("pause")
-    assert control.mode() is Mode.PAUSED
-    monkeypatch.setattr(control, "CACHE_SECONDS", 0)
+    assert modes.mode() is Mode.PAUSED
+    monkeypatch.setattr(modes, "CACHE_SECONDS", 0)
     with monkeypatch.context() as patch:
         connection.close()
         patch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
         patch.setitem(connection.settings_dict, "PORT", "1")
-        assert control.mode() is Mode.PAUSED
+        assert modes.mode() is Mode.PAUSED
     connection.close()
 
 
@@ -160,7 +161,7 @@ def test_who_may_not_is_refused_and_audited() -> None:
     user = viewer()
     with pytest.raises(PermissionDenied):
         control.set_mode_as(user, Mode.PAUSED, reason=REASON)
-    assert control.read().mode is Mode.RUNNING
+    assert modes.read().mode is Mode.RUNNING
     assert audited() == [("pause", "running", "running", "denied")]
 
     user.user_permissions.add(Permission.objects.get(codename="control_settlement"))

@@ -48,6 +48,7 @@ from persistence.contract.ids import parse_session_id
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import Receipt
 from persistence.tasks import settle_combat, settle_inbox, sweep, task_sync_state
+from persistence.worker import mode as settlement
 from tests.support import api
 from tests.support.ids import new_session_id
 from tests.support.journal import Fight, Journal, Share
@@ -146,7 +147,7 @@ class Doors(RuleBasedStateMachine):
 
     @rule(is_paused=st.booleans())
     def pause(self, is_paused: bool) -> None:
-        mode = control.Mode.PAUSED if is_paused else control.Mode.RUNNING
+        mode = settlement.Mode.PAUSED if is_paused else settlement.Mode.RUNNING
         control.set_mode(mode, actor=control.command_actor(), reason=REASON)
         self._is_paused = is_paused
 
@@ -268,7 +269,7 @@ class Doors(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         control.set_mode(
-            control.Mode.RUNNING, actor=control.command_actor(), reason=REASON
+            settlement.Mode.RUNNING, actor=control.command_actor(), reason=REASON
         )
         self._is_paused = False
         for sid in [sid for sid, told in self._told.items() if told is None]:

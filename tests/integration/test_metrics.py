@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from combat_history.actions import mode as control
-from combat_history.actions.mode import Actor, Mode
+from combat_history.actions.mode import Actor
 from combat_history.insight import figures
 from combat_history.models import (
     ParkedOperation,
@@ -29,6 +29,7 @@ from combat_history.models import (
     Triage,
 )
 from persistence.contract import redis_keys
+from persistence.worker.mode import Mode
 from settlement_project import heartbeat
 from tests.support.admin import add_combat, add_failed, with_status
 from tests.support.api import NOBODY_LISTENS, get

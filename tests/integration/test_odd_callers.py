@@ -13,7 +13,6 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 
 from combat_history.actions import mode as control
-from combat_history.actions.mode import SYSTEM, Mode
 from combat_history.models import CombatHistory, RejectedPayload
 from combat_history.reading.lookup import State, find_result
 from persistence import tasks
@@ -22,6 +21,7 @@ from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.protocols import SyncScope
 from persistence.worker import inbox
+from persistence.worker.mode import Mode
 from settlement_project.celery import app
 from tests.conftest import Settle
 from tests.support import factories
@@ -160,13 +160,13 @@ def test_foreign_text_in_an_entry_keeps_nobody_from_being_claimed(
     documents = [make_document() for _ in range(2)]
     odd = redis_keys.result(UUID(documents[0]["session_id"]))
     reason = "foreign text in an entry"
-    control.set_mode(Mode.PAUSED, actor=SYSTEM, reason=reason)
+    control.set_mode(Mode.PAUSED, actor=control.Actor("settlement"), reason=reason)
     for document in documents:
         tasks.settle_combat(document)
     redis_client.hset(odd, mapping={"accepted_at": "soon", "claims": "many"})
 
     for mode in (Mode.DRAINING, Mode.RUNNING):
-        control.set_mode(mode, actor=SYSTEM, reason=reason)
+        control.set_mode(mode, actor=control.Actor("settlement"), reason=reason)
         tasks.settle_inbox()
 
     rows = CombatHistory.objects.filter(settlement_status="processed")

@@ -10,13 +10,14 @@ import pytest
 import redis
 
 from combat_history.actions import mode as control
-from combat_history.actions.mode import SYSTEM, Mode
 from combat_history.models import CombatHistory, MinuteCount, Status
 from persistence import tasks
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.dispatcher import SyncDispatcher
 from persistence.worker import inbox
+from persistence.worker import mode as settlement
+from persistence.worker.mode import Mode
 from settlement_project.celery import app
 from tests.support.documents import make_document
 from tests.support.parallel import character_locked, in_threads
@@ -31,14 +32,14 @@ REASON = "PostgreSQL gets a new disk"
 @pytest.fixture
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test hears of the mode of another, and all hear of their own at once."""
-    monkeypatch.setattr(control, "CACHE_SECONDS", 0)
-    control.forget()
+    monkeypatch.setattr(settlement, "CACHE_SECONDS", 0)
+    settlement.forget()
     yield
-    control.forget()
+    settlement.forget()
 
 
 def set_mode(mode: Mode) -> None:
-    control.set_mode(mode, actor=SYSTEM, reason=REASON)
+    control.set_mode(mode, actor=control.Actor("settlement"), reason=REASON)
 
 
 def status(document: Document) -> str | None:
@@ -107,13 +108,13 @@ def test_draining_settles_what_was_accepted_before_and_then_pauses(
     after = make_document()
 
     tasks.settle_combat(after)
-    while control.mode() is Mode.DRAINING:
+    while settlement.mode() is Mode.DRAINING:
         tasks.settle_inbox()
 
     assert [status(document) for document in before] == [Status.PROCESSED] * 3
     assert status(after) is None
     assert waits(after, redis_client)
-    assert control.mode() is Mode.PAUSED
+    assert settlement.mode() is Mode.PAUSED
     set_mode(Mode.RUNNING)
     tasks.settle_inbox()
     assert status(after) == Status.PROCESSED
@@ -130,7 +131,7 @@ def test_draining_waits_for_what_another_worker_holds(
     set_mode(Mode.DRAINING)
 
     tasks.settle_inbox()
-    assert control.mode() is Mode.DRAINING
+    assert settlement.mode() is Mode.DRAINING
     assert status(document) is None
 
     # The other one gives it back, as it does when PostgreSQL was away: it is due later
@@ -139,12 +140,12 @@ def test_draining_waits_for_what_another_worker_holds(
     wait_until(lambda: _drained(), "what was given back is settled")
     assert status(document) == Status.PROCESSED
     tasks.settle_inbox()
-    assert control.mode() is Mode.PAUSED
+    assert settlement.mode() is Mode.PAUSED
 
 
 def _drained() -> bool:
     tasks.settle_inbox()
-    return control.mode() is Mode.PAUSED
+    return settlement.mode() is Mode.PAUSED
 
 
 def test_many_that_come_meanwhile_do_not_hide_one_accepted_before(

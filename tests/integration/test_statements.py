@@ -9,12 +9,12 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from combat_history.actions import mode as control
 from combat_history.models import CombatHistory, SettlementDiscrepancy
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
 from persistence.worker import inbox
+from persistence.worker import mode as settlement
 from tests.support.documents import PELT, make_document, make_participant
 from tests.support.factories import add_character, add_item
 from tests.support.trace import statements_in, traced
@@ -71,7 +71,7 @@ def test_statements_do_not_grow_with_the_batch(
 ) -> None:
     settings.SETTLEMENT_BATCH_SIZE = LARGE
     # Read once a second, whatever the batch: not what is counted here.
-    monkeypatch.setattr(control, "CACHE_SECONDS", 3600)
+    monkeypatch.setattr(settlement, "CACHE_SECONDS", 3600)
     # The first batches of a connection also prepare: not what is counted here.
     for warm_up in range(8):
         statements(range(warm_up, warm_up + 1), tmp_path / "warm")

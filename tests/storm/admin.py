@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from combat_history.actions import correct, replay, undo, void
 from combat_history.actions import mode as control
 from persistence.contract.errors import DomainFailure, PayloadInvalid
+from persistence.worker import mode as settlement
 from tests.storm.book import Book, Reader, lines_of
 from tests.storm.game import fight_of
 from tests.support.journal import PELT, Fight
@@ -140,17 +141,17 @@ class Desk:
         return "corrected" if sid in done.replayed or is_on_its_way else None
 
     def _pause(self) -> None:
-        mode = self._chance.choice((control.Mode.PAUSED, control.Mode.DRAINING))
+        mode = self._chance.choice((settlement.Mode.PAUSED, settlement.Mode.DRAINING))
         self._book.write("mode", mode=str(mode))
         self._until_told(lambda: self._set(mode))
         self.finishing.wait(self._chance.uniform(*PAUSED_SECONDS))
         self._until_told(self._resume)
 
     def _resume(self) -> None:
-        self._set(control.Mode.RUNNING)
+        self._set(settlement.Mode.RUNNING)
         self._book.write("mode", mode="running")
 
-    def _set(self, mode: control.Mode) -> None:
+    def _set(self, mode: settlement.Mode) -> None:
         control.set_mode(mode, actor=control.command_actor(), reason=REASON)
 
     def _until_told(self, act: Callable[[], Any]) -> Any:

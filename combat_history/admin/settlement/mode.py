@@ -19,11 +19,12 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions import audit
 from combat_history.actions import mode as control
-from combat_history.actions.mode import Mode
 from combat_history.admin.audit_words import verb_of
 from combat_history.admin.base import ReadOnlyAdmin
 from combat_history.admin.combats.action_views import ReasonForm
 from combat_history.models import AuditEntry
+from persistence.worker import mode as settlement
+from persistence.worker.mode import Mode
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -73,7 +74,7 @@ class SettlementControlAdmin(ReadOnlyAdmin):
             return self._set_mode(request)
         if not self.has_view_permission(request):
             raise PermissionDenied
-        state = control.read()
+        state = settlement.read()
         others = [mode for mode in BUTTONS if mode is not state.mode]
         earlier = AuditEntry.objects.filter(target_type=TARGET, target_id=TARGET)
         context = {
@@ -105,7 +106,7 @@ class SettlementControlAdmin(ReadOnlyAdmin):
         try:
             is_new = control.set_mode_as(actor, mode, reason=reason)
         except (Error, ValueError) as error:
-            verb = control.VERBS[mode]
+            verb = settlement.VERBS[mode]
             audit.record_failure(actor, verb, TARGET, [TARGET], reason, error)
             text = gettext("Nothing was changed: %s")
             self.message_user(request, text % error, messages.ERROR)

@@ -14,11 +14,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
 from combat_history.actions import mode as control
-from combat_history.actions.mode import Mode
 from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
+from persistence.worker import mode as settlement
+from persistence.worker.mode import VERBS, Mode
 
-MODES = {verb: mode for mode, verb in control.VERBS.items()}
+MODES = {verb: mode for mode, verb in VERBS.items()}
 
 
 class Command(BaseCommand):
@@ -38,7 +39,7 @@ class Command(BaseCommand):
                 control.set_mode(
                     MODES[verb], actor=control.command_actor(), reason=reason
                 )
-            self.stdout.write(_told(control.read()))
+            self.stdout.write(_told(settlement.read()))
         except (DatabaseError, InterfaceError) as error:
             raise CommandError(f"PostgreSQL cannot be asked: {error}") from error
         except ValueError as error:
@@ -49,7 +50,7 @@ class Command(BaseCommand):
             raise CommandError(f"Redis cannot be asked: {error}") from error
 
 
-def _told(state: control.State) -> str:
+def _told(state: settlement.State) -> str:
     if state.since is None:
         return state.mode
     since = state.since.isoformat(sep=" ", timespec="seconds")

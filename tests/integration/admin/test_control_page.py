@@ -10,9 +10,9 @@ from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.test import Client
 
-from combat_history.actions import mode as control
-from combat_history.actions.mode import Mode
 from combat_history.models import AuditEntry, SettlementControl
+from persistence.worker import mode as settlement
+from persistence.worker.mode import Mode
 from tests.support.admin import REASON, body, logged_in, told
 from tests.support.pages import text_of
 
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("world", "_forgotten")
 @pytest.fixture
 def _forgotten() -> Iterator[None]:
     """No test hears of the mode of another."""
-    control.forget()
+    settlement.forget()
     yield
-    control.forget()
+    settlement.forget()
 
 
 def one_of(group: str) -> Client:
@@ -72,7 +72,7 @@ def test_a_page_that_is_opened_changes_nothing() -> None:
     client = one_of("Operator")
     client.get(URL, {"mode": "paused", "reason": REASON, "confirmed": "on"})
     assert client.head(URL).status_code == 200
-    assert control.read().mode is Mode.RUNNING
+    assert settlement.read().mode is Mode.RUNNING
     assert not SettlementControl.objects.exists()
     assert audited() == []
 
@@ -84,7 +84,7 @@ def test_what_is_not_said_in_full_is_asked_again(over: dict[str, str]) -> None:
     response = say(one_of("Operator"), **{"mode": "paused", **over})
     assert response.status_code == 200
     assert "errorlist" in response.content.decode()
-    assert control.read().mode is Mode.RUNNING
+    assert settlement.read().mode is Mode.RUNNING
     assert audited() == []
 
 
@@ -97,7 +97,7 @@ def test_who_may_not_sees_no_button_and_is_refused(group: str) -> None:
     assert say(client, "paused").status_code == 403
     # Not even with a form that nobody could send from the page.
     assert say(client, "nonsense", reason="").status_code == 403
-    assert control.read().mode is Mode.RUNNING
+    assert settlement.read().mode is Mode.RUNNING
     assert [(verb, outcome) for _, verb, outcome, _ in audited()] == [
         ("pause", "denied")
     ] * 2
@@ -113,16 +113,16 @@ def test_a_post_from_elsewhere_is_refused() -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.create_superuser("boss"))
     assert say(client, "paused").status_code == 403
-    assert control.read().mode is Mode.RUNNING
+    assert settlement.read().mode is Mode.RUNNING
 
 
 def test_the_same_mode_again_is_no_change_but_is_written_down() -> None:
     client = one_of("Operator")
     say(client, "paused")
-    since = control.read().since
+    since = settlement.read().since
     response = say(client, "paused")
     assert "already" in told(response)[-1]
-    assert control.read().since == since
+    assert settlement.read().since == since
     assert [outcome for _, _, outcome, _ in audited()] == ["done", "skipped"]
 
 

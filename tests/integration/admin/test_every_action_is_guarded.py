@@ -21,7 +21,6 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, reverse
 
-from combat_history.actions import mode as control
 from combat_history.actions.adjust import give
 from combat_history.models import (
     AuditEntry,
@@ -32,6 +31,7 @@ from combat_history.models import (
     ReplayBatch,
     SettlementDiscrepancy,
 )
+from persistence.worker import mode as settlement
 from tests.conftest import Settle
 from tests.support.actions import corrected
 from tests.support.admin import REASON, logged_in, unknown_loot
@@ -163,7 +163,7 @@ def rows(settle_here: Settle) -> Iterator[World]:
         lack.pk,
         batch.pk,
     )
-    control.forget()
+    settlement.forget()
 
 
 def of_group(name: str) -> Client:
