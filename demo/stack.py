@@ -22,7 +22,7 @@ from typing import Self
 
 from django.conf import settings
 
-from settlement_project import heartbeat
+from persistence.worker import heartbeat
 
 STOP_SECONDS = 10
 """For an orderly end, all children together; then kill -9."""

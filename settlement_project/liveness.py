@@ -10,7 +10,7 @@ from typing import Any
 from celery import bootsteps
 from celery.beat import Scheduler
 
-from settlement_project import heartbeat
+from persistence.worker import heartbeat
 
 
 class WorkerHeartbeat(bootsteps.StartStopStep):

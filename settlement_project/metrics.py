@@ -28,7 +28,7 @@ from combat_history.insight.figures import Reading
 from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 from persistence.protocols import QUEUES
-from settlement_project import heartbeat
+from persistence.worker import heartbeat
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from settlement_project.heartbeat import FOLDER_VARIABLE
+from persistence.worker.heartbeat import FOLDER_VARIABLE
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, CeleryProcess, running_beat, start_worker
 
-SCRIPT = PROJECT_ROOT / "settlement_project" / "heartbeat.py"
+SCRIPT = PROJECT_ROOT / "persistence" / "worker" / "heartbeat.py"
 
 
 def check(kind: str, folder: Path | None, *arguments: str) -> tuple[int, str]:

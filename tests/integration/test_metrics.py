@@ -29,8 +29,8 @@ from combat_history.models import (
     Triage,
 )
 from persistence.contract import redis_keys
+from persistence.worker import heartbeat
 from persistence.worker.mode import Mode
-from settlement_project import heartbeat
 from tests.support.admin import add_combat, add_failed, with_status
 from tests.support.api import NOBODY_LISTENS, get
 from tests.support.documents import HERO

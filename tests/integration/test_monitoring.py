@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from combat_history.models import Status
 from persistence.contract import redis_keys
-from settlement_project import heartbeat
+from persistence.worker import heartbeat
 from tests.support.admin import add_failed, with_status
 from tests.support.api import get
 

@@ -127,7 +127,7 @@ def test_health_is_asked_without_disturbing_anybody(name: str) -> None:
     words = " ".join(check["test"])
     assert "inspect" not in words
     if name in {"worker", "beat"}:
-        assert words == f"CMD python settlement_project/heartbeat.py {name}"
+        assert words == f"CMD python persistence/worker/heartbeat.py {name}"
         folder = SERVICES[name]["environment"]["SETTLEMENT_HEARTBEAT_DIR"]
         assert SERVICES[name]["volumes"] == [f"heartbeats:{folder}"]
         assert f"heartbeats:{folder}:ro" in SERVICES["web"]["volumes"]

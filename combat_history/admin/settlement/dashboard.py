@@ -26,8 +26,7 @@ from combat_history.admin.timeline import shown_duration
 from combat_history.insight import dashboard as figures
 from combat_history.insight import explain
 from combat_history.insight.dashboard import Latency, Snapshot, Span
-from persistence.worker import counts
-from settlement_project import heartbeat
+from persistence.worker import counts, heartbeat
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise

@@ -24,7 +24,7 @@ from combat_history.models import AuditEntry, MinuteCount, Status
 from combat_history.templatetags.combat_dashboard import BY_USE
 from persistence.contract import redis_keys
 from persistence.savers.cleanup_saver import CASES
-from settlement_project import heartbeat
+from persistence.worker import heartbeat
 from tests.support.admin import add_combat, add_failed, body, count_queries, logged_in
 from tests.support.pages import text_of
 from tests.support.ports import free_port

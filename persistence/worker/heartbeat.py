@@ -1,6 +1,6 @@
 """Heartbeat files: the worker and beat touch theirs, health checks look how old it is.
 
-`python settlement_project/heartbeat.py worker --max-age 60` asks no broker and loads
+`python persistence/worker/heartbeat.py worker --max-age 60` asks no broker and loads
 neither Django nor Celery: exit status 0 where this machine's file is fresh.
 """
 
