@@ -49,10 +49,11 @@ storm: $(VENV)/installed  ## MINUTES=10 of everything under faults drawn from a 
 		$(if $(filter-out file,$(origin COMBATS)),--combats $(COMBATS)) \
 		$(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(FAULTS),--faults $(FAULTS)) $(ARGS)
 
-lint: $(VENV)/installed-dev  ## ruff, mypy --strict, missing migrations
+lint: $(VENV)/installed-dev  ## ruff, mypy --strict, what may import what, missing migrations
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy .
+	$(BIN)/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 	bot=$$($(BIN)/python -m tests.packaging.environments bot) \
 		&& $(BIN)/python -m mypy --python-executable "$$bot" $(BOT_CODE)
 	$(BIN)/python manage.py makemigrations --check --dry-run

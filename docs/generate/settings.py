@@ -19,8 +19,10 @@ embedded servers are used and `DEBUG` is on. A variable marked *file* may be giv
 `NAME_FILE` instead: the name of a file that holds it.
 """
 SECTIONS = {
-    "## The servers: web, workers, beat, commands": ("settlement_project", "ops"),
-    "## The engine's side": ("persistence",),
+    "## The servers: web, workers, beat, commands": (
+        *("settlement_project", "persistence/worker", "ops"),
+    ),
+    "## The engine's side": ("persistence/dispatcher.py", "persistence/engine"),
 }
 KINDS = ("text", "secret", "flag", "integer", "choice", "names")
 DEVELOPMENT = {"demo", "devservers"}
@@ -35,20 +37,21 @@ class Variable(NamedTuple):
 
 def page() -> str:
     parts: list[str] = []
-    for title, folders in SECTIONS.items():
+    for title, places in SECTIONS.items():
         rows = [
             (code(one.name), code(one.default), one.allowed, one.meaning)
-            for one in variables(*folders)
+            for one in variables(*places)
         ]
         parts += [title, table(("variable", "default", "allowed", "meaning"), rows)]
     return whole_page("Settings", prose(ABOUT), *parts)
 
 
-def variables(*folders: str) -> list[Variable]:
-    """What the code of these folders reads, by name. Said twice, the meaning wins."""
+def variables(*places: str) -> list[Variable]:
+    """What the code of these places reads, by name. Said twice, the meaning wins."""
     found: dict[str, Variable] = {}
-    for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for place in places:
+        whole = ROOT / place
+        for path in [whole] if whole.is_file() else sorted(whole.rglob("*.py")):
             if DEVELOPMENT.isdisjoint(path.parts):
                 for one in _read_in(path.read_text(encoding="utf-8")):
                     known = found.get(one.name)

