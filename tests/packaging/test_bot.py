@@ -11,7 +11,7 @@ from tests.integration.telegram.conftest import PLAYER, Press
 from tests.packaging.environments import interpreter
 from tests.support.api import TOKEN
 from tests.support.bot_api import BotApi, running_bot
-from tests.support.factories import HERO, sample_document
+from tests.support.documents import HERO, sample_document
 from tests.support.web import running_web
 
 

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from combat_history.models import Character, CombatHistory
 from tests.packaging.environments import GAME, interpreter
-from tests.support.factories import HERO, SAMPLE_END, make_document
+from tests.support.documents import HERO, SAMPLE_END, make_document
 from tests.support.waiting import wait_until
 from tests.support.worker import environment
 

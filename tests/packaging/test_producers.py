@@ -12,7 +12,7 @@ import pytest
 
 from combat_history.models import CombatHistory
 from tests.packaging.environments import ROOT, make, outside
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 from tests.support.waiting import wait_until
 from tests.support.worker import environment
 

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 
 from persistence.dispatcher import SyncDispatcher
 from tests.packaging.environments import interpreter, outside
-from tests.support.factories import make_document
+from tests.support.documents import make_document
 from tests.support.waiting import wait_until
 
 NAME = "installed"
