@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from itertools import count
 from typing import Any
 
 from persistence.savers.combat.rows import Template
@@ -54,6 +53,20 @@ class ParkedRow:
 
 
 @dataclass
+class NewIds:
+    """Of rows to come. A copy goes on by itself, which one of `itertools` will not."""
+
+    following: int
+
+    def __iter__(self) -> NewIds:
+        return self
+
+    def __next__(self) -> int:
+        self.following += 1
+        return self.following - 1
+
+
+@dataclass
 class Inventory:
     """Rows of the owner and of others, and what is known of the owner's operations."""
 
@@ -65,7 +78,7 @@ class Inventory:
     applied: dict[str, Applied] = field(default_factory=dict)
     parked: dict[str, ParkedRow] = field(default_factory=dict)
     movements: list[dict[str, Any]] = field(default_factory=list)
-    new_ids: count[int] = field(default_factory=lambda: count(FIRST_NEW_ID))
+    new_ids: NewIds = field(default_factory=lambda: NewIds(FIRST_NEW_ID))
 
     def save(self, *elements: object) -> InventoryPlan:
         known = self._known()
