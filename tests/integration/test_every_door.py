@@ -284,7 +284,8 @@ def test_two_keys_of_python_with_one_text_are_a_key_that_stands_twice(
     settle_here: Settle, engine: SyncDispatcher
 ) -> None:
     part = make_participant(gold_gained=5)
-    document = make_document({str(HERO): part, **dict[Any, Any]({HERO: part})})
+    document = make_document()
+    document["participants"] = {str(HERO): part, HERO: part}
 
     settle_here(document)
 
@@ -296,7 +297,8 @@ def test_two_keys_of_python_with_one_text_are_a_key_that_stands_twice(
 def test_a_key_that_stands_twice_in_a_message_is_kept(worker: CeleryProcess) -> None:
     """Of a dict with 101 and "101", which Celery's reader would make one of."""
     part = make_participant(gold_gained=5)
-    twice_given = make_document({str(HERO): part, **dict[Any, Any]({HERO: part})})
+    twice_given = make_document()
+    twice_given["participants"] = {str(HERO): part, HERO: part}
 
     app.send_task("settle_combat", args=[twice_given])
     sound = app.send_task("settle_combat", args=[make_document(note='a " b')])
