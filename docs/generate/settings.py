@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from docs.generate.markdown import code, prose, table, whole_page
@@ -18,14 +19,12 @@ starts, and all problems are reported in one message. With no variable at all th
 embedded servers are used and `DEBUG` is on. A variable marked *file* may be given as
 `NAME_FILE` instead: the name of a file that holds it.
 """
+SERVERS = ("settlement_project", "persistence/worker", "ops")
 SECTIONS = {
-    "## The servers: web, workers, beat, commands": (
-        *("settlement_project", "persistence/worker", "ops"),
-    ),
+    "## The servers: web, workers, beat, commands": SERVERS,
     "## The engine's side": ("persistence/dispatcher.py", "persistence/engine"),
 }
 KINDS = ("text", "secret", "flag", "integer", "choice", "names")
-DEVELOPMENT = {"demo", "devservers"}
 
 
 class Variable(NamedTuple):
@@ -49,15 +48,17 @@ def page() -> str:
 def variables(*places: str) -> list[Variable]:
     """What the code of these places reads, by name. Said twice, the meaning wins."""
     found: dict[str, Variable] = {}
-    for place in places:
-        whole = ROOT / place
-        for path in [whole] if whole.is_file() else sorted(whole.rglob("*.py")):
-            if DEVELOPMENT.isdisjoint(path.parts):
-                for one in _read_in(path.read_text(encoding="utf-8")):
-                    known = found.get(one.name)
-                    if known is None or not known.meaning:
-                        found[one.name] = one
+    for path in _modules(*places):
+        for one in _read_in(path.read_text(encoding="utf-8")):
+            known = found.get(one.name)
+            if known is None or not known.meaning:
+                found[one.name] = one
     return [found[name] for name in sorted(found)]
+
+
+def _modules(*places: str) -> Iterator[Path]:
+    for place in map(ROOT.joinpath, places):
+        yield from [place] if place.is_file() else sorted(place.rglob("*.py"))
 
 
 def _read_in(text: str) -> Iterator[Variable]:
