@@ -192,14 +192,14 @@ class Schedule:
         bare = replace(victim, belt=[], purse=0)
         fight = simulate(rng, [player(rng, bare, "red"), *monsters(rng, 2, "wild")])
         gain = documents.gains_of(rng, fight)[victim.id]
-        claimed, due, shortfall = fall_short(rng, victim, gain, turn)
+        claimed, due, shortage = fall_short(rng, victim, gain, turn)
         document = documents.compose(
             rng, session_id, ended_at, fight, {victim.id: claimed}
         )
         submission = self._offer(
             Kind.SHORTAGE, session_id, ended_at, document, {victim.id: due}
         )
-        return replace(submission, shortfalls=[shortfall])
+        return replace(submission, shortages=[shortage])
 
     def _malformed(
         self, session_id: str, ended_at: int, document: Document

@@ -18,7 +18,7 @@ GONE_ROWS = range(900_000_000, 999_000_000)
 
 
 @dataclass(frozen=True)
-class Shortfall:
+class Shortage:
     """The discrepancy line that the system has to write."""
 
     code: str
@@ -30,7 +30,7 @@ class Shortfall:
 
 def fall_short(
     rng: Random, victim: Fighter, gain: Gain, turn: int
-) -> tuple[Gain, Gain, Shortfall]:
+) -> tuple[Gain, Gain, Shortage]:
     """What the engine claims, what is really due, and the line about the difference.
 
     `turn` takes the kinds in rotation. The victim is left with what remains.
@@ -42,29 +42,29 @@ def fall_short(
         return _more_than_the_row_holds(rng, victim, gain)
     row, qty = rng.choice(GONE_ROWS), rng.randrange(1, 4)
     claimed = replace(gain, used=[(row, "hp_pot_small", qty)])
-    return claimed, gain, Shortfall("item_gone", victim.id, row, qty, 0)
+    return claimed, gain, Shortage("item_gone", victim.id, row, qty, 0)
 
 
 def _penalty_above_purse(
     rng: Random, victim: Fighter, gain: Gain
-) -> tuple[Gain, Gain, Shortfall]:
+) -> tuple[Gain, Gain, Shortage]:
     held, wanted = victim.purse, victim.purse + rng.randrange(1, 500)
     victim.purse = 0
     return (
         replace(gain, gold=-wanted),
         replace(gain, gold=-held),
-        Shortfall("gold_shortage", victim.id, None, wanted, held),
+        Shortage("gold_shortage", victim.id, None, wanted, held),
     )
 
 
 def _more_than_the_row_holds(
     rng: Random, victim: Fighter, gain: Gain
-) -> tuple[Gain, Gain, Shortfall]:
+) -> tuple[Gain, Gain, Shortage]:
     row = victim.belt[0]
     held, wanted = row.left, row.left + rng.randrange(1, 4)
     row.left = 0
     return (
         replace(gain, used=[(row.id, row.template, wanted)]),
         replace(gain, used=[(row.id, row.template, held)]),
-        Shortfall("item_shortage", victim.id, row.id, wanted, held),
+        Shortage("item_shortage", victim.id, row.id, wanted, held),
     )

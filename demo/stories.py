@@ -80,7 +80,7 @@ def old_buttons(rng: Random, sent: list[Submission]) -> list[Press]:
     """Buttons of fights that everybody else fought in this run."""
     settled = [s for s in sent if s.outcome is Outcome.PROCESSED]
     # Of a shortage the player is told what the document says, not what was taken.
-    fights = [fight for fight in settled if not fight.shortfalls]
+    fights = [fight for fight in settled if not fight.shortages]
     unread = [s for s in sent if s.outcome is Outcome.REJECTED]
     presses = []
     for fight in rng.sample(fights, min(OLD_BUTTONS, len(fights))):

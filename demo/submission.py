@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from demo.documents import Document, Gain
-from demo.shortages import Shortfall
+from demo.shortages import Shortage
 
 
 class Kind(StrEnum):
@@ -43,7 +43,7 @@ class Submission:
     """One delivery of one document.
 
     `after`: a session to be accepted before this one is sent. `gains` and
-    `shortfalls` only where the fight is to be processed.
+    `shortages` only where the fight is to be processed.
     """
 
     kind: Kind
@@ -55,7 +55,7 @@ class Submission:
     outcome: Outcome
     code: str = ""
     gains: dict[int, Gain] = field(default_factory=dict)
-    shortfalls: list[Shortfall] = field(default_factory=list)
+    shortages: list[Shortage] = field(default_factory=list)
     after: str | None = None
 
     @property
@@ -78,7 +78,7 @@ class Submission:
             int(char_id): gain_from_record(gain)
             for char_id, gain in fields["gains"].items()
         }
-        fields["shortfalls"] = [Shortfall(**s) for s in fields["shortfalls"]]
+        fields["shortages"] = [Shortage(**s) for s in fields["shortages"]]
         return cls(body="", **fields)
 
 

@@ -17,7 +17,7 @@ from combat_history.models import (
 from demo.adventure_summary import compare_adventures
 from demo.journal import Record
 from demo.model import differences, foretell
-from demo.shortages import Shortfall
+from demo.shortages import Shortage
 from demo.submission import Door, Kind, Outcome, Submission
 from demo.verdict import Summary
 from demo.world import read_balances
@@ -147,20 +147,20 @@ def _compare_late(summary: Summary, sent: list[Submission], rows: _Rows) -> None
 
 
 def _compare_discrepancies(summary: Summary, combats: list[Submission]) -> None:
-    expected = Counter((c.session_id, s) for c in combats for s in c.shortfalls)
+    expected = Counter((c.session_id, s) for c in combats for s in c.shortages)
     lines = SettlementDiscrepancy.objects.filter(
         session_id__in=[c.session_id for c in combats]
     ).values_list(
         "session_id", "code", "character_id", "inventory_id", "wanted", "applied"
     )
-    found = Counter((str(line[0]), Shortfall(*line[1:])) for line in lines)
+    found = Counter((str(line[0]), Shortage(*line[1:])) for line in lines)
     want = Counter(s.code for _, s in expected.elements())
     have = Counter(s.code for _, s in found.elements())
     summary.lines.append(("discrepancies recorded", want.total(), have.total()))
     for code in sorted(want | have):
         summary.lines.append((f"  {code}", want[code], have[code]))
-    for session_id, shortfall in ((expected - found) | (found - expected)).elements():
-        summary.problems.append(f"combat {session_id}: {shortfall} is off")
+    for session_id, shortage in ((expected - found) | (found - expected)).elements():
+        summary.problems.append(f"combat {session_id}: {shortage} is off")
 
 
 def _compare_balances(summary: Summary, record: Record) -> None:

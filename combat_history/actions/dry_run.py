@@ -34,7 +34,7 @@ class DryRun:
     fingerprint: str | None
     failure: tuple[str, str] | None
     lines: Sequence[LedgerEntry]
-    shortfalls: Sequence[Discrepancy]
+    shortages: Sequence[Discrepancy]
 
 
 def dry_run(session_id: UUID, *, fail_on_shortage: bool) -> DryRun:

@@ -109,7 +109,7 @@ def _of_attempt(attempt: SettlementAttempt) -> Event:
     ended = attempt.ended_at
     return Event(
         attempt.started_at,
-        _("try"),
+        _("attempt"),
         outcome=explain.OUTCOMES.get(attempt.outcome, visible(attempt.outcome)),
         who=visible(attempt.worker),
         lasted=shown_duration(ended - attempt.started_at) if ended else "",

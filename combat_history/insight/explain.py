@@ -64,7 +64,7 @@ FAILURES: dict[str, Explanation] = {
     ),
     FailureCode.POISON: Explanation(
         _("kills its worker"),
-        _("Every try to settle this combat ended with the death of its worker."),
+        _("Every attempt to settle this combat ended with the death of its worker."),
         _("Look into the memory and the logs of the workers; replay after the fix."),
     ),
     FailureCode.UNEXPECTED: Explanation(
@@ -91,7 +91,7 @@ FAILURES: dict[str, Explanation] = {
         _("conflicting document"),
         _(
             "Another document was accepted for this session before. That one stands; "
-            "this one was not applied and never will be."
+            "this one was not settled and never will be."
         ),
         _("Compare both documents: a session may have only one result."),
     ),
@@ -104,7 +104,7 @@ FAILURES: dict[str, Explanation] = {
         _("result missing"),
         _(
             "The fight ended, or its live session vanished, and no result was ever "
-            "handed over. What the session held is kept here; nothing was applied."
+            "handed over. What the session held is kept here; nothing was settled."
         ),
         _(
             "Ask the developers of the engine; a result that they find can still be "
@@ -114,8 +114,8 @@ FAILURES: dict[str, Explanation] = {
     FailureCode.STATE_MOVED: Explanation(
         _("state moved"),
         _(
-            "Balances, items or templates changed between the preview and the replay. "
-            "What was previewed is what runs: so nothing was applied."
+            "Balances, items or templates changed between the preview and the replay."
+            " What was previewed is what runs: so nothing was settled."
         ),
         _("Look at a new preview, then replay again."),
     ),
@@ -240,7 +240,7 @@ FIGHT_LOG_PROBLEMS: dict[str, str | _StrPromise] = {
 }
 
 _PASSING = Explanation(
-    _("passing error"), _("The combat was put back for a later try.")
+    _("passing error"), _("The combat was put back for a later attempt.")
 )
 
 

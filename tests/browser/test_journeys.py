@@ -150,7 +150,7 @@ def test_a_shortage_is_replayed_on_terms_that_the_page_lists(
     page = visitor.open(f"{LIST_URL}{document['session_id']}/preview/?shortages=fail")
     assert "It would fail" in visitor.text()
 
-    visitor.press("settle with what is there; record each shortfall")
+    visitor.press("settle with what is there; record each shortage")
     assert f"#{POTION} 7 5" in visitor.text()
     give_reason(visitor)
     visitor.press("Replay exactly this")
@@ -176,7 +176,7 @@ def test_a_failed_combat_is_voided(
     give_reason(visitor)
     visitor.press("Void this combat")
 
-    assert "it will never be applied" in message(visitor)
+    assert "it will never be settled" in message(visitor)
     assert page.locator(".combat-summary .combat-badge").inner_text() == "voided"
     assert page.locator(".object-tools").get_by_text("Replay").count() == 0
     assert status(document["session_id"]) == "voided"

@@ -15,7 +15,7 @@ from tests.support.documents import HERO, sample_document
 from tests.support.undoing import world_now
 
 ACTIONS = re.compile(
-    r"^(Replay(?! batches)|Correct|Void|Undo|Run|Save|Add|Delete|Write)"
+    r"^(Replay(?! batches)|Retry|Correct|Void|Undo|Run|Save|Add|Delete|Write)"
 )
 
 

@@ -53,7 +53,7 @@ def test_a_preview_tells_what_will_happen_and_changes_nothing() -> None:
     (line,) = seen.lines
     assert (line.character_id, line.xp_delta, line.gold_delta) == (HERO, 10, 5)
     assert {m["kind"]: m["delta"] for m in line.items} == {"consumed": -5, "gained": 3}
-    (short,) = seen.shortfalls
+    (short,) = seen.shortages
     assert (short.code, short.wanted, short.applied) == ("item_shortage", 9, 5)
     assert list(InventoryItem.objects.order_by("pk").values()) == before
     assert status(session_id) == "failed"
@@ -249,9 +249,9 @@ def test_preview_equals_effect(
     assert [without_new_ids(line) for line in lines] == [
         without_new_ids(line) for line in seen.lines
     ]
-    shortfalls = SettlementDiscrepancy.objects.filter(session_id=session_id)
-    assert [(d.code, d.wanted, d.applied) for d in shortfalls.order_by("id")] == [
-        (d.code, d.wanted, d.applied) for d in seen.shortfalls
+    shortages = SettlementDiscrepancy.objects.filter(session_id=session_id)
+    assert [(d.code, d.wanted, d.applied) for d in shortages.order_by("id")] == [
+        (d.code, d.wanted, d.applied) for d in seen.shortages
     ]
 
 

@@ -119,21 +119,21 @@ def test_a_penalty_beyond_the_purse_takes_what_is_there() -> None:
 
     assert (made.characters[101].gold, made.characters[101].xp) == (0, 507)
     assert (made.ledger[0].gold_delta, made.ledger[0].gold_after) == (-50, 0)
-    (shortfall,) = made.discrepancies
-    assert (shortfall.code, shortfall.wanted, shortfall.applied) == (
+    (shortage,) = made.discrepancies
+    assert (shortage.code, shortage.wanted, shortage.applied) == (
         "gold_shortage",
         80,
         50,
     )
-    assert (shortfall.inventory_id, shortfall.item_template_id) == (None, None)
+    assert (shortage.inventory_id, shortage.item_template_id) == (None, None)
 
 
 def test_a_penalty_one_coin_beyond_the_purse_takes_what_is_there() -> None:
     made = plan(solo(gold_gained=-51), world([], [character(gold=50)]))
 
     assert (made.characters[101].gold, made.ledger[0].gold_after) == (0, 0)
-    (shortfall,) = made.discrepancies
-    assert (shortfall.wanted, shortfall.applied) == (51, 50)
+    (shortage,) = made.discrepancies
+    assert (shortage.wanted, shortage.applied) == (51, 50)
 
 
 def test_where_shortages_fail_a_penalty_beyond_the_purse_fails() -> None:

@@ -25,7 +25,7 @@ def used(row_id: int, qty: int, template_id: str | None = POTION.id) -> dict[str
     return {"inventory_id": row_id, "item_template_id": template_id, "qty": qty}
 
 
-def shortfalls(made: Plan) -> list[tuple[str, int | None, str | None, int, int]]:
+def shortages(made: Plan) -> list[tuple[str, int | None, str | None, int, int]]:
     return [
         (str(d.code), d.inventory_id, d.item_template_id, d.wanted, d.applied)
         for d in made.discrepancies
@@ -102,21 +102,21 @@ def test_a_shortage_takes_what_is_there() -> None:
 
     assert made.removed == {55}
     assert made.ledger[0].items[0]["delta"] == -5
-    assert shortfalls(made) == [("item_shortage", 55, "hp_pot_small", 7, 5)]
+    assert shortages(made) == [("item_shortage", 55, "hp_pot_small", 7, 5)]
 
 
 def test_an_empty_row_gives_nothing_and_stays() -> None:
     made = plan(solo(items_consumed=[used(55, 1)]), world([item(55, quantity=0)]))
 
     assert_no_item_moved(made)
-    assert shortfalls(made) == [("item_shortage", 55, "hp_pot_small", 1, 0)]
+    assert shortages(made) == [("item_shortage", 55, "hp_pot_small", 1, 0)]
 
 
 def test_a_row_that_is_gone_is_recorded() -> None:
     made = plan(solo(items_consumed=[used(77, 2)]), world([item(55)]))
 
     assert_no_item_moved(made)
-    assert shortfalls(made) == [("item_gone", 77, "hp_pot_small", 2, 0)]
+    assert shortages(made) == [("item_gone", 77, "hp_pot_small", 2, 0)]
 
 
 def test_a_row_of_somebody_else_is_not_touched() -> None:
@@ -125,7 +125,7 @@ def test_a_row_of_somebody_else_is_not_touched() -> None:
     made = plan(solo(items_consumed=[used(55, 2)]), start)
 
     assert_no_item_moved(made)
-    assert shortfalls(made) == [("item_not_owned", 55, "hp_pot_small", 2, 0)]
+    assert shortages(made) == [("item_not_owned", 55, "hp_pot_small", 2, 0)]
     assert start.items[55].quantity == 5
 
 
@@ -139,7 +139,7 @@ def test_not_even_where_the_owner_fought_in_the_same_combat() -> None:
     made = plan(combat(1, parts), start)
 
     assert start.items[55].quantity == 4
-    assert shortfalls(made) == [("item_not_owned", 55, "hp_pot_small", 2, 0)]
+    assert shortages(made) == [("item_not_owned", 55, "hp_pot_small", 2, 0)]
     assert made.discrepancies[0].character_id == 101
 
 
@@ -147,7 +147,7 @@ def test_a_row_of_another_template_is_not_taken_from() -> None:
     made = plan(solo(items_consumed=[used(55, 2)]), world([item(55, HIDE)]))
 
     assert_no_item_moved(made)
-    assert shortfalls(made) == [("item_mismatch", 55, "hp_pot_small", 2, 0)]
+    assert shortages(made) == [("item_mismatch", 55, "hp_pot_small", 2, 0)]
 
 
 def test_without_a_template_the_row_id_decides() -> None:
@@ -169,13 +169,13 @@ def test_one_entry_per_use_is_summed() -> None:
     assert {row.id: row.quantity for row in made.updated.values()} == {55: 2, 56: 4}
 
 
-def test_a_summed_shortage_is_one_shortfall() -> None:
+def test_a_summed_shortage_is_one_shortage() -> None:
     made = plan(
         solo(items_consumed=[used(55, 3), used(55, 3)]),
         world([item(55, quantity=5)]),
     )
 
-    assert shortfalls(made) == [("item_shortage", 55, "hp_pot_small", 6, 5)]
+    assert shortages(made) == [("item_shortage", 55, "hp_pot_small", 6, 5)]
 
 
 def test_the_alias_of_the_seed_is_consumed_alike() -> None:
@@ -193,7 +193,7 @@ def test_a_later_combat_of_the_batch_finds_what_the_earlier_one_left() -> None:
     made = plan([second, first], world([item(55)]))
 
     assert [line.items[0]["delta"] for line in made.ledger] == [-4, -1]
-    assert shortfalls(made) == [("item_shortage", 55, "hp_pot_small", 4, 1)]
+    assert shortages(made) == [("item_shortage", 55, "hp_pot_small", 4, 1)]
     assert made.discrepancies[0].session_id == session(2)
     assert (made.removed, made.updated) == ({55}, {})
 
@@ -204,7 +204,7 @@ def test_a_row_used_up_earlier_in_the_batch_is_gone() -> None:
 
     made = plan([first, second], world([item(55)]))
 
-    assert shortfalls(made) == [("item_gone", 55, "hp_pot_small", 1, 0)]
+    assert shortages(made) == [("item_gone", 55, "hp_pot_small", 1, 0)]
 
 
 def test_loot_of_one_combat_used_up_in_the_next_never_meets_the_table() -> None:

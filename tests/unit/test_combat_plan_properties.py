@@ -126,7 +126,7 @@ def test_writing_the_plan_leads_where_the_plan_left_the_world(
 
 @given(start=tables(), combats=batches(wear=False))
 @BOUNDED
-def test_every_change_is_applied_or_listed_as_a_shortfall(
+def test_every_change_is_applied_or_listed_as_a_shortage(
     start: Tables, combats: list[Combat]
 ) -> None:
     plan, _ = planned(combats, start)

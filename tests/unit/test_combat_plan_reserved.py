@@ -26,7 +26,7 @@ OWN, OTHER = session(1), session(2)
 DRINK = [{"inventory_id": 7, "qty": 2}]
 
 
-def shortfalls(done: Plan) -> list[tuple[Any, ...]]:
+def shortages(done: Plan) -> list[tuple[Any, ...]]:
     return [
         (str(d.code), d.inventory_id, d.item_template_id, d.wanted, d.applied)
         for d in done.discrepancies
@@ -38,7 +38,7 @@ def test_another_fight_takes_nothing_from_it() -> None:
 
     done = plan(solo(1, items_consumed=DRINK), start)
 
-    assert shortfalls(done) == [("item_reserved", 7, None, 2, 0)]
+    assert shortages(done) == [("item_reserved", 7, None, 2, 0)]
     assert not done.updated
     assert len(done.ledger) == 1, "the rest of the fight is settled"
 
@@ -48,7 +48,7 @@ def test_its_own_fight_does() -> None:
 
     done = plan(solo(1, items_consumed=DRINK), start)
 
-    assert shortfalls(done) == []
+    assert shortages(done) == []
     assert done.updated[7].quantity == 3
 
 
@@ -78,7 +78,7 @@ def test_another_fight_does_not_wear_it(target: str) -> None:
 
     done = plan(solo(1, durability_loss={target: 5}), world([held]))
 
-    assert [(code, wanted) for code, *_, wanted, _ in shortfalls(done)] == [
+    assert [(code, wanted) for code, *_, wanted, _ in shortages(done)] == [
         ("item_reserved", 5)
     ]
     assert not done.updated
@@ -90,7 +90,7 @@ def test_wear_by_template_goes_to_a_row_that_no_other_fight_holds() -> None:
 
     done = plan(solo(1, durability_loss={f"item:{SWORD.id}": 5}), world([held, free]))
 
-    assert shortfalls(done) == []
+    assert shortages(done) == []
     assert set(done.updated) == {8}
 
 
@@ -102,7 +102,7 @@ def test_once_its_fight_is_settled_a_later_one_of_the_batch_may_take_it() -> Non
 
     done = plan([second, first], world([item(7, reserved_session_id=OTHER)]))
 
-    assert shortfalls(done) == []
+    assert shortages(done) == []
     assert done.updated[7].quantity == 1
 
 
@@ -113,7 +113,7 @@ def test_a_fight_that_fails_keeps_what_it_holds() -> None:
     done = plan([failing, later], world([item(7, reserved_session_id=OTHER)]))
 
     assert set(done.failures) == {OTHER}
-    assert shortfalls(done) == [("item_reserved", 7, None, 2, 0)]
+    assert shortages(done) == [("item_reserved", 7, None, 2, 0)]
 
 
 def test_a_preview_sees_who_holds_it_where_that_is_another_fight() -> None:
@@ -166,4 +166,4 @@ def test_the_order_in_which_a_batch_is_given_does_not_matter(
         for order in permutations(combats[:3])
     ]
 
-    assert all(shortfalls(p) == shortfalls(plans[0]) for p in plans)
+    assert all(shortages(p) == shortages(plans[0]) for p in plans)

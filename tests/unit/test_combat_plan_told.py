@@ -99,7 +99,7 @@ USED = [
     ],
     ids=lambda value: str(value.code) if isinstance(value, Discrepancy) else "",
 )
-def test_a_shortfall_says_whose_of_what_and_how_much(
+def test_a_shortage_says_whose_of_what_and_how_much(
     parts: dict[str, Any], rows: list[Any], expected: Discrepancy
 ) -> None:
     fight = replace(solo(**parts), revision=REVISION)

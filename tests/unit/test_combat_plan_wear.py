@@ -63,10 +63,10 @@ def test_durability_ends_at_zero_and_the_item_stays() -> None:
 def test_where_none_is_equipped_the_loss_is_recorded(rows: list[Any]) -> None:
     made = plan(solo(durability_loss={"item:sword_epic": 5}), world(rows))
 
-    (shortfall,) = made.discrepancies
-    assert shortfall.code == "not_equipped"
-    assert (shortfall.inventory_id, shortfall.item_template_id) == (None, "sword_epic")
-    assert (shortfall.wanted, shortfall.applied) == (5, 0)
+    (shortage,) = made.discrepancies
+    assert shortage.code == "not_equipped"
+    assert (shortage.inventory_id, shortage.item_template_id) == (None, "sword_epic")
+    assert (shortage.wanted, shortage.applied) == (5, 0)
     assert (made.updated, made.ledger[0].items) == ({}, [])
 
 
@@ -75,9 +75,9 @@ def test_a_row_without_durability_is_recorded() -> None:
         solo(durability_loss={"inventory:7": 5}), world([sword(7, durability=None)])
     )
 
-    (shortfall,) = made.discrepancies
-    assert shortfall.code == "no_durability"
-    assert (shortfall.inventory_id, shortfall.item_template_id) == (7, "sword_epic")
+    (shortage,) = made.discrepancies
+    assert shortage.code == "no_durability"
+    assert (shortage.inventory_id, shortage.item_template_id) == (7, "sword_epic")
     assert made.updated == {}
 
 
@@ -95,8 +95,8 @@ def test_a_row_of_somebody_else_named_by_id_does_not_wear() -> None:
 
     made = plan(solo(durability_loss={"inventory:7": 5}), start)
 
-    (shortfall,) = made.discrepancies
-    assert (shortfall.code, shortfall.inventory_id) == ("item_not_owned", 7)
+    (shortage,) = made.discrepancies
+    assert (shortage.code, shortage.inventory_id) == ("item_not_owned", 7)
     assert made.updated == {}
     assert start.items[7].durability == 80
 

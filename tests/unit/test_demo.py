@@ -340,7 +340,7 @@ def settled_one_by_one(submissions: Iterable[Submission]) -> dict[int, Balance]:
             combat = Combat(payload.session_id, payload.finished_at, payload)
             plan = plan_batch([combat], world, catalogue, new_ids)
             assert not plan.failures
-            assert len(plan.discrepancies) == len(submission.shortfalls)
+            assert len(plan.discrepancies) == len(submission.shortages)
     return {char_id: balance_in(world, char_id) for char_id in FIGHTERS}
 
 

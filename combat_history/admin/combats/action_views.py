@@ -47,7 +47,7 @@ MAX_SHOWN = 100
 """Inventory rows shown of one player; all of them are changed."""
 
 POLICIES = [
-    ("record", _("settle with what is there; record each shortfall")),
+    ("record", _("settle with what is there; record each shortage")),
     ("fail", _("fail the combat if anything falls short")),
 ]
 
@@ -232,7 +232,7 @@ class ActionViews(BoundedAdmin):
     def _void(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
         def act(actor: User, reason: str) -> str:
             if void.void([session_id], actor=actor, reason=reason).voided:
-                return gettext("The combat is voided: it will never be applied.")
+                return gettext("The combat is voided: it will never be settled.")
             return gettext("Nothing was voided: the combat is settled or voided.")
 
         return self._act(request, session_id, act)
@@ -332,23 +332,23 @@ def _told(seen: DryRun) -> dict[str, Any]:
     """A dry run as a page shows it: before and after, per player and item."""
     code, detail = seen.failure or ("", "")
     moved = [item["item_template_id"] for line in seen.lines for item in line.items]
-    lacking = [short.character_id for short in seen.shortfalls]
+    lacking = [short.character_id for short in seen.shortages]
     known = names(
         [*(line.character_id for line in seen.lines), *lacking],
-        [*moved, *(short.item_template_id for short in seen.shortfalls)],
+        [*moved, *(short.item_template_id for short in seen.shortages)],
     )
     return {
         "seen": seen,
         "failure": explain.failure(code) if code else None,
         "failure_detail": visible(detail),
         "players": [_player(line, known) for line in seen.lines],
-        "shortfalls": [dossier.lack_of(short, known) for short in seen.shortfalls],
-        "shortfall_count": ngettext(
+        "shortages": [dossier.lack_of(short, known) for short in seen.shortages],
+        "shortage_count": ngettext(
             "%(count)d thing falls short",
             "%(count)d things fall short",
-            len(seen.shortfalls),
+            len(seen.shortages),
         )
-        % {"count": len(seen.shortfalls)},
+        % {"count": len(seen.shortages)},
     }
 
 

@@ -50,8 +50,8 @@ VIEW = "combat_history_combathistory_undo"
 
 SKIPPED: dict[SkipReason, str | _StrPromise] = {
     SkipReason.PENDING: _("it is not settled yet"),
-    SkipReason.FAILED: _("it failed, nothing of it was applied"),
-    SkipReason.VOIDED: _("it is voided, nothing of it was applied"),
+    SkipReason.FAILED: _("it failed, nothing of it was settled"),
+    SkipReason.VOIDED: _("it is voided, nothing of it was settled"),
     SkipReason.UNDONE: _("it is undone already"),
     SkipReason.UNKNOWN: _("it is not in the history"),
 }
@@ -62,7 +62,7 @@ class UndoForm(ReasonForm):
         label=_("If something falls short"),
         choices=[
             ("refuse", _("change nothing")),
-            ("record", _("undo what can be undone; record each shortfall")),
+            ("record", _("undo what can be undone; record each shortage")),
         ],
         initial="refuse",
         widget=forms.RadioSelect,

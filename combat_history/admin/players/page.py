@@ -308,11 +308,9 @@ SOURCES: dict[str, str | _StrPromise] = {
 }
 """Where something may stand that a player did not get."""
 
-WAITS = explain.Explanation(
-    _("not settled yet"), _("The fight waits to be settled; nothing is credited yet.")
-)
+WAITS = explain.Explanation(_("not settled yet"), _("The fight waits to be settled."))
 VOIDED = explain.Explanation(
-    _("voided"), _("It was decided that this fight will never be applied.")
+    _("voided"), _("It was decided that this fight will never be settled.")
 )
 UNDONE_BY_ADMIN = explain.Explanation(
     UNDONE, _("What the fight gave and took was undone by counter-lines.")

@@ -141,7 +141,7 @@ class ParkedOperationAdmin(ParkedViews, TriageViews, ReadOnlyAdmin):
         column(_("document"), _document, name="document"),
         column(_("times seen"), "times_seen"),
         column(_("last seen"), "last_seen_at"),
-        column(_("replay asked for"), "retry_requested_at"),
+        column(_("retry asked for"), "retry_requested_at"),
         column(_("resolved"), "resolved_at"),
     )
     list_filter = (StateFilter, CodeFilter, ScopeFilter)

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.insight.explain import Explanation
 from persistence.contract.errors import ParkCode
 
-_REPLAY_LATER = _("Replay it once that has changed; otherwise discard it.")
+_RETRY_LATER = _("Retry it once that has changed; otherwise discard it.")
 
 CODES: dict[str, Explanation] = {
     ParkCode.INVALID: Explanation(
@@ -19,64 +19,64 @@ CODES: dict[str, Explanation] = {
         _("operation id used twice"),
         _("Another operation of this player has the same op_id."),
         _(
-            "An op_id names one operation for ever. A replay helps only after the "
+            "An op_id names one operation for ever. A retry helps only after the "
             "other one was discarded."
         ),
     ),
     ParkCode.UNKNOWN_CHARACTER: Explanation(
         _("unknown character"),
         _("There is no character of this id."),
-        _("Create or restore the character in the game, then replay."),
+        _("Create or restore the character in the game, then retry."),
     ),
     ParkCode.UNKNOWN_ITEM: Explanation(
         _("unknown item"),
         _("The item template is not in the catalogue."),
-        _("Add the item template, then replay."),
+        _("Add the item template, then retry."),
     ),
     ParkCode.ITEM_GONE: Explanation(
         _("item is gone"),
         _("The inventory row does not exist."),
-        _REPLAY_LATER,
+        _RETRY_LATER,
     ),
     ParkCode.ITEM_NOT_OWNED: Explanation(
         _("item of another owner"),
         _("The inventory row belongs to another player; it was not touched."),
-        _REPLAY_LATER,
+        _RETRY_LATER,
     ),
     ParkCode.ITEM_SHORTAGE: Explanation(
         _("too few pieces"),
         _("Fewer pieces are there than the operation takes; none was taken."),
-        _REPLAY_LATER,
+        _RETRY_LATER,
     ),
     ParkCode.ITEM_RESERVED: Explanation(
         _("held by a fight"),
         _("The item is on the belt of a fight that is not settled."),
-        _("Replay it when the fight is settled."),
+        _("Retry it when the fight is settled."),
     ),
     ParkCode.NOT_ALLOWED: Explanation(
         _("not allowed"),
         _("The row is there, but this cannot be done to it; see the detail."),
-        _REPLAY_LATER,
+        _RETRY_LATER,
     ),
     ParkCode.SLOT_TAKEN: Explanation(
         _("slot is taken"),
         _("Another item is equipped in that slot."),
-        _REPLAY_LATER,
+        _RETRY_LATER,
     ),
     ParkCode.OUT_OF_RANGE: Explanation(
         _("amount out of range"),
         _("The quantity or the durability would exceed its limit."),
-        _REPLAY_LATER,
+        _RETRY_LATER,
     ),
     ParkCode.BLOCKED: Explanation(
         _("waits for another"),
         _("It needs what an operation touches that is parked itself."),
-        _("Replay that one: this one follows by itself."),
+        _("Retry that one: this one follows by itself."),
     ),
     ParkCode.UNEXPECTED: Explanation(
         _("unexpected error"),
         _("The save ended in an error that nobody foresaw; see the detail."),
-        _("Show the detail to the developers; replay after the fix."),
+        _("Show the detail to the developers; retry after the fix."),
     ),
 }
 

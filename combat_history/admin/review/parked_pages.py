@@ -1,4 +1,4 @@
-"""The pages of replay and discard: choose, confirm with a reason, read what came."""
+"""The pages of retry and discard: choose, confirm with a reason, read what came."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ MAX_LISTED = 20
 DECIDE = {Action.REPLAY: replay, Action.DISCARD: discard}
 
 TITLES = {
-    Action.REPLAY: _("Replay parked operations"),
+    Action.REPLAY: _("Retry parked operations"),
     Action.DISCARD: _("Discard parked operations"),
 }
-BUTTONS = {Action.REPLAY: _("Replay"), Action.DISCARD: _("Discard")}
+BUTTONS = {Action.REPLAY: _("Retry"), Action.DISCARD: _("Discard")}
 NOTICES = {
     Action.REPLAY: _(
         "The next save of the player tries these operations again, in the order in "
@@ -56,7 +56,7 @@ NOTICES = {
     ),
     Action.DISCARD: _(
         "These operations will never be applied, and nobody can take that back. What "
-        "waits for them stays parked until it is replayed or discarded."
+        "waits for them stays parked until it is retried or discarded."
     ),
 }
 SKIPPED = {
@@ -105,7 +105,7 @@ class ParkedViews(BoundedAdmin):
         return [*own, *super().get_urls()]
 
     @admin.action(
-        permissions=["replay"], description=_("Replay the selected operations")
+        permissions=["replay"], description=_("Retry the selected operations")
     )
     def replay_selected(
         self, request: HttpRequest, queryset: QuerySet[ParkedOperation]

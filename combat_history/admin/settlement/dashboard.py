@@ -58,8 +58,8 @@ SWEPT = {
     "accounts_freed": _("accounts freed"),
     "intents_sent": _("overdue saves sent"),
     "belts_released": _("belts released"),
-    "replays_asked": _("replays sent again"),
-    "undone_told": _("undone combats no longer told as credited"),
+    "replays_asked": _("retries asked for again"),
+    "undone_told": _("undone combats that players still read as credited"),
     "tombstones_untrue": _("untrue tombstones removed"),
 }
 """By the cases of the sweep."""
@@ -256,7 +256,7 @@ def _charts(seen: Snapshot, counted: Mapping[str, list[int]]) -> list[Chart]:
             name: [number / minutes for number in numbers]
             for name, numbers in refused.items()
         }
-        title = _("Not settled, tries per minute")
+        title = _("Not settled, attempts per minute")
         charts.append(_chart(seen, "refused", title, per_minute, CSS_OF_REFUSED))
     return charts
 
@@ -314,12 +314,17 @@ def _blocks(seen: Snapshot, counted: Mapping[str, list[int]]) -> Iterator[Block]
     for title, unit, prefix, words in (
         (
             _("Outcomes"),
-            _("tries; a combat that is replayed counts again"),
+            _("attempts; a combat that is replayed counts again"),
             counts.COMBAT,
             explain.OUTCOMES,
         ),
         (_("Look-ups by source"), _("look-ups"), counts.LOOKUP, SOURCES),
-        (_("Effects"), _("tries whose result went to Redis"), counts.EFFECTS, EFFECTS),
+        (
+            _("Effects"),
+            _("attempts whose result went to Redis"),
+            counts.EFFECTS,
+            EFFECTS,
+        ),
         (_("Sweep"), _("things that were lost or stuck"), counts.SWEEP, SWEPT),
     ):
         yield Block(title, unit, _shares(counted, prefix, words))

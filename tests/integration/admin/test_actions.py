@@ -324,7 +324,7 @@ def test_a_combat_is_voided_for_good(client: Client, failed: UUID) -> None:
 
     response = client.post(url(failed, "void"), {"reason": REASON})
 
-    assert told(response) == ["The combat is voided: it will never be applied."]
+    assert told(response) == ["The combat is voided: it will never be settled."]
     assert status(failed) == "voided"
     assert "only what is not settled" in body(client, url(failed, "void"))
 

@@ -204,9 +204,9 @@ def test_each_block_counts_one_thing_and_names_it(client: Client) -> None:
     assert unit == "combats that are failed now"
     assert failures == {"kills its worker": (1, "bad")}
     unit, outcomes = told["Outcomes"]
-    assert unit == "tries; a combat that is replayed counts again"
+    assert unit == "attempts; a combat that is replayed counts again"
     assert outcomes == {
-        "processed": (9, "good"),
+        "settled": (9, "good"),
         "failed": (7, "bad"),
         "duplicate": (2, "plain"),
         "conflict": (1, "warn"),

@@ -130,8 +130,8 @@ def test_fights_without_effect_are_explained(
     failure = {"failure_code": "poison"} if status is Status.FAILED else {}
     add_combat(settlement_status=status, **failure)
     told = {
-        Status.PENDING: "nothing is credited yet",
-        Status.VOIDED: "will never be applied",
+        Status.PENDING: "The fight waits to be settled",
+        Status.VOIDED: "will never be settled",
         Status.FAILED: "ended with the death of its worker",
     }
     assert told[status] in text_of(page_of(client, hero))

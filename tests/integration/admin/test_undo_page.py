@@ -233,12 +233,12 @@ def test_what_falls_short_is_recorded_where_that_is_chosen(
 def test_a_combat_that_is_not_settled_says_why(client: Client) -> None:
     failed = add_failed()
     assert "/undo/" not in body(client, page_of(failed.pk))
-    assert "it failed, nothing of it was applied" in body(client, url_of(failed.pk))
+    assert "it failed, nothing of it was settled" in body(client, url_of(failed.pk))
 
     response = post(client, failed.pk)
 
     assert told(response) == [
-        "This combat cannot be undone: it failed, nothing of it was applied."
+        "This combat cannot be undone: it failed, nothing of it was settled."
     ]
 
 
