@@ -1,8 +1,8 @@
 """Parked operations: an operator has them tried again, or discards them for ever.
 
-A replay applies nothing: it marks the row and asks for a save of the player, whose
+A retry applies nothing: it marks the row and asks for a save of the player, whose
 Saver tries it like everything else. What a discarded one held up stays parked until it
-is replayed or discarded itself.
+is retried or discarded itself.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ MAX_OPERATIONS = 500
 class Action(StrEnum):
     """What can be done to a parked operation, each with a permission of its own."""
 
-    REPLAY = "replay"
+    RETRY = "retry"
     DISCARD = "discard"
 
     @property
     def permission(self) -> str:
-        return f"combat_history.{self}_parkedoperation"
+        # The codename of the first is older than its word.
+        verb = "replay" if self is Action.RETRY else self
+        return f"combat_history.{verb}_parkedoperation"
 
 
 class SkipReason(StrEnum):
@@ -82,7 +84,7 @@ def preview(pks: Sequence[int]) -> Preview:
     )
 
 
-def replay(pks: Sequence[int], *, actor: User, reason: str) -> Decision:
+def retry(pks: Sequence[int], *, actor: User, reason: str) -> Decision:
     """Have parked operations tried again by the next save of their players.
 
     One transaction marks the rows and writes an audit entry for every one asked for;
@@ -92,14 +94,14 @@ def replay(pks: Sequence[int], *, actor: User, reason: str) -> Decision:
     Raises PermissionDenied, audited; ValueError for a reason or a number out of bounds;
     the database's own error, audited where it still can be, with nothing changed.
     """
-    decision, players = _decide(Action.REPLAY, pks, actor, reason)
+    decision, players = _decide(Action.RETRY, pks, actor, reason)
     return Decision(decision.done, decision.skipped, rings.ask_for_saves(players))
 
 
 def discard(pks: Sequence[int], *, actor: User, reason: str) -> Decision:
     """Have parked operations never applied; they hold nothing up any more.
 
-    Raises as `replay` does.
+    Raises as `retry` does.
     """
     decision, _ = _decide(Action.DISCARD, pks, actor, reason)
     return decision
@@ -133,7 +135,7 @@ def _mark(
         rows = _locked(pks)
         still_parked = [row for row in rows if row.resolution is None]
         marked = ParkedOperation.objects.filter(pk__in=[r.pk for r in still_parked])
-        if action is Action.REPLAY:
+        if action is Action.RETRY:
             moved = marked.update(retry_requested_at=Now())
         else:
             resolution = ParkedOperation.Resolution.DISCARDED

@@ -71,7 +71,7 @@ FROM parked
 WHERE NOT is_applied AND resolution = 'applied'
 """
 
-REPLAY_UNANSWERED = """
+RETRY_UNANSWERED = """
 SELECT id AS parked_id, character_id, op_id, scope, retry_requested_at
 FROM parked_operations
 WHERE resolved_at IS NULL
@@ -121,8 +121,8 @@ OPERATION_CHECKS = (
     ),
     TableCheck(
         "replay_unanswered",
-        "every replay of a parked operation was tried",
-        REPLAY_UNANSWERED,
+        "every retry of a parked operation was tried",
+        RETRY_UNANSWERED,
         "asked for at {retry_requested_at:%Y-%m-%d %H:%M:%S} UTC, not tried since",
     ),
 )

@@ -68,16 +68,16 @@ class InventoryStateSaver:
         head = elements[:BATCH]
         balances = self._lock(char_id)
         waiting = self._waiting(char_id)
-        is_replay = any(row.is_requested for row in waiting)
-        if not head and not is_replay:
+        is_retry = any(row.is_requested for row in waiting)
+        if not head and not is_retry:
             return Saved(counts={"absent": 1})
         requests = [read_element(char_id, raw) for raw in head]
         tried = [*(row.request for row in waiting), *requests]
         known = self._known(char_id, waiting, tried)
         bag = self._bag(char_id, known, tried) if balances else None
         if bag is not None:
-            # Without a replay none of those that wait can make a row.
-            bag.new_ids = self._reserved_ids(tried if is_replay else requests, bag)
+            # Without a retry none of those that wait can make a row.
+            bag.new_ids = self._reserved_ids(tried if is_retry else requests, bag)
         plan = plan_operations(requests, known, bag, _prefix(char_id))
         self._write(char_id, balances, bag, plan)
         return Saved(

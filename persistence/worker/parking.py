@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from persistence.worker.sql import Row, Write, fetch
 
-# Parked again: the newest reason counts, and a replay of it has been answered.
+# Parked again: the newest reason counts, and a retry of it has been answered.
 PARK = """
 INSERT INTO parked_operations
     (scope, character_id, op_id, operation, code, detail, blocked_by)

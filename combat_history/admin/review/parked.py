@@ -120,7 +120,7 @@ def _document(row: ParkedOperation) -> SafeString:
 
 
 class ParkedOperationAdmin(ParkedViews, TriageViews, ReadOnlyAdmin):
-    """Read-only; what can be done here is a replay, or to discard."""
+    """Read-only; what can be done here is to retry, or to discard."""
 
     columns = (
         operation,

@@ -26,7 +26,7 @@ from combat_history.actions.parked import (
     SkipReason,
     discard,
     preview,
-    replay,
+    retry,
 )
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.naming import names
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
 MAX_LISTED = 20
 """Operations shown one by one before a decision."""
 
-DECIDE = {Action.REPLAY: replay, Action.DISCARD: discard}
+DECIDE = {Action.RETRY: retry, Action.DISCARD: discard}
 
 TITLES = {
-    Action.REPLAY: _("Retry parked operations"),
+    Action.RETRY: _("Retry parked operations"),
     Action.DISCARD: _("Discard parked operations"),
 }
-BUTTONS = {Action.REPLAY: _("Retry"), Action.DISCARD: _("Discard")}
+BUTTONS = {Action.RETRY: _("Retry"), Action.DISCARD: _("Discard")}
 NOTICES = {
-    Action.REPLAY: _(
+    Action.RETRY: _(
         "The next save of the player tries these operations again, in the order in "
         "which they were parked; those that wait for them follow. One whose cause was "
         "not removed is parked again."
@@ -85,10 +85,10 @@ class ParkedViews(BoundedAdmin):
     permission again.
     """
 
-    actions = ("replay_selected", "discard_selected")
+    actions = ("retry_selected", "discard_selected")
 
-    def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(Action.REPLAY.permission)
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(Action.RETRY.permission)
 
     def has_discard_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(Action.DISCARD.permission)
@@ -104,13 +104,11 @@ class ParkedViews(BoundedAdmin):
         ]
         return [*own, *super().get_urls()]
 
-    @admin.action(
-        permissions=["replay"], description=_("Retry the selected operations")
-    )
-    def replay_selected(
+    @admin.action(permissions=["retry"], description=_("Retry the selected operations"))
+    def retry_selected(
         self, request: HttpRequest, queryset: QuerySet[ParkedOperation]
     ) -> HttpResponse:
-        return self._selected(request, queryset, Action.REPLAY)
+        return self._selected(request, queryset, Action.RETRY)
 
     @admin.action(
         permissions=["discard"], description=_("Discard the selected operations")
@@ -226,7 +224,7 @@ class ParkedViews(BoundedAdmin):
 
 
 def _done(action: Action, count: int) -> str:
-    if action is Action.REPLAY:
+    if action is Action.RETRY:
         text = ngettext(
             "%(count)d operation is tried again.",
             "%(count)d operations are tried again.",

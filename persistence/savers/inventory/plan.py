@@ -3,7 +3,7 @@
 No I/O, no clock, no globals. Operations apply in the order of the list. One that cannot
 is parked, and holds up only later ones that need what it touches: the same inventory
 row, the row it would have made, or, where pieces of a template are missing, the pieces
-it would have added. Parked ones of earlier saves hold up likewise. A replay goes before
+it would have added. Parked ones of earlier saves hold up likewise. A retry goes before
 the list; what it had held up follows it.
 """
 
@@ -79,7 +79,7 @@ def plan_operations(
     it is applied.
     """
     run = _Run(known, bag, prefix)
-    run.replay()
+    run.retry()
     for request in requests:
         run.take(request)
     return run.plan
@@ -103,14 +103,14 @@ class _Run:
         if bag is not None:
             bag.made |= {k: done.inventory_id for k, done in known.applied.items()}
 
-    def replay(self) -> None:
+    def retry(self) -> None:
         """Those asked for, and behind each that is applied those it had held up."""
         resolved: set[str | None] = set()
         for waiting in self.known.open:
             request = waiting.request
             if not waiting.is_requested and waiting.blocked_by not in resolved:
                 self._claim(request, request.key)
-            elif self._try(request, request.key, is_replay=True):
+            elif self._try(request, request.key, is_retry=True):
                 self.waiting.discard(request.key)
                 resolved.add(request.key)
                 self.plan.resolved.append(request.key)
@@ -140,10 +140,10 @@ class _Run:
             request.op_id in self.applied or request.key in self.parked
         )
 
-    def _try(self, request: Request, key: str, *, is_replay: bool = False) -> bool:
+    def _try(self, request: Request, key: str, *, is_retry: bool = False) -> bool:
         """Whether it is applied now; otherwise it is parked under the key."""
         try:
-            self._apply(request, key, is_replay=is_replay)
+            self._apply(request, key, is_retry=is_retry)
         except _Blocked as blocked:
             detail = f"waits for operation {blocked.key}"
             self._park(request, key, ParkCode.BLOCKED, detail, blocked.key)
@@ -153,7 +153,7 @@ class _Run:
             return True
         return False
 
-    def _apply(self, request: Request, key: str, *, is_replay: bool) -> None:
+    def _apply(self, request: Request, key: str, *, is_retry: bool) -> None:
         operation = request.operation
         if operation is None:
             raise Refused(ParkCode.INVALID, request.fault)
@@ -163,8 +163,8 @@ class _Run:
         done = self.applied.get(op_id)
         if done is not None and done.sha256 == request.sha256:
             return
-        # A replay may take the name of an operation that was discarded.
-        is_free = is_replay and op_id not in self.waiting
+        # A retry may take the name of an operation that was discarded.
+        is_free = is_retry and op_id not in self.waiting
         if done is not None or not (key == op_id or is_free):
             raise Refused(
                 ParkCode.OP_ID_REUSED, f"another operation is known as {op_id!r}"

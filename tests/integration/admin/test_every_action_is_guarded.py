@@ -91,7 +91,7 @@ ACTING: dict[str, Asked] = {
     f"{HISTORY}_undo": lambda w: ([w.settled], {"on_shortage": "refuse"}),
     f"{HISTORY}_triage": lambda w: said(w.failed),
     f"{BATCH}_decide": lambda w: ([w.batch], {"verb": "cancel"}),
-    f"{PARKED}_replay": lambda w: ([], {"id": w.parked}),
+    f"{PARKED}_retry": lambda w: ([], {"id": w.parked}),
     f"{PARKED}_discard": lambda w: ([], {"id": w.parked}),
     f"{PARKED}_triage": lambda w: said(w.parked),
     f"{REJECTED}_resubmit": resubmission,
@@ -122,7 +122,7 @@ LIST_ACTIONS = {
     "CombatHistory": {"replay_selected"},
     "SettlementDiscrepancy": {"triage_selected"},
     "RejectedPayload": {"triage_selected"},
-    "ParkedOperation": {"replay_selected", "discard_selected", "triage_selected"},
+    "ParkedOperation": {"retry_selected", "discard_selected", "triage_selected"},
 }
 """By model: each only shows the page of the action."""
 

@@ -1,4 +1,4 @@
-"""Parked operations in the admin: seen, replayed, discarded, and accounted for."""
+"""Parked operations in the admin: seen, retried, discarded, and accounted for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from combat_history.actions.parked import (
     Decision,
     SkipReason,
     discard,
-    replay,
+    retry,
 )
 from combat_history.admin.review.parked_codes import CODES
 from combat_history.models import ParkedOperation
@@ -42,9 +42,14 @@ from tests.support.worker import database_url
 
 pytestmark = pytest.mark.usefixtures("world")
 
+APP = "combat_history"
 LIST = "/admin/combat_history/parkedoperation/"
-DECISIONS: dict[str, Callable[..., Decision]] = {"replay": replay, "discard": discard}
+DECISIONS: dict[str, Callable[..., Decision]] = {"retry": retry, "discard": discard}
 EACH = pytest.mark.parametrize("action", list(Action))
+
+
+def permission_of(action: Action) -> Permission:
+    return Permission.objects.get(codename=action.permission.removeprefix(f"{APP}."))
 
 
 @pytest.fixture
@@ -82,16 +87,16 @@ def state(row: ParkedOperation) -> tuple[bool, str | None]:
     return row.retry_requested_at is not None, row.resolution
 
 
-def test_a_replay_asks_for_a_save_that_applies_it_and_what_waited(
+def test_a_retry_asks_for_a_save_that_applies_it_and_what_waited(
     client: Client, grown: ParkedOperation, operator: User
 ) -> None:
     add_item(HERO, PELT, 70, quantity=3)
-    page = client.get(url("replay"), {"id": grown.pk}).content.decode()
+    page = client.get(url("retry"), {"id": grown.pk}).content.decode()
     assert "others wait for it" in page
     assert "&lt;b&gt;first&lt;/b&gt;" in page
     assert state(grown) == (False, None)
 
-    response = post(client, "replay", grown.pk)
+    response = post(client, "retry", grown.pk)
 
     assert response.status_code == 302
     assert told(response) == ["1 operation is tried again."]
@@ -99,7 +104,7 @@ def test_a_replay_asks_for_a_save_that_applies_it_and_what_waited(
     assert asked_for() == [f"inventory:{HERO}".encode()]
     assert messages() == 1
     assert audit(grown.pk) == [
-        "replay done: operation <b>first</b> of character 101, was item_gone; "
+        "retry done: operation <b>first</b> of character 101, was item_gone; "
         f"reason: {REASON}"
     ]
     save()
@@ -120,7 +125,7 @@ def test_a_discarded_one_is_never_applied_and_what_waited_may_be(
     assert asked_for() == []
     assert audit(grown.pk)[0].startswith("discard done: operation")
     second = ParkedOperation.objects.get(op_id="second")
-    post(client, "replay", second.pk)
+    post(client, "retry", second.pk)
     save()
     assert state(second) == (True, "applied")
     assert rows()[70] == (PELT, 2, None)
@@ -133,9 +138,7 @@ def test_without_its_permission_an_action_is_hidden_refused_and_audited(
     action: Action, grown: ParkedOperation, viewer: User
 ) -> None:
     other = next(a for a in Action if a is not action)
-    viewer.user_permissions.add(
-        Permission.objects.get(codename=f"{other}_parkedoperation")
-    )
+    viewer.user_permissions.add(permission_of(other))
     client = logged_in(viewer)
     for page_url in (LIST, change_url(grown)):
         page = client.get(page_url).content.decode()
@@ -159,8 +162,7 @@ def test_permission_to_act_is_not_permission_to_see(
     action: Action, grown: ParkedOperation
 ) -> None:
     user = User.objects.create_user("blind", is_staff=True)
-    codename = f"{action}_parkedoperation"
-    user.user_permissions.add(Permission.objects.get(codename=codename))
+    user.user_permissions.add(permission_of(action))
     client = logged_in(user)
     assert client.get(url(action), {"id": grown.pk}).status_code == 403
     assert post(client, action, grown.pk).status_code == 403
@@ -238,7 +240,7 @@ def test_unusable_ids_are_a_bad_request(
 
 def test_too_many_at_once_are_refused(operator: User) -> None:
     with pytest.raises(ValueError, match="at most 500"):
-        replay(range(MAX_OPERATIONS + 1), actor=operator, reason=REASON)
+        retry(range(MAX_OPERATIONS + 1), actor=operator, reason=REASON)
 
 
 def test_a_locked_player_is_reported_audited_and_left_alone(
@@ -253,10 +255,10 @@ def test_a_locked_player_is_reported_audited_and_left_alone(
     assert entry.startswith("discard failed: OperationalError")
 
 
-def test_a_replay_that_was_lost_on_its_way_is_asked_for_again(
+def test_a_retry_that_was_lost_on_its_way_is_asked_for_again(
     client: Client, grown: ParkedOperation, redis_client: redis.Redis
 ) -> None:
-    post(client, "replay", grown.pk)
+    post(client, "retry", grown.pk)
     redis_client.flushdb()
     assert ask_unanswered() == 0
     long_ago = timezone.now() - 2 * UNANSWERED_AFTER
@@ -265,11 +267,11 @@ def test_a_replay_that_was_lost_on_its_way_is_asked_for_again(
     assert asked_for() == [f"inventory:{HERO}".encode()]
 
 
-def test_a_save_at_work_cannot_strike_a_replay_out(
+def test_a_save_at_work_cannot_strike_a_retry_out(
     client: Client, grown: ParkedOperation
 ) -> None:
     noted = intents.note("inventory", HERO)
-    post(client, "replay", grown.pk)
+    post(client, "retry", grown.pk)
     assert not intents.strike_out("inventory", HERO, noted)
     assert asked_for() == [f"inventory:{HERO}".encode()]
 
@@ -312,7 +314,7 @@ def test_a_page_tells_what_it_is_and_why(
         "item is gone",
         "there is no inventory row 70",
         "&quot;inventory_id&quot;: 70",
-        f"{url('replay')}?id={grown.pk}",
+        f"{url('retry')}?id={grown.pk}",
         f"{url('discard')}?id={grown.pk}",
     ):
         assert text in page, text
