@@ -46,7 +46,7 @@ def _measure() -> dict[str, list[float]]:
     from combat_history.reading import redis_clients
     from combat_history.reading.lookup import find_result
     from persistence.contract import redis_keys
-    from persistence.contract.outcome import brief
+    from persistence.contract.outcome import summary
 
     session_id = uuid4()
     document = {
@@ -72,7 +72,7 @@ def _measure() -> dict[str, list[float]]:
     times: dict[str, list[float]] = {"GET": [], "find_result, tombstone": []}
     times["find_result, PostgreSQL"] = []
     try:
-        client.set(tombstone, brief(document), ex=redis_keys.DAY_SECONDS)
+        client.set(tombstone, summary(document), ex=redis_keys.DAY_SECONDS)
         for turn in range(ROUNDS):
             times["GET"].append(_timed(lambda: client.get(tombstone)))
             times["find_result, tombstone"].append(

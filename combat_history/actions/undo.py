@@ -36,7 +36,7 @@ from combat_history.actions.undo_plan import (
 )
 from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import DomainFailure
-from persistence.contract.outcome import undone
+from persistence.contract.outcome import undone_tombstone
 from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Template
 from persistence.savers.combat.statements import LOAD_TEMPLATES, RESERVE_ITEM_IDS
 from persistence.savers.inventory.bag import Item
@@ -229,7 +229,7 @@ def _announce(session_id: UUID) -> bool:
         pk=session_id, settlement_status=Status.PROCESSED
     ).values_list("session_id", "revision")
     try:
-        inbox.remember({pk: undone(revision) for pk, revision in found})
+        inbox.remember({pk: undone_tombstone(revision) for pk, revision in found})
     except (redis.RedisError, Error):
         logger.warning(
             "the tombstone of an undone combat waits for the sweep",

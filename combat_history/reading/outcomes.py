@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What `persistence.contract.outcome.brief` writes; its revision is for Redis."""
+    """What `persistence.contract.outcome.summary` writes; its revision is for Redis."""
 
     winner_team: str | None
     finish_reason: str
@@ -91,7 +91,7 @@ def is_drawn(outcome: Outcome) -> bool:
 
 
 def read_brief(text: bytes) -> Brief | None:
-    """None for whatever is no brief: anybody may have written there."""
+    """None for whatever is no summary: anybody may have written there."""
     try:
         return _BRIEF.validate_json(text, strict=True)
     except ValidationError:

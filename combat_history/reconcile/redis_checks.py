@@ -29,7 +29,7 @@ NO_EXPIRY = -1
 """TTL's answer for a key that lives for ever."""
 
 UNDONE = re.compile(rb'{"revision":\d+,"undone":true')
-"""As `persistence.contract.outcome.undone` begins."""
+"""As `persistence.contract.outcome.undone_tombstone` begins."""
 
 Key = TypeVar("Key")
 Command = tuple[str | bytes, ...]

@@ -1,4 +1,4 @@
-"""The brief outcome of a processed combat: the tombstone's value.
+"""The summary of a settled combat: what a tombstone holds.
 
 Made from the document and, for a settled combat, the gold that its ledger lines moved:
 a purse that could not pay a penalty paid less. PostgreSQL has both, to make it again.
@@ -22,7 +22,7 @@ from persistence.contract.payload import (
 NOTHING_MOVED: Mapping[str, int] = {}
 
 
-def undone(revision: int) -> bytes:
+def undone_tombstone(revision: int) -> bytes:
     """What stands in the tombstone's place once that revision was undone.
 
     It tells nothing but that PostgreSQL is to be asked, and yields to no older one.
@@ -35,14 +35,14 @@ def tombstone(
 ) -> bytes | None:
     """Of a processed row. None where somebody wrote a document by hand that is none."""
     if is_undone:
-        return undone(revision)
+        return undone_tombstone(revision)
     try:
-        return brief(document, gold, revision)
+        return summary(document, gold, revision)
     except (KeyError, TypeError, AttributeError):
         return None
 
 
-def brief(
+def summary(
     document: Document, gold: Mapping[str, int] = NOTHING_MOVED, revision: int = 1
 ) -> bytes:
     """Compact JSON: the winner, the reason, and the reward of every player.

@@ -149,7 +149,7 @@ def result(session_id: UUID) -> str:
 
 
 def tombstone(session_id: UUID) -> str:
-    """String: JSON of a processed combat, its brief or that it was undone; 24 h."""
+    """String: JSON of a settled combat, its summary or that it was undone; 24 h."""
     return f"{TOMBSTONE_PREFIX}{session_id}"
 
 

@@ -25,7 +25,7 @@ from persistence.contract.errors import (
     ReceiptRaced,
 )
 from persistence.contract.identity import identity
-from persistence.contract.outcome import brief, tombstone
+from persistence.contract.outcome import summary, tombstone
 from persistence.engine.handoff import Receipt, in_the_future
 from persistence.protocols import Delivery, Outcome, Saved, Verdict
 from persistence.savers.combat import conflicts, load, statements, write
@@ -332,6 +332,6 @@ def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
             yield Verdict(
                 case.session_id,
                 Outcome.PROCESSED,
-                tombstone=brief(case.document, gold[case.session_id], case.revision),
+                tombstone=summary(case.document, gold[case.session_id], case.revision),
                 sha256=case.sha256,
             )

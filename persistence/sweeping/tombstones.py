@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from combat_history.models import CombatHistory, Status
 from persistence.contract import redis_keys
-from persistence.contract.outcome import undone
+from persistence.contract.outcome import undone_tombstone
 from persistence.worker import inbox
 
 LIMIT = 1000
@@ -33,7 +33,9 @@ def raise_undone() -> int:
     lately = Now() - timedelta(seconds=redis_keys.DAY_SECONDS)
     found = CombatHistory.objects.filter(compensated_at__gt=lately)
     latest = found.order_by("-compensated_at").values_list("session_id", "revision")
-    return inbox.remember({id_: undone(revision) for id_, revision in latest[:LIMIT]})
+    return inbox.remember(
+        {id_: undone_tombstone(revision) for id_, revision in latest[:LIMIT]}
+    )
 
 
 def forget_untrue() -> int:
@@ -51,7 +53,7 @@ def _mend(session_ids: set[UUID]) -> int:
         if undone_at is None:
             del stands[session_id]
         else:
-            stands[session_id] = undone(revision)
+            stands[session_id] = undone_tombstone(revision)
     return inbox.remember(stands)
 
 

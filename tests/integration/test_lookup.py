@@ -17,7 +17,7 @@ from combat_history.reading.outcomes import Loot, Outcome
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.ids import short_id
-from persistence.contract.outcome import brief
+from persistence.contract.outcome import summary
 from persistence.engine.handoff import checked, unchecked
 from persistence.protocols import Delivery
 from persistence.savers.registry import open_combat_saver
@@ -79,7 +79,7 @@ def test_scenario_b_step_by_step(
 
     redis_client.flushdb()
     assert find(session_id, HERO) == finished(Credit.CREDITED)
-    assert redis_client.get(tombstone) == brief(document)
+    assert redis_client.get(tombstone) == summary(document)
 
 
 def test_strangers_learn_nothing_at_any_step(

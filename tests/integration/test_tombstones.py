@@ -22,7 +22,7 @@ from combat_history.models import CombatHistory
 from combat_history.reading.lookup import UNKNOWN, Credit, find_result
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
-from persistence.contract.outcome import brief, undone
+from persistence.contract.outcome import summary, undone_tombstone
 from persistence.protocols import Delivery
 from persistence.savers.registry import open_combat_saver
 from persistence.sweeping import tombstones
@@ -177,7 +177,7 @@ def test_a_worker_of_an_older_release_is_put_right_by_the_sweep(
 
 
 def old_form(document: Document) -> bytes:
-    told = json.loads(brief(document))
+    told = json.loads(summary(document))
     del told["revision"]
     return json.dumps(told).encode()
 
@@ -204,11 +204,11 @@ def test_an_older_one_replaces_no_newer_whatever_the_order(
     in_order = [
         b"",
         old_form(document),
-        brief(document, revision=1),
-        undone(1),
-        brief(document, revision=2),
-        brief(document, revision=10),
-        undone(10),
+        summary(document, revision=1),
+        undone_tombstone(1),
+        summary(document, revision=2),
+        summary(document, revision=10),
+        undone_tombstone(10),
     ]
     for first, second in itertools.permutations(in_order[1:], 2):
         redis_client.flushdb()
@@ -242,7 +242,7 @@ def test_the_sweep_looks_through_all_tombstones_in_turn(
 ) -> None:
     failed = unknown_loot()
     settle_here(document, failed)
-    redis_client.set(redis_keys.tombstone(id_of(failed)), brief(failed))
+    redis_client.set(redis_keys.tombstone(id_of(failed)), summary(failed))
     with redis_client.pipeline() as pipeline:
         for number in range(3 * tombstones.PAGE_KEYS):
             pipeline.set(f"another:{number}", "")
@@ -253,7 +253,7 @@ def test_the_sweep_looks_through_all_tombstones_in_turn(
 
     assert found == 1
     assert tombstone(redis_client, id_of(failed)) is None
-    assert tombstone(redis_client, id_of(document)) == brief(document)
+    assert tombstone(redis_client, id_of(document)) == summary(document)
 
 
 WHOLE = {
@@ -315,7 +315,7 @@ def test_an_unreadable_tombstone_is_asked_of_postgresql_and_overwritten(
     redis_client.set(redis_keys.tombstone(settled), text)
 
     assert find(settled, HERO) == finished(Credit.CREDITED)
-    assert tombstone(redis_client, settled) == brief(document)
+    assert tombstone(redis_client, settled) == summary(document)
     redis_client.set(redis_keys.tombstone(settled), text)
     assert find(settled, STRANGER) == UNKNOWN
 
@@ -327,7 +327,7 @@ def test_a_foreign_type_in_its_place_is_overwritten_too(
     redis_client.rpush(redis_keys.tombstone(settled), "foreign")
 
     assert find(settled, HERO) == finished(Credit.CREDITED)
-    assert tombstone(redis_client, settled) == brief(document)
+    assert tombstone(redis_client, settled) == summary(document)
 
 
 def test_an_unreadable_tombstone_of_what_was_never_settled_goes(

@@ -15,7 +15,7 @@ from combat_history.models import (
 )
 from combat_history.reading.lookup import Credit
 from persistence.contract import redis_keys
-from persistence.contract.outcome import undone
+from persistence.contract.outcome import undone_tombstone
 from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.api import get, result_of, result_path
@@ -62,7 +62,7 @@ def test_players_are_told_that_it_was_reversed(
 
     for _ in range(2):
         assert find(id_of(document), HERO).credit is Credit.REVERSED
-        assert redis_client.get(tombstone) == undone(1)
+        assert redis_client.get(tombstone) == undone_tombstone(1)
 
 
 def test_the_api_says_that_it_was_reversed(
@@ -101,4 +101,6 @@ def test_without_redis_it_stands_and_the_log_says_so(
     assert CombatHistory.objects.get().compensated_at is not None
     # Asked again, it makes good for it.
     assert undo(id_of(document), admin).announced
-    assert inbox.client().get(redis_keys.tombstone(id_of(document))) == undone(1)
+    assert inbox.client().get(
+        redis_keys.tombstone(id_of(document))
+    ) == undone_tombstone(1)

@@ -24,7 +24,7 @@ from combat_history.models import (
     LedgerLine,
 )
 from persistence.contract import redis_keys
-from persistence.contract.outcome import undone
+from persistence.contract.outcome import undone_tombstone
 from persistence.tasks import settle_combat
 from persistence.worker import inbox
 from tests.conftest import Settle
@@ -145,7 +145,7 @@ def test_killed_at_any_point_it_is_done_or_not_and_can_be_asked_for_again(
         undo(id_of(document), admin)
         assert world_now() == before
         told = inbox.client().get(redis_keys.tombstone(id_of(document)))
-        assert told == undone(1)
+        assert told == undone_tombstone(1)
         if not crashed.is_killed:
             break
     assert at.operation > 8

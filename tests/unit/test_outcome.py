@@ -1,4 +1,4 @@
-"""The brief a player sees when an old button is pressed."""
+"""The summary a player sees when an old button is pressed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from persistence.contract.document import Document
-from persistence.contract.outcome import brief
+from persistence.contract.outcome import summary
 from tests.unit.builders import sample, sample_with, sample_without
 
 
 def read(document: Document) -> Any:
-    return json.loads(brief(document))
+    return json.loads(summary(document))
 
 
 def test_the_brief_of_the_sample() -> None:
@@ -35,7 +35,7 @@ def test_the_brief_of_the_sample() -> None:
 
 
 def test_the_brief_is_compact_and_leaves_the_replay_out() -> None:
-    text = brief(sample())
+    text = summary(sample())
 
     assert (
         text

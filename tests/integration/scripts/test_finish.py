@@ -9,7 +9,7 @@ import redis
 from pytest_django import Settings
 
 from persistence.contract import redis_keys
-from persistence.contract.outcome import undone
+from persistence.contract.outcome import undone_tombstone
 from persistence.protocols import Outcome, Verdict
 from persistence.worker import inbox
 from persistence.worker.inbox import Entry
@@ -92,11 +92,11 @@ def test_what_was_undone_stays_told_where_nothing_else_is_to_be(
 ) -> None:
     entry = leased(redis_client)
     key = redis_keys.tombstone(entry.session_id)
-    redis_client.set(key, undone(1))
+    redis_client.set(key, undone_tombstone(1))
 
     inbox.finish([rejected(entry)])
 
-    assert redis_client.get(key) == undone(1)
+    assert redis_client.get(key) == undone_tombstone(1)
 
 
 @pytest.mark.parametrize("seconds", [1, 2 * redis_keys.DAY_SECONDS])

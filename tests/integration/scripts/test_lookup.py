@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from persistence.contract import redis_keys
-from persistence.contract.outcome import undone
+from persistence.contract.outcome import undone_tombstone
 from tests.support.documents import HERO
 from tests.support.ids import new_session_id
 from tests.support.scripts import run
@@ -141,7 +141,7 @@ def test_where_it_was_undone_or_cannot_be_read_the_traces_are(
     beyond = told(is_known=1, has_tombstone=1)
 
     assert ask(beyond="1") == beyond
-    redis_client.set(TOMBSTONE, undone(1))
+    redis_client.set(TOMBSTONE, undone_tombstone(1))
     assert ask() == beyond
     redis_client.delete(TOMBSTONE)
     redis_client.rpush(TOMBSTONE, "text")

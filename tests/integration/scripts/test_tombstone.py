@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from persistence.contract import redis_keys
-from persistence.contract.outcome import undone
+from persistence.contract.outcome import undone_tombstone
 from persistence.worker import inbox
 from tests.support.ids import new_session_id
 
@@ -24,10 +24,10 @@ NONE = b""
 NEWER = [
     (NONE, of(0)),
     (OF_AN_OLDER_RELEASE, of(0)),
-    (of(0), undone(0)),
+    (of(0), undone_tombstone(0)),
     (of(1), of(2)),
-    (of(1), undone(1)),
-    (undone(1), of(2)),
+    (of(1), undone_tombstone(1)),
+    (undone_tombstone(1), of(2)),
     (of(8), of(10)),
     (of(1), of(999_999_999)),
     (of(1_000_000_000), of(1)),
@@ -86,7 +86,9 @@ def test_where_nothing_is_to_be_told_a_tombstone_goes(
     assert inbox.remember({SESSION: NONE}) == 0
 
 
-@pytest.mark.parametrize("held", [undone(0), undone(1), undone(2)])
+@pytest.mark.parametrize(
+    "held", [undone_tombstone(0), undone_tombstone(1), undone_tombstone(2)]
+)
 def test_that_one_was_undone_stays_told(redis_client: redis.Redis, held: bytes) -> None:
     redis_client.set(KEY, held)
 
