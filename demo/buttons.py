@@ -19,10 +19,10 @@ def credited(gain: Gain) -> str:
 async def press(session_id: str, char_id: int) -> tuple[str, bool]:
     """The answer, and whether it is final: rewards may still be on their way."""
     lookup = await afind_result(session_id, char_id)
-    return _told(lookup), lookup.credit is not Credit.PENDING
+    return _answer_text(lookup), lookup.credit is not Credit.PENDING
 
 
-def _told(lookup: Lookup) -> str:
+def _answer_text(lookup: Lookup) -> str:
     if lookup.state is State.ACTIVE:
         return RUNNING
     first_line = callback_text(lookup, "ru").splitlines()[0]

@@ -32,7 +32,7 @@ async def livez(request: HttpRequest) -> JsonResponse:
 async def readyz(request: HttpRequest) -> JsonResponse:
     """503 where PostgreSQL or Redis does not answer, or a migration is missing."""
     names = list(_CHECKS)
-    results = await asyncio.gather(*map(_told, names))
+    results = await asyncio.gather(*map(_check_result, names))
     is_ready = all(result == "ok" for result in results)
     return JsonResponse(
         {
@@ -43,7 +43,7 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     )
 
 
-async def _told(name: str) -> str:
+async def _check_result(name: str) -> str:
     try:
         async with asyncio.timeout(READY_WITHIN_SECONDS):
             await _CHECKS[name]()

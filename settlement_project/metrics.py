@@ -99,7 +99,7 @@ def _up(halves: Sequence[Families | None]) -> GaugeMetricFamily:
 async def _postgresql() -> Families:
     # A thread and a connection of its own: one that hangs holds up nobody else.
     readings = await sync_to_async(_readings, thread_sensitive=False)()
-    return [*_families(readings), _told(readings)]
+    return [*_families(readings), _figures_up(readings)]
 
 
 def _readings() -> list[Reading]:
@@ -116,7 +116,7 @@ def _families(readings: Iterable[Reading]) -> Iterator[GaugeMetricFamily]:
                 yield _gauge(name, metric.help, metric.label, reading.numbers[name])
 
 
-def _told(readings: Iterable[Reading]) -> GaugeMetricFamily:
+def _figures_up(readings: Iterable[Reading]) -> GaugeMetricFamily:
     told = {
         reading.figure.name: float(reading.numbers is not None) for reading in readings
     }

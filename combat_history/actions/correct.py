@@ -73,7 +73,7 @@ def check(session_id: UUID, document: Document) -> list[dict[str, Any]]:
         raise NothingToCorrect("nothing to correct")
     why = unstorable(canonical, document)
     if why:
-        raise PayloadInvalid.of(FailureCode.INVALID_PAYLOAD, "", why)
+        raise PayloadInvalid.single(FailureCode.INVALID_PAYLOAD, "", why)
     validate(document)
     faults = [
         {"path": path, "message": "a correction keeps it as it is"}

@@ -84,7 +84,8 @@ def names_in(document: object) -> dict[str, str]:
     return {key: name for key, name in told if name}
 
 
-def of(document: object, names: Names) -> Sides:
+def sides_of(document: object, names: Names) -> Sides:
+    """Who fought, by team, as the document says; the winners are marked."""
     winner_team = _text(_dict(_dict(document).get("meta")).get("winner_team"))
     everybody = _participants(document)
     sides: dict[str, Side] = {}

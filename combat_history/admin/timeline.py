@@ -52,7 +52,7 @@ class Event:
     detail: str = ""
 
 
-def of(
+def events_of(
     row: CombatHistory,
     attempts: Iterable[SettlementAttempt],
     failures: Iterable[SettlementFailure],

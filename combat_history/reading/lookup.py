@@ -29,7 +29,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 from combat_history.models import Status
 from combat_history.reading import history_row, redis_clients
 from combat_history.reading.history_row import HistoryRow
-from combat_history.reading.outcomes import Outcome, outcome_of, read_brief
+from combat_history.reading.outcomes import Outcome, outcome_of, read_summary
 from persistence.contract import redis_keys
 from persistence.contract.document import Document, parse_document
 from persistence.contract.errors import PayloadInvalid
@@ -102,7 +102,7 @@ def find_result(session_id: UUID | str, char_id: int) -> Lookup:
         return UNKNOWN
     try:
         reply = _run(question.call)
-        seen = question.told(reply)
+        seen = question.answer_of_redis(reply)
         if seen is None:
             seen = question.seen(_run(question.beyond_the_tombstone()))
     except redis.RedisError:
@@ -138,7 +138,7 @@ async def afind_result(
         return UNKNOWN
     try:
         reply = await _arun(question.call)
-        seen = question.told(reply)
+        seen = question.answer_of_redis(reply)
         if seen is None:
             seen = question.seen(await _arun(question.beyond_the_tombstone()))
     except redis.RedisError:
@@ -242,11 +242,11 @@ class _Question:
         """The same question where the tombstone turned out to be unreadable."""
         return _Call("lookup", [*self.call.words[:-1], "1"])
 
-    def told(self, reply: Any) -> Lookup | _Traces | None:
+    def answer_of_redis(self, reply: Any) -> Lookup | _Traces | None:
         """The answer, where Redis alone can give a true one; None: ask beyond."""
         if not isinstance(reply, bytes):
             return self.seen(reply)
-        fight = read_brief(reply)
+        fight = read_summary(reply)
         if fight is None:
             return None
         outcome = fight.part_of(self.char_id)

@@ -44,7 +44,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class Summary:
     """What `persistence.contract.outcome.summary` writes; its revision is for Redis."""
 
     winner_team: str | None
@@ -69,7 +69,7 @@ class Brief:
         )
 
 
-_BRIEF = TypeAdapter(Brief)
+_SUMMARY = TypeAdapter(Summary)
 
 DRAWN = frozenset({"draw", "tie", "ничья"})
 NOBODY = frozenset({"", "-", "none", "null", "nobody", "никто", "нет"}) | DRAWN
@@ -90,10 +90,10 @@ def is_drawn(outcome: Outcome) -> bool:
     return is_said or (word in DRAWN and not outcome.is_winner)
 
 
-def read_brief(text: bytes) -> Brief | None:
+def read_summary(text: bytes) -> Summary | None:
     """None for whatever is no summary: anybody may have written there."""
     try:
-        return _BRIEF.validate_json(text, strict=True)
+        return _SUMMARY.validate_json(text, strict=True)
     except ValidationError:
         return None
 
@@ -117,5 +117,5 @@ def outcome_of(
         except PayloadInvalid:
             return None
     told = tombstone(document, gold, 1, is_undone=False)
-    fight = None if told is None else read_brief(told)
+    fight = None if told is None else read_summary(told)
     return None if fight is None else fight.part_of(char_id)

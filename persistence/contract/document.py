@@ -55,7 +55,7 @@ def parse_as_spelt(raw: bytes) -> Document:
     except ValueError:
         document = _parse_tolerantly(raw)
     if not isinstance(document, dict):
-        raise PayloadInvalid.of(
+        raise PayloadInvalid.single(
             FailureCode.NOT_AN_OBJECT,
             "",
             f"expected a JSON object, got {type(document).__name__}",
@@ -126,13 +126,13 @@ def _parse_tolerantly(raw: bytes) -> object:
     try:
         return json.loads(raw.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
-        raise PayloadInvalid.of(
+        raise PayloadInvalid.single(
             FailureCode.INVALID_PAYLOAD, "", f"not readable as JSON: {error}"
         ) from error
 
 
 def too_deep() -> PayloadInvalid:
-    return PayloadInvalid.of(
+    return PayloadInvalid.single(
         FailureCode.INVALID_PAYLOAD,
         "",
         f"it is nested too deeply: at most {MAX_DEPTH} objects and arrays "
@@ -221,7 +221,7 @@ def _written(encoder: json.JSONEncoder, document: dict[Any, Any]) -> bytes:
     except RecursionError as error:
         raise too_deep() from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise PayloadInvalid.of(
+        raise PayloadInvalid.single(
             FailureCode.INVALID_PAYLOAD, "", f"not writable as JSON: {error}"
         ) from error
     return text.encode("utf-8", "surrogatepass")

@@ -95,7 +95,7 @@ class PayloadInvalid(PersistenceError):
         self.errors = errors
 
     @classmethod
-    def of(cls, code: str, path: str, message: str) -> PayloadInvalid:
+    def single(cls, code: str, path: str, message: str) -> PayloadInvalid:
         """With a single fault."""
         return cls(str(code), [{"path": path, "message": message}])
 

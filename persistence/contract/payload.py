@@ -340,7 +340,7 @@ def session_id_of(document: Document) -> UUID:
     try:
         return parse_session_id(document.get("session_id"))
     except ValueError as error:
-        raise PayloadInvalid.of(
+        raise PayloadInvalid.single(
             FailureCode.BAD_SESSION_ID, "session_id", str(error)
         ) from None
 

@@ -78,7 +78,7 @@ def unjudged(args: list[Any]) -> list[Any]:
 
 def in_the_future() -> PayloadInvalid:
     """The answer to a fight that ends later than the clock of the door says."""
-    return PayloadInvalid.of(
+    return PayloadInvalid.single(
         FailureCode.INVALID_PAYLOAD,
         "meta.end_timestamp",
         f"is more than {MAX_FUTURE_SECONDS // 60} minutes in the future",
@@ -121,7 +121,7 @@ def _read(
         document, canonical = _with_integers(parse_as_spelt(payload))
         repeated = repeated_keys(payload, canonical)
         return _Document(document, payload, canonical, repeated)
-    raise PayloadInvalid.of(
+    raise PayloadInvalid.single(
         FailureCode.NOT_AN_OBJECT,
         "",
         f"expected a JSON object or its text, got {type(payload).__name__}",
@@ -194,7 +194,7 @@ def forced(document: Document, silent_since_ms: int) -> Handoff:
 
 def _refuse_too_large(raw: bytes, max_bytes: int) -> None:
     if len(raw) > max_bytes:
-        raise PayloadInvalid.of(
+        raise PayloadInvalid.single(
             FailureCode.TOO_LARGE, "", f"{len(raw)} bytes; at most {max_bytes}"
         )
 
@@ -205,7 +205,7 @@ def _validated(document: _Document, silent_since_ms: int | None = None) -> Hando
     model = validate(document.parsed)
     reason = unstorable(document.canonical, document.parsed)
     if reason is not None:
-        raise PayloadInvalid.of(FailureCode.INVALID_PAYLOAD, "", reason)
+        raise PayloadInvalid.single(FailureCode.INVALID_PAYLOAD, "", reason)
     snapshots = {
         char_id: result.state_snapshot for char_id, result in model.players().items()
     }

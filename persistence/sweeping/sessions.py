@@ -132,7 +132,9 @@ def _forget(session_id: UUID, session: Mapping[str, str], member: bytes) -> int:
 def _report(session_id: UUID, session: Mapping[str, str], reason: str) -> None:
     logger.error("result missing", extra={"session_id": session_id, "reason": reason})
     _keep(
-        session_id, session, PayloadInvalid.of(FailureCode.RESULT_MISSING, "", reason)
+        session_id,
+        session,
+        PayloadInvalid.single(FailureCode.RESULT_MISSING, "", reason),
     )
 
 

@@ -169,7 +169,7 @@ def _ended_in_error(
         # Without a row to fail: the bytes are kept where any can be.
         if failed:
             return verdict
-        unkept = PayloadInvalid.of(code, "", verdict.detail)
+        unkept = PayloadInvalid.single(code, "", verdict.detail)
         return rejected.reject(cursor, delivery, unkept)
 
 

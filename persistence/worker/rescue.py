@@ -26,7 +26,7 @@ def hand_off(session_id: UUID, raw: bytes) -> bool:
     try:
         handoff = unchecked(raw, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
         if handoff.session_id != session_id:
-            raise PayloadInvalid.of(
+            raise PayloadInvalid.single(
                 FailureCode.BAD_SESSION_ID, "session_id", f"is not {session_id}"
             )
     except PayloadInvalid as error:

@@ -59,7 +59,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     # Of this run alone: another one would stop them at its end.
     with tempfile.TemporaryDirectory(prefix="servers-", dir=FOLDER) as data:
-        sys.exit(_told(_with_servers(names, Path(data))))
+        sys.exit(_report(_with_servers(names, Path(data))))
 
 
 def _with_servers(names: list[str], data_dir: Path) -> dict[str, Result]:
@@ -153,7 +153,7 @@ def _of_lua(target: Target, copy: Path) -> dict[Job, str]:
     }
 
 
-def _told(results: Mapping[str, Result]) -> int:
+def _report(results: Mapping[str, Result]) -> int:
     """What lives, with its reason; 1 where that is too much, or unexplained."""
     file = Path(__file__).with_name("alive.toml")
     explained = tomllib.loads(file.read_text(encoding="utf-8"))

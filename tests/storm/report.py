@@ -60,7 +60,7 @@ class Report:
             "worst recovery": round(max(recoveries), 1),
             "findings": len(found) + len(untrue),
         }
-        told = [_told(story, text) for text in found]
+        told = [_as_report(story, text) for text in found]
         return cls(figures, told + [_doubted(story, doubt) for doubt in untrue])
 
     @property
@@ -85,7 +85,7 @@ class Report:
         return "\n".join(lines)
 
 
-def _told(story: Story, text: str) -> dict[str, Any]:
+def _as_report(story: Story, text: str) -> dict[str, Any]:
     """With what the journals say of it, and the faults around its acceptance."""
     named = _UUID.search(text)
     lines = story.lines_about(named[0]) if named else []

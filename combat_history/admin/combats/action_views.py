@@ -167,7 +167,7 @@ class ActionViews(BoundedAdmin):
         )
         context = {
             **self._context(request, session_id, _("What a replay would do")),
-            **_told(seen),
+            **_dry_run_context(seen),
             "missing": _missing(request, seen),
             "form": form,
             "policy": policy,
@@ -270,7 +270,7 @@ class ActionViews(BoundedAdmin):
             return None
         context["diff"] = dossier.differences(found)
         seen = self._seen(dry_run_of, session_id, document, fail_on_shortage=False)
-        context.update(_told(seen))
+        context.update(_dry_run_context(seen))
         context["missing"] = _missing(request, seen, document)
         return document
 
@@ -328,7 +328,7 @@ class ActionViews(BoundedAdmin):
         }
 
 
-def _told(seen: DryRun) -> dict[str, Any]:
+def _dry_run_context(seen: DryRun) -> dict[str, Any]:
     """A dry run as a page shows it: before and after, per player and item."""
     code, detail = seen.failure or ("", "")
     moved = [item["item_template_id"] for line in seen.lines for item in line.items]

@@ -79,11 +79,13 @@ class Revision:
     differences: list[Difference]
 
 
-def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
+def context(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
     """Template context for a combat's page. The audit is for who may view it."""
     lines, more_lines = _first(LedgerLine.objects.filter(session_id=row.pk))
     lacks, more_lacks = _first(SettlementDiscrepancy.objects.filter(session_id=row.pk))
-    tries, more_tries = _first(SettlementAttempt.objects.filter(session_id=row.pk))
+    attempts, more_attempts = _first(
+        SettlementAttempt.objects.filter(session_id=row.pk)
+    )
     requests, more_requests = _first(ReplayRequest.objects.filter(session_id=row.pk))
     revisions, more_revisions = _first(
         CombatRevision.objects.filter(session_id=row.pk).defer("document")
@@ -94,7 +96,7 @@ def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
     known = _names(document, lines, lacks)
     return {
         **_summary(row, document),
-        "sides": sides.of(document, known),
+        "sides": sides.sides_of(document, known),
         "is_settled": row.settlement_status == Status.PROCESSED,
         "failure": _failure(row),
         "earlier": _earlier(row, failures),
@@ -108,9 +110,11 @@ def of(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
         "more_lines": more_lines,
         "lacks": [lack_of(lack, known) for lack in lacks],
         "more_lacks": more_lacks,
-        "events": timeline.of(row, tries, failures, requests, entries, revisions),
+        "events": timeline.events_of(
+            row, attempts, failures, requests, entries, revisions
+        ),
         "more_events": any(
-            (more_tries, more_failures, more_requests, more_entries, more_revisions)
+            (more_attempts, more_failures, more_requests, more_entries, more_revisions)
         ),
         "revisions": [_revision(entry, row) for entry in revisions],
         "links": _links(row),

@@ -252,7 +252,7 @@ class CombatHistoryAdmin(
             row = self.get_object(request, object_id)
             context = {**(extra_context or {})}
             if row is not None and self.has_view_permission(request, row):
-                context |= dossier.of(row, request.user)
+                context |= dossier.context(row, request.user)
                 context["decisions"] = self.decisions(request, row)
                 context["replay_url"] = self._replay_url(request, row)
                 context["undo_url"] = self.undo_url(request, row)

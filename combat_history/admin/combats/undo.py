@@ -153,13 +153,13 @@ class UndoViews(BoundedAdmin):
             "skipped": _skipped(seen.skipped) if seen.skipped else None,
             "failure": explain.failure(failure.code) if failure else None,
             "failure_detail": visible(failure.detail) if failure else "",
-            **(_told(seen.undo) if seen.undo else {}),
+            **(_undo_context(seen.undo) if seen.undo else {}),
         }
         template = "admin/combat_history/combathistory/undo.html"
         return TemplateResponse(request, template, context)
 
 
-def _told(undo: Undo) -> dict[str, Any]:
+def _undo_context(undo: Undo) -> dict[str, Any]:
     """What every player has now, and would have after it."""
     changed = [row for c in undo.changes.values() for row in (c.before, c.after) if row]
     templates = {row.item_template_id for row in changed}

@@ -110,7 +110,7 @@ class PlayerViews(ReadOnlyAdmin):
             row = self.get_object(request, object_id)
             context = {**(extra_context or {})}
             if row is not None and self.has_view_permission(request, row):
-                context |= of(row, request)
+                context |= page_context(row, request)
             return super().change_view(request, object_id, form_url, context)
 
 
@@ -128,7 +128,7 @@ class Seen:
     rejected: list[RejectedPayload] = field(default_factory=list)
 
 
-def of(row: Character, request: HttpRequest) -> dict[str, Any]:
+def page_context(row: Character, request: HttpRequest) -> dict[str, Any]:
     """Template context. What a person may not view elsewhere is not read here."""
     may = _allowed(request.user)
     seen = _read(row.pk, request, may)

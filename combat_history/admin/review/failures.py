@@ -79,8 +79,10 @@ class FailureViews(TriageViews, ActionViews):
         snoozed = [group for group in seen.groups if group.is_snoozed]
         context = {
             **self._failure_context(request, _("Failed settlements")),
-            "groups": [_told(group) for group in seen.groups if not group.is_snoozed],
-            "snoozed": [_told(group) for group in snoozed],
+            "groups": [
+                _group_context(group) for group in seen.groups if not group.is_snoozed
+            ],
+            "snoozed": [_group_context(group) for group in snoozed],
             "snoozed_count": sum(group.stakes.combats for group in snoozed),
             "is_cut": seen.is_cut,
             "limit": MAX_LOOKED_AT,
@@ -152,7 +154,7 @@ class FailureViews(TriageViews, ActionViews):
         }
 
 
-def _told(group: Group) -> dict[str, Any]:
+def _group_context(group: Group) -> dict[str, Any]:
     named = urlencode(group_query(group.code, group.since, group.before))
     url = reverse("admin:combat_history_combathistory_failure_group")
     return {

@@ -39,7 +39,7 @@ class Command(BaseCommand):
                 control.set_mode(
                     MODES[verb], actor=control.command_actor(), reason=reason
                 )
-            self.stdout.write(_told(settlement.read()))
+            self.stdout.write(_state_in_words(settlement.read()))
         except (DatabaseError, InterfaceError) as error:
             raise CommandError(f"PostgreSQL cannot be asked: {error}") from error
         except ValueError as error:
@@ -50,14 +50,14 @@ class Command(BaseCommand):
             raise CommandError(f"Redis cannot be asked: {error}") from error
 
 
-def _told(state: settlement.State) -> str:
+def _state_in_words(state: settlement.State) -> str:
     if state.since is None:
         return state.mode
     since = state.since.isoformat(sep=" ", timespec="seconds")
-    told = f"{state.mode} since {since} by {state.actor_name}: {state.reason}"
+    text = f"{state.mode} since {since} by {state.actor_name}: {state.reason}"
     if state.mode is Mode.DRAINING:
-        told += "\nwhat was accepted before is settled, then it is paused"
-    return told
+        text += "\nwhat was accepted before is settled, then it is paused"
+    return text
 
 
 def _inbox() -> str:

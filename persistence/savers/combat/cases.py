@@ -69,7 +69,7 @@ def read_delivery(delivery: Delivery, now: datetime) -> Case | Rejected:
     try:
         document = parse_document(delivery.raw)
         if session_id_of(document) != delivery.session_id:
-            raise PayloadInvalid.of(
+            raise PayloadInvalid.single(
                 FailureCode.BAD_SESSION_ID,
                 "session_id",
                 f"is not {delivery.session_id}",
@@ -212,7 +212,7 @@ def _judge(
     try:
         payload = validate(document)
         if payload.session_id != session_id:
-            raise PayloadInvalid.of(
+            raise PayloadInvalid.single(
                 FailureCode.BAD_SESSION_ID, "session_id", f"is not {session_id}"
             )
         if is_early(document, received_at):

@@ -37,7 +37,9 @@ def told(client: Client, hero: Character) -> str:
 def reject(raw: bytes | None, code: FailureCode, session_id: UUID) -> None:
     delivery = Delivery(session_id, raw, "0" * 64)
     with open_cursor() as cursor:
-        rejected.reject(cursor, delivery, PayloadInvalid.of(code, "", "as it happens"))
+        rejected.reject(
+            cursor, delivery, PayloadInvalid.single(code, "", "as it happens")
+        )
 
 
 def test_who_may_see_all_of_it_is_told_that_there_is_nothing(hero: Character) -> None:
