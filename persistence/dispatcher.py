@@ -37,7 +37,7 @@ from persistence.engine.remembered import Answer, Kept, Limits, Memory, Reminder
 from persistence.protocols import GameMode, SyncScope
 
 MAX_TRIES = 3
-"""Of operations whose Redis loses its memory between two of them."""
+"""How often operations are sent whose Redis loses its memory meanwhile."""
 
 DEFAULT_TIMEOUT_SECONDS = 2.0
 MAX_TIMEOUT_SECONDS = 10.0

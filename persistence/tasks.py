@@ -130,7 +130,7 @@ def task_sync_state(scope: str, char_id: int) -> None:
 
 
 def _player(char_id: object) -> int:
-    """Of a number or its digits. Raises ValueError."""
+    """The player that a number or its digits name. Raises ValueError."""
     found = player_id(str(char_id)) if type(char_id) in (int, str) else None
     if found is None:
         raise ValueError(f"{saferepr(char_id, 80)} is no id of a player")

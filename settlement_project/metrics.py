@@ -155,7 +155,7 @@ async def _redis() -> Families:
 
 
 async def _queues() -> Families:
-    """Of a broker that is a Redis; no other one is asked."""
+    """The length of each queue of a broker that is a Redis; no other one is asked."""
     if not settings.BROKER_URL.startswith(("redis", "unix")):
         return []
     async with redis_clients.new_async_client(settings.BROKER_URL) as broker:
@@ -173,7 +173,7 @@ def _since(first: list[tuple[bytes, float]], now: float, per_second: int) -> flo
 
 
 def _heartbeats() -> Families:
-    """Of the processes whose files this one sees; none where no folder is set."""
+    """The age of each heartbeat file that this process sees; none without a folder."""
     if heartbeat.folder() is None:
         return []
     ages = {kind: heartbeat.ages(kind) for kind in heartbeat.KINDS}

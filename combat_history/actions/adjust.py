@@ -73,7 +73,8 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """Of one inventory row; no `row_id`: it is not there yet. Gone: no `after`."""
+    """What happens to one inventory row. A new one has no `row_id`, one that goes no
+    `after`."""
 
     row_id: int | None
     item_template_id: str

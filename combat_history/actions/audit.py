@@ -28,7 +28,7 @@ MIN_REASON_LENGTH = 10
 MAX_REASON_LENGTH = 1000
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Of the HTTP request that is being answered; the middleware sets it."""
+"""The id of the HTTP request that is being answered; the middleware sets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def record_failure(
     reason: str,
     error: Exception,
 ) -> None:
-    """Of an action that was rolled back; the caller raises the error itself."""
+    """Audit an action that was rolled back; the caller raises the error itself."""
     words = f"{type(error).__name__}: {error}".strip()
     acts = [Act(id_, Outcome.FAILED, words) for id_ in target_ids]
     try:

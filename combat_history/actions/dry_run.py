@@ -38,7 +38,10 @@ class DryRun:
 
 
 def dry_run(session_id: UUID, *, fail_on_shortage: bool) -> DryRun:
-    """Of the document that stands. Raises LookupError for a session without a row."""
+    """What settling the document that stands would do now.
+
+    Raises LookupError for a session without a row.
+    """
     with open_cursor() as cursor:
         try:
             return _rehearse(cursor, _case(cursor, session_id), fail_on_shortage)
@@ -49,7 +52,10 @@ def dry_run(session_id: UUID, *, fail_on_shortage: bool) -> DryRun:
 def dry_run_of(
     session_id: UUID, document: Document, *, fail_on_shortage: bool
 ) -> DryRun:
-    """Of a correction that nobody has written yet; its revision is the next one."""
+    """What settling a correction would do that nobody has written yet.
+
+    Its revision is the next one.
+    """
     with open_cursor() as cursor:
         try:
             standing = _case(cursor, session_id)

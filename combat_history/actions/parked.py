@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 TARGET = "parked operation"
 
 MAX_OPERATIONS = 500
-"""Of one decision: their players are locked together, and a person answers for each."""
+"""How many one decision is about: their players are locked together, and a person
+answers for each."""
 
 
 class Action(StrEnum):

@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 PERMISSION = "combat_history.replay_combat"
 VERB, TARGET = "replay", "combat"
 MAX_COMBATS = 500
-"""Of one replay: their rows are locked together, and a person answers for each."""
+"""How many one replay is about: their rows are locked together, and a person answers
+for each."""
 
 
 class SkipReason(StrEnum):
@@ -258,5 +259,6 @@ def _skipped(
 
 
 def _total(numbers: list[object]) -> int:
-    """Of an amount that may be malformed: the document failed, perhaps for that."""
+    """The sum of amounts, of which one may be malformed: perhaps the document failed
+    for that."""
     return sum(number for number in numbers if isinstance(number, int))

@@ -59,7 +59,7 @@ class Pruned:
 
 
 def prune_logs(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pruned]:
-    """Of combats that finished before; one result a batch of combats looked at."""
+    """Delete the fight logs of combats that finished before; one result a batch."""
     sql = MEASURE_LOGS if dry_run else DELETE_LOGS
     for ids in _finished(before, batch):
         (row,) = _run(sql, [ids])

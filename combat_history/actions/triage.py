@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PERMISSION = "combat_history.change_triage"
 MAX_TARGETS = 5000
-"""Of one decision: a whole group of failed combats."""
+"""How many one decision is about: a whole group of failed combats."""
 
 MAX_NOTE_LENGTH = 1000
 

@@ -75,7 +75,7 @@ def _reader(field: str) -> Callable[[Any], object]:
 
 
 class StrictAdmin(ModelAdmin):
-    """Of an address only those look-ups are taken that `list_filter` declares.
+    """An admin that takes from an address only what `list_filter` declares.
 
     Django takes any of the model's own columns: a text search over all documents. Keys
     that no row can have are refused, where Django would fail.

@@ -67,7 +67,7 @@ class Line:
 
 
 def template_ids(lines: Iterable[LedgerLine]) -> Iterator[object]:
-    """Of the movements that are shown."""
+    """The templates of the movements that are shown."""
     for line in lines:
         for item in _movements(line)[:MAX_MOVEMENTS]:
             yield item.get("item_template_id")

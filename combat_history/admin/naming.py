@@ -26,7 +26,7 @@ MAX_PLAYERS = 10
 
 
 class Names(NamedTuple):
-    """Of what a page mentions; ids that nothing is known of stand for themselves."""
+    """Names of what a page mentions; an id without a name stands for itself."""
 
     characters: dict[int, str]
     items: dict[str, str]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 MAX_FIGHTERS = 100
-"""Of one combat on its page; the contract allows a thousand."""
+"""How many the page of a combat shows; the contract allows a thousand."""
 
 MAX_PROMISED = 20
 """Items named of what one player was to get or to lose."""
@@ -38,7 +38,7 @@ class Fighter:
     """A link to the player's page; None for monsters and unknown characters."""
 
     combats_url: str | None
-    """Of players: the other combats of theirs."""
+    """Where the other combats of a player are listed."""
 
     is_winner: bool
     hp: int | None
@@ -66,14 +66,14 @@ class Sides:
 
 
 def player_ids(document: object) -> Iterator[int]:
-    """Of the fighters that are shown."""
+    """The players among the fighters that are shown."""
     for key, _entry in _participants(document)[:MAX_FIGHTERS]:
         if (char_id := _player_id(key)) is not None:
             yield char_id
 
 
 def template_ids(document: object) -> Iterator[object]:
-    """Of all that the shown fighters were promised."""
+    """The templates of all that the shown fighters were promised."""
     for _key, entry in _participants(document)[:MAX_FIGHTERS]:
         yield from promised_templates(entry)
 

@@ -12,7 +12,8 @@ from django.http import HttpRequest
 from combat_history.api.problems import Problem
 
 CALLER_DIGITS = 16
-"""Of the token's digest: enough to tell callers apart, too few to be the token."""
+"""Digits of a token's digest that name its caller: enough to tell callers apart, too
+few to be the token."""
 
 
 def authenticate(request: HttpRequest) -> str:

@@ -28,7 +28,10 @@ Entries = list[tuple[bytes, float]]
 
 
 class UnknownLimit:
-    """Of one request: a Redis that did not answer it once is not asked again."""
+    """How many unknown ids one caller may still ask for, as seen by one request.
+
+    A Redis that did not answer the request once is not asked again.
+    """
 
     def __init__(self, caller: str) -> None:
         self._key = redis_keys.unknown_asked(caller)

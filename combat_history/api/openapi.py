@@ -15,7 +15,7 @@ from persistence.contract.payload_schema import payload_schema
 Json = dict[str, Any]
 
 VERSION = "1.0.0"
-"""Of the API: raised with its bodies, not with releases of the system."""
+"""The version of the API: raised with its bodies, not with releases of the system."""
 
 _REFERENCE = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (

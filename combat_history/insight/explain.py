@@ -245,7 +245,10 @@ _PASSING = Explanation(
 
 
 def failure(code: str) -> Explanation:
-    """Of a failed combat, a rejected payload or a try; an unknown code names itself."""
+    """A failure code in words, of a combat, a rejected payload or an attempt.
+
+    An unknown code names itself.
+    """
     return FAILURES.get(code) or (
         _PASSING if code == "transient" else Explanation(code)
     )

@@ -105,7 +105,7 @@ class FightLog:
 
 
 def read_stored(data: bytes) -> FightLog:
-    """Of a log as it is kept at rest: JSON, zstd-compressed."""
+    """Read a log as it is kept at rest: JSON, zstd-compressed."""
     try:
         return read(_parsed(_unfold_zstd(data)))
     except Unreadable as error:

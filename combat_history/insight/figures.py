@@ -36,8 +36,8 @@ failed_at IS NULL AND NOT EXISTS (
     SELECT FROM let_go WHERE let_go.at BETWEEN received_at AND settled_at
 )
 """
-"""Of a settled combat: neither replayed nor held back, so that all that it waited is
-the latency of settling."""
+"""A settled combat that was neither replayed nor held back: all that it waited is the
+latency of settling."""
 
 
 @dataclass(frozen=True, slots=True)

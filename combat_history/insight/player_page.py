@@ -37,7 +37,7 @@ REFUSAL_WINDOW = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Of a fight among a player's."""
+    """Where a fight stands among a player's."""
 
     finished_at: datetime
     session_id: UUID
@@ -132,7 +132,7 @@ def rejected(char_id: int) -> list[RejectedPayload]:
 
 
 def without_effect(char_id: int) -> list[Any]:
-    """Of the player's last REFUSAL_WINDOW fights those that gave nothing, or no more:
+    """Those of the player's last REFUSAL_WINDOW fights that gave nothing, or no more:
     pending, failed, voided and undone ones, newest first."""
     window = _newest_keys(char_id).values("session_id")
     rows = _told_to(char_id).filter(

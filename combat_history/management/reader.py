@@ -1,4 +1,4 @@
-"""Of a command that is silent for long: nobody may be left to read what it will say."""
+"""Notice that nobody is left to read what a command says that is silent for long."""
 
 from __future__ import annotations
 

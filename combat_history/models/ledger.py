@@ -82,7 +82,7 @@ class LedgerLine(models.Model):
 
 
 def settled_gold() -> models.Subquery:
-    """Of a CombatHistory row: [{character_id, gold_delta}] that it moved, or NULL."""
+    """What gold a CombatHistory row moved: [{character_id, gold_delta}], or NULL."""
     lines = LedgerLine.objects.filter(
         session_id=models.OuterRef("session_id"),
         revision=models.OuterRef("revision"),

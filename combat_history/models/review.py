@@ -152,7 +152,7 @@ class CombatRevision(models.Model):
 
 
 def standing_document() -> Coalesce:
-    """Of a CombatHistory row: what is or would be settled, corrections included."""
+    """What of a CombatHistory row is or would be settled, corrections included."""
     corrected = CombatRevision.objects.filter(
         session_id=models.OuterRef("session_id"), revision=models.OuterRef("revision")
     )

@@ -288,7 +288,7 @@ class _Question:
         return _Call(None, ["SET", key, "1", "EX", seconds, "NX"])
 
     def _without_row(self, seen: _Traces) -> Lookup:
-        """Of a fight that is over, and so far only known to Redis."""
+        """The answer about a fight that is over, and so far only known to Redis."""
         document = _readable(seen.raw)
         if document is not None:
             if self.char_id not in player_ids(document):

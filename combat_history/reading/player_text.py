@@ -21,11 +21,11 @@ from combat_history.reading.outcomes import Outcome, is_drawn, winner_of
 from persistence.contract.meta import FinishReason
 
 CALLBACK_LIMIT = 200
-"""Of the answer to a callback query."""
+"""Characters that Telegram shows of the answer to a callback query."""
 
 MESSAGE_LIMIT = 4096
 CALLBACK_NAME_LIMIT = 40
-"""Of a team's name in a callback answer: the lines below it must fit, too."""
+"""Characters of a team's name in that answer: the lines below it must fit, too."""
 
 
 def callback_text(lookup: Lookup, language: str | None) -> str:

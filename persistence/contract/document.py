@@ -31,7 +31,7 @@ MAX_REPEATED = 20
 """Repeated keys that are told of one document."""
 
 MAX_PIECES = 2_000_000
-"""Of `readable`: what Python holds may contain itself."""
+"""How many values `readable` walks: what Python holds may contain itself."""
 
 Document = dict[str, Any]
 """A combat result as parsed JSON, exactly as received."""

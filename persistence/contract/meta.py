@@ -37,7 +37,7 @@ class FinishReason(StrEnum):
     FLEE = "flee"
     DRAW = "draw"
     ABANDONED = "abandoned"
-    """Of the sweep's forced saves alone: the engine was not heard of any more."""
+    """Only forced saves of the sweep say it: the engine was not heard of any more."""
 
 
 ENGINE_REASONS = [str(reason) for reason in FinishReason][:-1]

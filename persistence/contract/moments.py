@@ -14,7 +14,7 @@ _UNITS = ((10**11, 1000), (10**14, 1), (10**17, 1 / 1000))
 
 
 def any_unit_ms(text: str | None) -> float:
-    """Of the fields that say only who is later; 0 where there is no moment.
+    """Milliseconds of a field that only says who is later; 0 where there is none.
 
     The scripts have the same in `moments.lua`.
     """

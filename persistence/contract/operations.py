@@ -187,7 +187,7 @@ def reservable_rows(operation: Operation) -> list[int]:
 
 
 def pieces_by_template(operations: Iterable[Operation]) -> dict[str, tuple[int, int]]:
-    """Of each template that is removed or added by name: what is needed, what is left.
+    """What each template that is named needs at first, and what is left of it.
 
     First the pieces that must be there before the first operation, for all of them to
     find theirs; then those that there are more after the last.

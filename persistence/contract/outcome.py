@@ -33,7 +33,10 @@ def undone_tombstone(revision: int) -> bytes:
 def tombstone(
     document: Any, gold: Mapping[str, int], revision: int, *, is_undone: bool
 ) -> bytes | None:
-    """Of a processed row. None where somebody wrote a document by hand that is none."""
+    """What Redis is to hold of a settled row.
+
+    None where somebody wrote a document by hand that is none.
+    """
     if is_undone:
         return undone_tombstone(revision)
     try:

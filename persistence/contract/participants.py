@@ -14,7 +14,7 @@ SEPARATORS = (
     # What people put between digits.
     "\ufeff_.,'`\u00b4\u00b7\u02bc\u066b\u066c\u2018\u2019\u3001\u3002\uff0c\uff0e"
 )
-"""Of digits, as a class of a regular expression."""
+"""What stands around and between digits, as a class of a regular expression."""
 
 SIGNS = "+\\-\u2010-\u2015\u2212\ufe62\ufe63\uff0b\uff0d"
 _SEPARATORS = re.compile(f"[{SEPARATORS}]+")

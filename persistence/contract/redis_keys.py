@@ -73,7 +73,7 @@ UNKNOWN_TTL_SECONDS = 5
 accepted while Redis was away is not known here before the sweep has returned it."""
 
 UNKNOWN_WINDOW_SECONDS = 60
-"""Of the limit on unknown ids of one API caller."""
+"""How long an API caller's unknown ids count against its limit."""
 
 BELTS_READY_TTL_SECONDS = 60
 """Whoever waits for the belts has given up long before."""

@@ -47,7 +47,7 @@ class Receipt(StrEnum):
     """Accepted before with the same document; harmless."""
     CONFLICT = "conflict"
     REFUSED = "refused"
-    """Of a forced save: the combat runs after all, or its real result is known."""
+    """A forced save came too late: the combat runs, or its real result is known."""
     FUTURE = "future"
     """By the clock of Redis the fight has not ended yet; nothing was recorded."""
 

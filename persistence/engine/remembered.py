@@ -32,11 +32,11 @@ LOOK_SECONDS = 1.0
 for before it is too old."""
 
 AT_ONCE, BYTES_AT_ONCE = 50, 1024 * 1024
-"""Of what is handed over again in one round trip: thousands of calls may be lost, and
+"""Calls and bytes handed over again in one round trip: thousands may be lost, and
 until they are known again their players are told of no fight."""
 
 OVERHEAD_BYTES = 1000
-"""Of a call's own objects and keys, about."""
+"""About what a call's own objects and keys take."""
 
 Key = tuple[str, ...]
 
@@ -161,7 +161,7 @@ class Memory:
             return found
 
     def owed_operations(self, call: Call) -> list[Kept]:
-        """Of the player that `call` queues operations for."""
+        """What is owed of the player that `call` queues operations for."""
         return [k for k in self.owed() if _is_like(k.call, call)]
 
     def handed(self, kept: Sequence[Kept], generation: int) -> None:

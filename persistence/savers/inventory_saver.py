@@ -177,7 +177,7 @@ class InventoryStateSaver:
 
 
 def _prefix(char_id: int) -> str:
-    """Of the keys of this player's operations."""
+    """How the keys of this player's operations begin."""
     return f"{SyncScope.INVENTORY}:{char_id}:"
 
 

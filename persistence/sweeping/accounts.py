@@ -99,7 +99,7 @@ def _leave(account: _Busy) -> int:
 
 
 def _busy(case: str) -> Iterator[_Busy]:
-    """Of the pages that this pass looks at; the cursor is kept for the next one."""
+    """The busy accounts of this pass's pages; the cursor is kept for the next pass."""
     client = inbox.client()
     cursor_key = redis_keys.SWEEP_CURSOR_PREFIX + case
     cursor = client.get(cursor_key) or b"0"

@@ -29,7 +29,7 @@ MISSING_AFTER_SECONDS = 30
 """An engine that marked its session finished hands the result over within that."""
 
 MAX_AHEAD_MS = 5 * 60 * 1000
-"""Of a heartbeat: one beyond would keep its combat alive for ever."""
+"""How far ahead a heartbeat may be: one beyond would keep its combat alive for ever."""
 
 REPORTED = "reported"
 """Field of a session whose missing result has been made a row."""

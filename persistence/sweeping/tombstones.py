@@ -58,7 +58,7 @@ def _mend(session_ids: set[UUID]) -> int:
 
 
 def _pages() -> Iterator[set[UUID]]:
-    """Of all keys; the cursor is kept for the next sweep."""
+    """Combats with a tombstone, page by page; the cursor is kept for the next sweep."""
     client = inbox.client()
     kept = client.get(CURSOR) or b""
     cursor = int(kept) if kept.isdigit() else 0

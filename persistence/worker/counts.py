@@ -29,8 +29,8 @@ COMBAT = "combat."
 EFFECTS = "effects."
 SWEEP = "sweep."
 MESSAGE = "message."
-"""Of `lookup.<source>`, `combat.<outcome>`, `effects.<how>`, `sweep.<kind>` and
-`message.unreadable`."""
+"""How the names of counts begin: `lookup.<source>`, `combat.<outcome>`,
+`effects.<how>`, `sweep.<kind>` and `message.unreadable`."""
 
 Key = tuple[datetime, str]
 

@@ -50,7 +50,7 @@ def begin(kind: str) -> None:
 
 
 def end(kind: str) -> None:
-    """Of a process that stops in order: its silence is no alarm."""
+    """Take the file of a process away that stops in order: its silence is no alarm."""
     own = _own_file(kind)
     if own is not None:
         own.unlink(missing_ok=True)

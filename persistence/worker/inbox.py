@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_MOMENT_DIGITS = 14
-"""Of milliseconds: some thousand years."""
+"""Digits of a moment in milliseconds: some thousand years."""
 
 REPLICATED_WITHIN_MS = 500
 """A replica that follows answers within one."""

@@ -72,7 +72,7 @@ def claim_message(intent: Intent) -> bool:
 
 
 def forget(intent: Intent) -> None:
-    """Of what nobody can deliver."""
+    """Strike out an intent that nobody can deliver."""
     for key in _KEYS:
         inbox.client().zrem(key, intent.member)
 

@@ -91,5 +91,5 @@ def resolve(
 def open_operations(
     cursor: Cursor[Row], scope: str, char_id: int
 ) -> list[OpenOperation]:
-    """Of one player, oldest first. Lock the character's row before."""
+    """What is parked of one player, oldest first. Lock the character's row before."""
     return [OpenOperation(*row) for row in fetch(cursor, OPEN, [scope, char_id])]

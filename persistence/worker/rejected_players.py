@@ -57,7 +57,7 @@ def _of_object(value: dict[str, object], wrappings: int) -> Iterator[str]:
 
 
 def _listed(participants: object) -> Iterable[str]:
-    """Of a live session: JSON ids, as text."""
+    """The ids that a live session lists: JSON, as text."""
     if isinstance(participants, str):
         try:
             participants = json.loads(participants)

@@ -45,7 +45,7 @@ def send_sweep() -> None:
 
 
 def send_save(scope: str, char_id: int) -> None:
-    """Of an intent that is noted: a message that is lost costs a sweep."""
+    """Ask for the save of a noted intent: a message that is lost costs a sweep."""
     _hint("task_sync_state", (scope, char_id), "not sent; the sweep finds the intent")
 
 

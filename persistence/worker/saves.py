@@ -27,7 +27,8 @@ from persistence.worker.transience import Transience, transience
 logger = logging.getLogger(__name__)
 
 TRIES = 3
-"""Of a save that met contention: what holds the row lets go within the lock timeout."""
+"""How often a save is tried that met contention: what holds the row lets go within the
+lock timeout."""
 
 SaverOf = Callable[[psycopg.Cursor[Row]], Saver]
 """The Saver of a scope, over the cursor of the transaction it works in."""

@@ -98,7 +98,7 @@ def _fault(path: object, words: object) -> dict[str, str]:
 
 
 def _digest(told: Any, raw: bytes) -> str:
-    """Of all the bytes that came, of which `raw` may be the first only.
+    """The identity of all the bytes that came, of which `raw` may be the first only.
 
     The same arguments for another task are another message.
     """

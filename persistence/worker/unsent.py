@@ -14,7 +14,7 @@ PAGE_KEYS = 1000
 
 
 def of_player(char_id: int) -> dict[UUID, bytes]:
-    """Of the combats that the player's account names."""
+    """Documents that nobody handed off, of the combats that the account names."""
     named = accounts.read(char_id, ["combat_session_id", "last_combat_session_id"])
     found: dict[UUID, bytes] = {}
     for text in filter(None, named.values()):

@@ -20,7 +20,7 @@ WAIT_SECONDS = 5
 """For a connection while all of them are in use."""
 
 SIZE = "pool_size"
-"""Of OPTIONS: how many connections there may be."""
+"""The key of OPTIONS that says how many connections there may be."""
 
 Connection = psycopg.Connection[Any]
 

@@ -23,7 +23,9 @@ Links = list[tuple[str, str]]
 
 
 def missing(document: object, known: Names, user: User | AnonymousUser) -> Links:
-    """Of the document's loot; empty for who may not add to the catalogue.
+    """Links to add what the document's loot names and the catalogue lacks.
+
+    Empty for who may not add to the catalogue.
 
     `known` holds the names of all that is there. Loot that is told by a name alone is
     left out: it has no id to begin with.

@@ -47,7 +47,7 @@ RENEW_SECONDS = 2
 """How often the page of a combat that waits asks whether it still does."""
 
 MAX_RECORDS = 100
-"""Of each kind on a page; the rest is in the kind's own list."""
+"""How many of each kind a page shows; the rest is in the kind's own list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ def _waits(row: CombatHistory, requests: list[ReplayRequest]) -> dict[str, Any] 
 def _preview_again_url(
     row: CombatHistory, requests: list[ReplayRequest], user: User | AnonymousUser
 ) -> str | None:
-    """Of a refused replay: the preview on the terms that were asked for."""
+    """The preview that a refused replay asks for, on the terms of that replay."""
     is_failed = row.settlement_status == Status.FAILED
     if not is_failed or row.failure_code != FailureCode.STATE_MOVED:
         return None

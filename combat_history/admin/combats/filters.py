@@ -131,7 +131,7 @@ class FinishedFilter(admin.DateFieldListFilter):
 
 
 def position(finished_at: datetime, session_id: UUID) -> str:
-    """Of a combat in the list, as an address holds it."""
+    """Where a combat stands in the list, as an address holds it."""
     return f"{finished_at.isoformat()}~{short_id(session_id)}"
 
 

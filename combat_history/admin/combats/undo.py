@@ -76,7 +76,7 @@ class UndoViews(BoundedAdmin):
         return [own, *super().get_urls()]
 
     def undo_url(self, request: HttpRequest, row: CombatHistory) -> str | None:
-        """Of the button; None where there is nothing to undo, or not for this user."""
+        """Where the button leads; None where this user cannot undo the combat."""
         is_settled = row.settlement_status == Status.PROCESSED
         if not is_settled or row.compensated_at is not None:
             return None

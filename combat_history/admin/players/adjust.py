@@ -53,7 +53,7 @@ MAX_OFFERED = 300
 
 
 MAX_CHARACTERS = 10_000
-"""Of the operations of one correction, which take some four hundred."""
+"""How long the operations of one correction may be; they take some four hundred."""
 
 
 class ConfirmForm(ReasonForm):

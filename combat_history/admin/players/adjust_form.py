@@ -23,7 +23,10 @@ class What(StrEnum):
 
 
 class WishForm(forms.Form):
-    """Of one player. An item is named by its id or by either name."""
+    """What to change in one player's inventory.
+
+    An item is named by its id or by either name.
+    """
 
     what = forms.ChoiceField(
         label=_("What"),

@@ -232,7 +232,7 @@ class TriageViews(BoundedAdmin):
 
 @admin.display(description=_("triage"))
 def triage(row: Any) -> SafeString | str:
-    """Of a row of a list that `TriageViews.narrow` annotated, or None."""
+    """What the team wrote down about a row that `TriageViews.narrow` annotated."""
     said = getattr(row, "triage", None)
     return shown(said) if said else EMPTY
 

@@ -207,7 +207,7 @@ def _facts(
 
 
 def _now(settled: Sequence[int] | None, minutes: float) -> float:
-    """Of the last whole interval: the one that runs is not full yet."""
+    """The rate of the last whole interval: the one that runs is not full yet."""
     return settled[-2] / minutes if settled else 0.0
 
 

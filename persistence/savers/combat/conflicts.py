@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def beside_first(delivery: Delivery) -> list[Rejected]:
-    """Of a session without a row: what else was sent than the delivered document."""
+    """What else was sent for a session without a row than the delivered document."""
     different = _different(delivery.conflicts, delivery.sha256)
     if not different:
         return []
@@ -36,7 +36,7 @@ def beside_first(delivery: Delivery) -> list[Rejected]:
 def beside_row(
     cursor: Cursor[sql.Row], delivery: Delivery, sha256: str
 ) -> list[Rejected]:
-    """Of a session with a row of that hash: what was sent and is not its document."""
+    """What was sent for a session with a row of that hash and is not its document."""
     bodies: dict[str | None, bytes] = dict(delivery.conflicts.items())
     if delivery.raw is not None:
         bodies[delivery.sha256] = delivery.raw

@@ -104,7 +104,7 @@ class Combat:
     fail_on_shortage: bool | None = None
     """None: as the batch does."""
     fingerprint: str | None = None
-    """Of the state that a person saw; another one is refused."""
+    """What a person saw, by its fingerprint; over another state nothing is settled."""
 
 
 @dataclass(frozen=True, slots=True)

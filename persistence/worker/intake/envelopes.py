@@ -28,7 +28,7 @@ KEEP = "keep_unreadable"
 SETTLE = "settle_combat"
 
 MAX_DEPTH = 20
-"""Of headers and properties, which are written again and pickled."""
+"""How deep headers and properties may be: they are written again and pickled."""
 
 MAX_NAME = 255
 MAX_WORDS = 1000
