@@ -217,6 +217,7 @@ def _snapshot(batch: ReplayBatch, rows: QuerySet[CombatHistory]) -> int:
 
 def _advance(batch_id: UUID) -> tuple[bool, Sequence[UUID]]:
     """Whether anything changed, and what was reopened."""
+    # Another worker that holds it does this very work: nobody waits for that.
     held = ReplayBatch.objects.select_for_update(no_key=True, skip_locked=True)
     batch = held.filter(pk=batch_id, state=State.RUNNING).first()
     if batch is None:

@@ -141,6 +141,7 @@ def _say(
     waiting = {str(pk) for pk in _waiting(kind, ids)}
     done = [id_ for id_ in ids if id_ in waiting]
     skipped = [id_ for id_ in ids if id_ not in waiting]
+    # In one order, so that two people who decide on the same group cannot deadlock.
     rows = Triage.objects.filter(kind=kind, target_id__in=done).order_by("target_id")
     before = {row.target_id: row for row in rows.select_for_update()}
     Triage.objects.bulk_create(

@@ -35,6 +35,7 @@ POLL_SECONDS = 0.05
 
 _SLOT = re.compile(r"belt_([1-9][0-9]*)")
 
+# By id, as the settlement does; the rows of the belts themselves need no lock then.
 LOCK_CHARACTERS = """
 SELECT id FROM characters WHERE id = ANY (%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
 """

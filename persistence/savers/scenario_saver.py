@@ -31,6 +31,7 @@ Fields = Mapping[bytes, bytes]
 
 MAX_VERSION = 2**63 - 1
 
+# Saves of one player one after another, in the order of everybody's locks.
 LOCK_CHARACTER = "SELECT FROM characters WHERE id = %s FOR NO KEY UPDATE"
 
 # Whatever its version, a closing session is closed; only progress opens it again: a

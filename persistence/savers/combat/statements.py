@@ -5,6 +5,10 @@ How their parameters travel is told in `worker.sql`.
 
 from __future__ import annotations
 
+# The first lock of whoever changes a combat, in the order of the session ids: then two
+# batches, or a batch and an admin's action, wait for each other and never in a ring.
+# NO KEY: a row that only refers to this one can still be inserted meanwhile.
+#
 # Of a corrected combat, the document of its newest revision. Of a settled one, the gold
 # that it moved. Last, the moment by which it is judged what lies in the future.
 LOCK_HISTORY = """
@@ -44,6 +48,8 @@ FROM item_templates
 WHERE id = ANY (%b::text[]) OR name = ANY (%b::text[]) OR name_en = ANY (%b::text[])
 """
 
+# The second lock, in the order of the ids. A character's row guards the whole of its
+# inventory: belts, operations, undoing and the admin's forms take it before an item.
 LOCK_CHARACTERS = """
 SELECT id, xp, gold, hp, energy, vitals_at, vitals_session_id
 FROM characters
