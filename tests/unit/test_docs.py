@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -113,6 +114,22 @@ def test_the_ten_questions_are_answered_by_the_architecture() -> None:
         and not (file.rpartition("/")[0] in said and file.rpartition("/")[2] in said)
     ]
     assert silent == []
+
+
+def test_the_rooms_stand_in_the_order_that_imports_obey() -> None:
+    contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"]
+    rooms = re.findall(r"^\| `([\w/]+)/`", text("docs/architecture.md"), re.MULTILINE)
+    height = {
+        name.replace(".", "/"): -number
+        for number, layer in enumerate(layers)
+        for name in layer.split(" | ")
+    }
+
+    found = [height[room] for room in rooms if room in height]
+
+    assert len(found) > 10
+    assert found == sorted(found)
 
 
 def test_readme_is_read_in_one_sitting() -> None:
