@@ -35,6 +35,24 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 one process has all of a group."""
 
 
+LONG = (
+    "tests/chaos/test_storm.py",
+    "tests/chaos/test_crash_points.py",
+    "tests/chaos/test_broken_variants.py",
+    "tests/integration/test_demo.py",
+    "tests/integration/test_doors_state_machine.py",
+    "tests/integration/test_heartbeat.py",
+    "tests/integration/test_pause.py",
+    "tests/integration/test_payload_table.py::test_any_json_ends",
+    "tests/integration/test_reconcile.py::test_the_exit_status",
+    "tests/integration/test_save_messages.py::test_sweeps_",
+    "tests/integration/test_start_waits.py",
+    "tests/integration/test_undo_at_once.py::test_killed_at_any_point",
+    "tests/integration/test_undo_demo.py",
+)
+"""What takes more than ten seconds, alone or as one of many parameters."""
+
+
 def group_of(nodeid: str) -> str:
     """A group by its name; every other test is one of its own."""
     names = (name for name, paths in GROUPS.items() if nodeid.startswith(paths))
@@ -56,7 +74,7 @@ def _stage(item: pytest.Item) -> tuple[int, int]:
     group = group_of(item.nodeid)
     if group in GROUPS:
         return 0, list(GROUPS).index(group)
-    return (0, len(GROUPS)) if item.get_closest_marker("long") else (1, 0)
+    return (0, len(GROUPS)) if item.nodeid.startswith(LONG) else (1, 0)
 
 
 @pytest.hookimpl(optionalhook=True)
