@@ -154,7 +154,7 @@ def _ended_in_error(
         sha256=entry.sha256,
     )
     if kind is not None:
-        _log(entry, verdict, RETRY, round((time.monotonic() - started) * 1000, 1))
+        _log(entry, verdict, RETRY, _ms_since(started))
         _after(kind)
         _take_back(try_id, verdict)
         inbox.release([entry], _backoff_ms(entry.claims), uncount=False)
@@ -211,7 +211,7 @@ def _finish(settled: Sequence[tuple[Entry, Verdict]], started: float) -> None:
     except redis.RedisError:
         logger.exception("effects not confirmed", extra={"combats": len(settled)})
         counts.count(f"{counts.EFFECTS}not_confirmed", len(settled))
-    duration_ms = round((time.monotonic() - started) * 1000, 1)
+    duration_ms = _ms_since(started)
     for entry, verdict in settled:
         _log(entry, verdict, verdict.outcome, duration_ms)
 
@@ -254,6 +254,10 @@ def _pair(
 
 def _worker() -> str:
     return f"{os.uname().nodename}:{os.getpid()}"
+
+
+def _ms_since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 1)
 
 
 def _log_batch_error(error: Exception, kind: Transience | None, combats: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import os
 import signal
 import sys
@@ -23,15 +24,14 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from django.core.management import call_command
 from django.db import connections
 from django.test import utils
 from mutmut.state import state
 from pytest_django.plugin import blocking_manager_key
 
-SLOW_SECONDS = 4
-"""A test that takes longer is not asked: it starts processes, or waits for a clock."""
-
-PATIENCE_SECONDS = 240
+PATIENCE = 5
+"""So many times as long as without a mutant, and a minute, may the tests take."""
 
 NO_MUTANT, WHO_CALLS_WHAT = "", "stats"
 """Values of MUTANT_UNDER_TEST, of mutmut's, beside the name of a mutant."""
@@ -67,27 +67,27 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     folder = session.config.rootpath
     mutated = Path(session.config.getoption("mutated"))
     jobs = [Job(**job) for job in json.loads((folder / "jobs.json").read_text())]
-    session.items = [i for i in session.items if "worker" not in _fixtures(i)]
+    # Starting a worker takes longer than all others together.
+    tests = session.items = [i for i in session.items if "worker" not in _fixtures(i)]
     _make_database(session.config)
 
     def first() -> None:
         os.environ["MUTANT_UNDER_TEST"] = WHO_CALLS_WHAT
         session.config.pluginmanager.register(_Watch(folder / "clean.json"))
 
-    ended = _forked(first)
+    ended = _forked(first, seconds=math.inf)
     if ended is None:
         return None
     if ended != CLEAN:
         raise pytest.UsageError("the tests fail without any change")
     clean = _Clean(**json.loads((folder / "clean.json").read_text()))
-    asked = [i for i in session.items if clean.seconds[i.nodeid] <= SLOW_SECONDS]
     noticed: Counter[str] = Counter()
     original = mutated.read_text(encoding="utf-8")
     gc.freeze()
     for job in jobs:
         items = [
             item
-            for item in asked
+            for item in tests
             if not job.function or job.function in clean.calls[item.nodeid]
         ]
         items.sort(key=lambda i: (-noticed[i.nodeid], clean.seconds[i.nodeid]))
@@ -101,7 +101,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             session.config.pluginmanager.register(_Watch(folder / "failed.json"))
 
         (folder / "failed.json").unlink(missing_ok=True)
-        ended = _forked(change) if items else CLEAN
+        usual = sum(clean.seconds[item.nodeid] for item in items)
+        ended = _forked(change, 60 + PATIENCE * usual) if items else CLEAN
         if ended is None:
             return None
         mutated.write_text(original, encoding="utf-8")
@@ -109,6 +110,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         noticed.update([by] if by else [])
         _tell(folder, job, ended, by)
         _free_redis()
+        if by is None and ended != CLEAN:
+            _empty_database(session.config)
     return True
 
 
@@ -143,17 +146,26 @@ def _fixtures(item: pytest.Item) -> Sequence[str]:
 
 
 def _make_database(config: pytest.Config) -> None:
-    """Once for all forks, which leave it as it is."""
+    """Once for all forks, each of which leaves it empty unless it is killed."""
     with config.stash[blocking_manager_key].unblock():
         for connection in connections.all():
             connection.creation.create_test_db(verbosity=0, keepdb=True)
-            connection.close()
+        _empty_database(config)
     nothing: Callable[..., Any] = lambda *_, **__: []  # noqa: E731
     utils.setup_databases = utils.teardown_databases = nothing
 
 
-def _forked(change: Callable[[], None]) -> int | None:
-    """None in the fork, which has changed what `change` changes; else how it ended."""
+def _empty_database(config: pytest.Config) -> None:
+    with config.stash[blocking_manager_key].unblock():
+        call_command("flush", verbosity=0, interactive=False)
+        connections.close_all()
+
+
+def _forked(change: Callable[[], None], seconds: float) -> int | None:
+    """None in the fork, which has changed what `change` changes; else how it ended.
+
+    After so many seconds it is taken for a failure.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -161,7 +173,7 @@ def _forked(change: Callable[[], None]) -> int | None:
         os.setpgid(0, 0)
         change()
         return None
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:

@@ -23,10 +23,6 @@ def _scripts(*names: str) -> tuple[str, ...]:
     return tuple(f"{INTEGRATION}/scripts/test_{name}.py" for name in names)
 
 
-DRAINING = _integration(
-    "inbox", "drain_ways_back", "effects", "rejected", "claims", "failures_are_kept"
-)
-
 MODULES = {
     "plan": Target(
         "persistence/savers/combat/plan.py",
@@ -38,17 +34,20 @@ MODULES = {
             )
         ),
     ),
-    "drain": Target("persistence/worker/drain.py", DRAINING),
+    "drain": Target(
+        "persistence/worker/drain.py",
+        (
+            *_integration("drain_tries", "drain_ways_back"),
+            f"{INTEGRATION}/test_inbox.py::"
+            "test_conflict_between_claim_and_finish_is_recorded",
+        ),
+    ),
     "inbox": Target(
         "persistence/worker/inbox.py",
         _scripts("inbox", "accepted_before", "finish", "release", "tombstone"),
     ),
     "lookup": Target(
-        "combat_history/reading/lookup.py",
-        _integration(
-            *("lookup", "lookup_cannot_say", "lookup_costs", "lookup_gold"),
-            "tombstones",
-        ),
+        "combat_history/reading/lookup.py", _integration("lookup_ways", "lookup_gold")
     ),
 }
 """Python, changed by mutmut."""
