@@ -119,7 +119,7 @@ class ParkedOperation(models.Model):
     """What a Saver other than the combat's could not apply: visible, replayable.
 
     The same operation of the same player is one row. `blocked_by`: the `op_id` of the
-    parked operation that this one needs. A replay sets `retry_requested_at`; the next
+    parked operation that this one needs. A retry sets `retry_requested_at`; the next
     save of the scope tries the requested ones first, in the order of their ids.
     """
 

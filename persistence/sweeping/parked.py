@@ -1,4 +1,4 @@
-"""Parked operations that an admin replayed, and whose save nobody has answered."""
+"""Parked operations that an admin had retried, and whose save nobody has answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What could not be applied stays as a row: parked, visible and replayable."""
+"""What could not be applied stays as a row: parked, visible, and open to a retry."""
 
 from __future__ import annotations
 
