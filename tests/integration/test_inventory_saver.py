@@ -199,7 +199,7 @@ def test_what_a_fight_holds_stays_until_it_is_released() -> None:
     InventoryItem.objects.filter(pk=POTION).update(reserved_session_id=None)
     ParkedOperation.objects.update(retry_requested_at="2026-01-01T00:00Z")
 
-    assert save().counts == {"applied": 1, "replayed": 1}
+    assert save().counts == {"applied": 1, "retried": 1}
 
     assert parked() == {}
     assert rows()[POTION][1] == 3

@@ -144,7 +144,7 @@ def test_a_chain_waits_for_its_first_link_and_follows_its_replay() -> None:
     plan = found.save()
 
     assert found.codes() == {}
-    assert plan.counts == {"applied": 3, "replayed": 3}
+    assert plan.counts == {"applied": 3, "retried": 3}
     assert found.pieces()["scale"] == 4
 
 

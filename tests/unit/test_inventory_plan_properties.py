@@ -285,7 +285,7 @@ def test_replays_of_all_that_waits_keep_every_promise(
     assert start.applied.items() >= applied.items()
     assert not any(p.is_requested for p in start.parked.values() if not p.resolution)
     resolved = [p for p in start.parked.values() if p.resolution == "applied"]
-    assert len(resolved) == plan.counts["replayed"] == plan.counts["applied"]
+    assert len(resolved) == plan.counts["retried"] == plan.counts["applied"]
     for row_id, kept in others.items():
         if kept.character_id != OWNER:
             assert start.rows[row_id] == kept

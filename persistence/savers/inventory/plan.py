@@ -114,7 +114,7 @@ class _Run:
                 self.waiting.discard(request.key)
                 resolved.add(request.key)
                 self.plan.resolved.append(request.key)
-                self.plan.counts["replayed"] += 1
+                self.plan.counts["retried"] += 1
 
     def take(self, request: Request) -> None:
         """An element of the list."""
