@@ -17,6 +17,7 @@ from pathlib import Path
 
 from devservers.server import Server
 from tests.support import server_pair
+from tests.support.mortal import mortal
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, CeleryProcess, environment
@@ -54,7 +55,7 @@ class ServerPair(server_pair.ServerPair):
 
     def _manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
+            mortal(sys.executable, "manage.py", *arguments),
             cwd=PROJECT_ROOT,
             env=environment(**self.environment()),
             check=True,

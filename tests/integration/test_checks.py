@@ -17,6 +17,7 @@ from pytest_django import Settings
 from devservers import state
 from settlement_project.celery import app
 from tests.support import worker
+from tests.support.mortal import mortal
 from tests.support.ports import free_port
 from tests.support.redis_server import running_redis
 
@@ -27,7 +28,7 @@ SERVERS = ("check", "--deploy", "--database", "default")
 
 def run(*command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *command],
+        mortal(sys.executable, *command),
         cwd=worker.PROJECT_ROOT,
         env=env,
         capture_output=True,

@@ -16,6 +16,7 @@ from combat_history.models import Character, CombatHistory, InventoryItem
 from tests.packaging.environments import examples_alone, interpreter
 from tests.support.docs import ROOT, snippets, text
 from tests.support.documents import HERO, SWORD, make_document
+from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 from tests.support.worker import environment
 
@@ -30,7 +31,7 @@ def engine_python() -> Path:
 
 def run(python: Path, code: str, *, folder: Path | None = None, **env: str) -> str:
     done = subprocess.run(
-        [python, "-W", "error::RuntimeWarning", "-c", code],
+        mortal(str(python), "-W", "error::RuntimeWarning", "-c", code),
         cwd=folder or examples_alone(),
         env=environment(**env),
         capture_output=True,

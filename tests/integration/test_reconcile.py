@@ -40,6 +40,7 @@ from tests.support.documents import (
     make_participant,
 )
 from tests.support.ids import new_session_id
+from tests.support.mortal import mortal
 from tests.support.reconciling import (
     ALLY,
     AXE,
@@ -288,7 +289,7 @@ def test_the_exit_status_tells_clean_from_corrupt(settled: Settle) -> None:
 
 def run_reconcile(**environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "manage.py", "reconcile", "--json"],
+        mortal(sys.executable, "manage.py", "reconcile", "--json"),
         cwd=worker.PROJECT_ROOT,
         env=worker.environment(**environment),
         capture_output=True,

@@ -14,6 +14,7 @@ from threading import Barrier
 import psycopg
 from django.db import connection
 
+from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, database_url, environment
 
@@ -71,7 +72,7 @@ def in_processes(
     code = _PROCESSES.format(call=call)
     settings = {"DJANGO_SETTINGS_MODULE": "settlement_project.settings"}
     ended = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
+        mortal(sys.executable, "-c", code, str(folder)),
         cwd=PROJECT_ROOT,
         env=environment(**settings, **env),
         input=json.dumps(inputs),
