@@ -129,7 +129,7 @@ def test_preview_fix_the_catalogue_replay_and_a_worker_settles(
     assert "was put back into the queue" in message(visitor)
     wait_until(lambda: status(session_id) == "processed", "it is processed")
     page.reload()
-    assert page.locator(".combat-summary .combat-badge").inner_text() == "processed"
+    assert page.locator(".combat-summary .combat-badge").inner_text() == "settled"
     assert "0 → 10 (+10)" in visitor.text()
     assert REASON in visitor.text()
     hero = Character.objects.get(pk=HERO)

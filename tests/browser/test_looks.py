@@ -85,7 +85,7 @@ def test_a_combat_that_waits_is_shown_anew_once_it_is_settled(
     settle_inbox()
 
     expect(page.locator("#combat-pending")).to_have_count(0)
-    expect(page.locator(".combat-outcome")).to_contain_text("processed")
+    expect(page.locator(".combat-outcome")).to_contain_text("settled")
 
 
 def test_what_failed_is_drawn_otherwise_than_what_went_well(
