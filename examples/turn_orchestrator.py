@@ -14,7 +14,7 @@ import sys
 from typing import Protocol
 from uuid import UUID
 
-from persistence.bot.router import HttpResults, Results, ResultsUnavailable
+from persistence.bot.client import HttpResults, Results, ResultsUnavailable
 from persistence.contract.ids import parse_session_id
 
 

@@ -23,7 +23,8 @@ from aiogram.enums import ParseMode
 from aiogram.types import CallbackQuery
 
 from examples.bot.game import Game, fights
-from persistence.bot.router import HttpResults, finished_fights
+from persistence.bot.client import HttpResults
+from persistence.bot.router import finished_fights
 
 
 async def main() -> None:

@@ -1,0 +1,1 @@
+"""The bot's side: what an old button is answered, and how that is found out."""

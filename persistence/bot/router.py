@@ -1,7 +1,7 @@
 """An aiogram 3 router that answers the buttons of fights that are over.
 
-For the bot, which is another program: beside aiogram and the aiohttp it brings, only
-`persistence.contract.ids` is imported, and nothing here imports this module.
+For the bot, which is another program: it needs aiogram, and of this one only the
+client beside it and `persistence.contract.ids`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-import aiohttp
 from aiogram import Bot, Router
 from aiogram.dispatcher.event.bases import SkipHandler
 from aiogram.enums import ChatType
@@ -38,6 +37,7 @@ from aiogram.types import (
 )
 from pydantic import BeforeValidator, PlainSerializer
 
+from persistence.bot.client import Answer, Results, ResultsUnavailable
 from persistence.contract.ids import parse_session_id, short_id
 
 logger = logging.getLogger(__name__)
@@ -92,67 +92,8 @@ class FightButton(CallbackData, prefix="cs", sep="|"):
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a fight, for one player. The texts are plain, without markup."""
-
-    state: Literal["active", "finished", "unknown"]
-    short: str
-    """At most 200 characters."""
-    long: str
-    """At most 4096."""
-    language: str = "en"
-    is_final: bool = False
-    """Whether it will always be the same."""
-
-
-class ResultsUnavailable(Exception):
-    """What became of the fight cannot be found out now."""
-
-
-Results = Callable[[UUID, int, str | None], Awaitable[Answer]]
-"""Session id, character id, the user's language. Raises ResultsUnavailable."""
-
 CharacterOf = Callable[[User], Awaitable[int | None]]
 """The character that a Telegram user plays, if any."""
-
-
-class HttpResults:
-    """`Results` over GET /api/combats/{id}/result.
-
-    `timeout` seconds bound a question, connecting included. For one event loop, which
-    also has to await `aclose`.
-    """
-
-    def __init__(self, base_url: str, token: str, timeout: float = 2.0) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"}
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __call__(
-        self, session_id: UUID, char_id: int, language: str | None
-    ) -> Answer:
-        url = f"{self._base_url}/api/combats/{session_id}/result"
-        params = {"char_id": str(char_id), "lang": language or ""}
-        try:
-            async with self._client().get(url, params=params) as response:
-                body = await response.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ResultsUnavailable(f"{type(error).__name__}: {error}") from error
-        return _answer(response, body)
-
-    async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    def _client(self) -> aiohttp.ClientSession:
-        # Not in __init__: aiohttp wants the running event loop.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                headers=self._headers, timeout=self._timeout
-            )
-        return self._session
 
 
 def finished_fights(results: Results, character_of: CharacterOf) -> Router:
@@ -336,28 +277,6 @@ async def _call(bot: Bot, method: TelegramMethod[_Result]) -> bool:
         else:
             return True
     return False
-
-
-def _answer(response: aiohttp.ClientResponse, body: Any) -> Answer:
-    match response.status, body:
-        case 200, {
-            "state": ("active" | "finished") as state,
-            "credit": credit,
-            "text": {"short": str(short), "long": str(long)},
-        }:
-            language = response.headers.get("Content-Language", "en")
-            is_final = credit in ("credited", "cancelled", "reversed")
-            return Answer(state, short, long, language, is_final)
-        # By its code: a 404 of a wrong address must not remove anybody's buttons.
-        case 404, {
-            "code": "unknown_combat",
-            "text": {"short": str(short), "long": str(long)},
-        }:
-            return Answer("unknown", short, long)
-        case status, {"code": code}:
-            raise ResultsUnavailable(f"{status} {code}")
-        case status, _:
-            raise ResultsUnavailable(f"{status}, and no answer of the API's")
 
 
 def _spoken(texts: dict[str, str], language: str | None) -> str:

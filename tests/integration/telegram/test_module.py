@@ -1,4 +1,4 @@
-"""`persistence.bot.router` and the orchestrator, in the bot's own interpreter."""
+"""`persistence.bot` and the orchestrator, in the bot's own interpreter."""
 
 from __future__ import annotations
 
