@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Model, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -129,6 +130,30 @@ class BoundedChangeList(ChangeList):
         return owner.narrow(rows) if isinstance(owner, BoundedAdmin) else rows
 
 
+class Page:
+    """A page of an admin beside Django's own: one class for one address.
+
+    `admin` lists it in its `pages`, and lends it permissions, site and messages.
+    """
+
+    route: str
+    name: str
+
+    def __init__(self, admin: BoundedAdmin) -> None:
+        self.admin = admin
+
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        raise NotImplementedError
+
+    def context(self, request: HttpRequest) -> dict[str, Any]:
+        """What every page of an admin is drawn with."""
+        return {
+            **self.admin.admin_site.each_context(request),
+            "opts": self.admin.opts,
+            "media": self.admin.media,
+        }
+
+
 class BoundedAdmin(StrictAdmin):
     """A list whose cost does not grow with its table.
 
@@ -145,9 +170,18 @@ class BoundedAdmin(StrictAdmin):
     paginator = EstimatedPaginator
     session_field = "session_id"
     character_field = "character_id"
+    pages: Sequence[type[Page]] = ()
 
     class Media:
         css = {"all": ["combat_history/admin.css"]}
+
+    def get_urls(self) -> list[URLPattern]:
+        # Before Django's own, whose last pattern takes everything for an id.
+        own = [
+            path(page.route, self.admin_site.admin_view(page(self)), name=page.name)
+            for page in self.pages
+        ]
+        return [*own, *super().get_urls()]
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

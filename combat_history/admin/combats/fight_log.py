@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin import sides, svg
-from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.base import Page
 from combat_history.admin.naming import names
 from combat_history.admin.rendering import visible
 from combat_history.insight import explain
@@ -55,37 +55,33 @@ class Chart:
     drawing: SafeString
 
 
-class FightLogViews(BoundedAdmin):
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.fight_log_view)
-        name = "combat_history_combathistory_fight_log"
-        own = path("<uuid:session_id>/fight-log/", view, name=name)
-        return [own, *super().get_urls()]
+class FightLogPage(Page):
+    route = "<uuid:session_id>/fight-log/"
+    name = "combat_history_combathistory_fight_log"
 
-    def fight_log_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
-        if not self.has_view_permission(request):
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        session_id: UUID = named["session_id"]
+        if not self.admin.has_view_permission(request):
             raise PermissionDenied
         row = CombatHistory.objects.only("result_payload").filter(pk=session_id).first()
         if row is None:
             raise Http404
         view = _stored(session_id)
-        named = _names(row.result_payload)
+        names = _names(row.result_payload)
         if request.GET.get("format") == "txt":
-            return _plain(session_id, view, named)
+            return _plain(session_id, view, names)
         context = {
-            **self.admin_site.each_context(request),
+            **self.context(request),
             "title": _("The fight, turn by turn"),
-            "opts": self.opts,
-            "media": self.media,
             "short_id": short_id(session_id),
             "combat_url": reverse(
                 "admin:combat_history_combathistory_change", args=[session_id]
             ),
             "charts": [
-                _chart(series, number, len(view.turns), named)
+                _chart(series, number, len(view.turns), names)
                 for number, series in enumerate(view.series)
             ],
-            "rows": [_row(turn, named) for turn in view.turns],
+            "rows": [_row(turn, names) for turn in view.turns],
             "view": view,
             "problem": explain.FIGHT_LOG_PROBLEMS[view.problem] if view.problem else "",
             "raw": visible(view.raw),

@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.actions.export import HISTORY
 from combat_history.admin.base import (
     BoundedChangeList,
     ReadOnlyAdmin,
@@ -23,7 +24,7 @@ from combat_history.admin.base import (
     snapshot,
 )
 from combat_history.admin.combats import dossier
-from combat_history.admin.combats.fight_log import FightLogViews
+from combat_history.admin.combats.fight_log import FightLogPage
 from combat_history.admin.combats.filters import (
     REASON_WINDOW,
     FailureFilter,
@@ -34,10 +35,11 @@ from combat_history.admin.combats.filters import (
     position,
 )
 from combat_history.admin.combats.replay import ReplayViews
-from combat_history.admin.combats.undo import UndoViews
+from combat_history.admin.combats.undo import UndoPage, undo_url
+from combat_history.admin.export import ExportViews
 from combat_history.admin.paginator import MAX_ROWS
 from combat_history.admin.rendering import badges, failure_label, visible
-from combat_history.admin.settlement.dashboard import DashboardViews
+from combat_history.admin.settlement.dashboard import DashboardPage
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
 from combat_history.reading.outcomes import winner_of
@@ -171,10 +173,11 @@ class HistoryChangeList(BoundedChangeList):
         return self.get_query_string(below)
 
 
-class CombatHistoryAdmin(
-    DashboardViews, FightLogViews, ReplayViews, UndoViews, ReadOnlyAdmin
-):
+class CombatHistoryAdmin(ExportViews, ReplayViews, ReadOnlyAdmin):
     """Read-only; the one thing that can be done to a combat here is its replay."""
+
+    pages = (DashboardPage, FightLogPage, UndoPage)
+    export_table = HISTORY
 
     list_display = (
         combat,
@@ -255,7 +258,7 @@ class CombatHistoryAdmin(
                 context |= dossier.context(row, request.user)
                 context["decisions"] = self.decisions(request, row)
                 context["replay_url"] = self._replay_url(request, row)
-                context["undo_url"] = self.undo_url(request, row)
+                context["undo_url"] = undo_url(request, row)
             return super().change_view(request, object_id, form_url, context)
 
     def _replay_url(self, request: HttpRequest, row: CombatHistory) -> str | None:

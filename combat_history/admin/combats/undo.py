@@ -16,7 +16,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -31,7 +31,7 @@ from combat_history.actions.undo import (
     undo_combat,
 )
 from combat_history.actions.undo_plan import Balance, ItemChange, Undo
-from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.base import Page
 from combat_history.admin.combats.action_views import MAX_SHOWN, ReasonForm
 from combat_history.admin.movements import Change, change_of
 from combat_history.admin.naming import Names, names
@@ -69,28 +69,28 @@ class UndoForm(ReasonForm):
     )
 
 
-class UndoViews(BoundedAdmin):
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.undo_view)
-        own = path("<uuid:session_id>/undo/", view, name=VIEW)
-        return [own, *super().get_urls()]
+def undo_url(request: HttpRequest, row: CombatHistory) -> str | None:
+    """Where the button leads; None where this user cannot undo the combat."""
+    is_settled = row.settlement_status == Status.PROCESSED
+    if not is_settled or row.compensated_at is not None:
+        return None
+    if not request.user.has_perm(PERMISSION):
+        return None
+    return reverse(f"admin:{VIEW}", args=[row.pk])
 
-    def undo_url(self, request: HttpRequest, row: CombatHistory) -> str | None:
-        """Where the button leads; None where this user cannot undo the combat."""
-        is_settled = row.settlement_status == Status.PROCESSED
-        if not is_settled or row.compensated_at is not None:
-            return None
-        if not request.user.has_perm(PERMISSION):
-            return None
-        return reverse(f"admin:{VIEW}", args=[row.pk])
 
-    def undo_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
+class UndoPage(Page):
+    route = "<uuid:session_id>/undo/"
+    name = VIEW
+
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        session_id: UUID = named["session_id"]
         form = UndoForm(request.POST if request.method == "POST" else None)
         if not request.user.has_perm(PERMISSION):
             if request.method == "POST":
                 self._undo(request, session_id, "refuse")  # denied, and audited
             raise PermissionDenied
-        if not self.has_view_permission(request):
+        if not self.admin.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST" and form.is_valid():
             try:
@@ -99,7 +99,7 @@ class UndoViews(BoundedAdmin):
                 text = gettext(
                     "Nothing was changed: some of it can no longer be undone."
                 )
-                self.message_user(request, text, messages.ERROR)
+                self.admin.message_user(request, text, messages.ERROR)
         return self._undo_page(request, session_id, form)
 
     def _undo(
@@ -113,23 +113,23 @@ class UndoViews(BoundedAdmin):
             )
         except (Error, psycopg.Error, DomainFailure) as error:
             text = gettext("Nothing was changed: %s")
-            self.message_user(request, text % error, messages.ERROR)
+            self.admin.message_user(request, text % error, messages.ERROR)
         else:
             self._tell_undone(request, done)
         return HttpResponseRedirect(_back(session_id))
 
     def _tell_undone(self, request: HttpRequest, done: UndoResult) -> None:
         if done.skipped is not None:
-            self.message_user(request, _skipped(done.skipped), messages.WARNING)
+            self.admin.message_user(request, _skipped(done.skipped), messages.WARNING)
         else:
             text = gettext("The combat is undone by counter-lines.")
-            self.message_user(request, text, messages.SUCCESS)
+            self.admin.message_user(request, text, messages.SUCCESS)
         if not done.announced:
             text = gettext(
                 "Redis does not answer. For up to a day players may still be told "
                 "that the reward was credited; repeat the action to correct that."
             )
-            self.message_user(request, text, messages.WARNING)
+            self.admin.message_user(request, text, messages.WARNING)
 
     def _undo_page(
         self, request: HttpRequest, session_id: UUID, form: UndoForm
@@ -142,10 +142,8 @@ class UndoViews(BoundedAdmin):
         if seen.skipped is SkipReason.UNKNOWN:
             raise Http404
         context = {
-            **self.admin_site.each_context(request),
+            **self.context(request),
             "title": _("Undo a settled combat"),
-            "opts": self.opts,
-            "media": self.media,
             "form": form,
             "session_id": session_id,
             "short_id": short_id(session_id),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
@@ -18,9 +18,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from combat_history.actions.export import HISTORY
 from combat_history.admin import svg
-from combat_history.admin.export import ExportViews
+from combat_history.admin.base import Page
 from combat_history.admin.rendering import visible
 from combat_history.admin.timeline import shown_duration
 from combat_history.insight import dashboard as figures
@@ -124,16 +123,13 @@ class Block:
     url: str = ""
 
 
-class DashboardViews(ExportViews):
-    export_table = HISTORY
+class DashboardPage(Page):
+    """The figures alone, for the script that renews them."""
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.dashboard_view)
-        name = "combat_history_combathistory_dashboard"
-        return [path("dashboard/", view, name=name), *super().get_urls()]
+    route = "dashboard/"
+    name = "combat_history_combathistory_dashboard"
 
-    def dashboard_view(self, request: HttpRequest) -> HttpResponse:
-        """The figures alone, for the script that renews them."""
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         if not is_allowed(request):
             raise PermissionDenied
         return _fragment(request)
