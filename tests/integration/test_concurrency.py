@@ -196,7 +196,11 @@ def test_inbox_drained_by_two_workers_is_settled_once_and_by_both(
         inbox.record(checked(make_document()))
 
     logs = in_processes(
-        "settle_inbox()", [[None], [None]], tmp_path, SETTLEMENT_BATCH_SIZE="10"
+        "settle_inbox()",
+        [[None], [None]],
+        tmp_path,
+        SETTLEMENT_BATCH_SIZE="10",
+        SETTLEMENT_DRAIN_SECONDS="60",
     )
 
     shares = [log.count("outcome=processed") for log in logs]
