@@ -12,7 +12,7 @@ import statistics
 import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from benchmarks import admin_world, world
 from benchmarks.errors import BenchmarkError
@@ -97,28 +97,10 @@ def _pages() -> list[Page]:
     ]
     CombatReplay.objects.create(session_id=processed.pk, data=pack(turns))
     middle = oldest.finished_at.isoformat().replace("+", "%2B")
+    below = f"{middle}~{short_id(oldest.pk)}"
     veteran = f"{PLAYER}{admin_world.VETERAN}/change/"
     return [
-        Page("history", LIST),
-        Page("history, last page by number", f"{LIST}?p=200"),
-        Page(
-            "history, below the oldest", f"{LIST}?older={middle}~{short_id(oldest.pk)}"
-        ),
-        *(
-            Page(f"history, {status}", f"{LIST}?status={status}")
-            for status in ("pending", "processed", "failed", "voided", "undone")
-        ),
-        Page("history, by cause", f"{LIST}?failure=poison"),
-        Page("history, rare cause", f"{LIST}?failure=shortage"),
-        *(
-            Page(f"history, ended by {reason}", f"{LIST}?end={reason}")
-            for reason in ("victory", "abandoned")
-        ),
-        Page("history, abandoned and failed", f"{LIST}?end=abandoned&status=failed"),
-        Page("history, by id", f"{LIST}?q={processed.pk}"),
-        Page("history, of a veteran", f"{LIST}?q={admin_world.VETERAN}"),
-        Page("history, by a whole name", f"{LIST}?q=Hero 1"),
-        Page("history, by the beginning of a name", f"{LIST}?q=hero 77"),
+        *_pages_of_history(processed.pk, below),
         Page("combat, processed", f"{LIST}{processed.pk}/change/"),
         Page("combat, failed", f"{LIST}{failed.pk}/change/"),
         Page("fight log", f"{LIST}{processed.pk}/fight-log/"),
@@ -126,7 +108,7 @@ def _pages() -> list[Page]:
         Page("player with 50 000 fights", veteran),
         Page(
             "player, older fights",
-            f"{veteran}?fights_below={middle}~{short_id(oldest.pk)}",
+            f"{veteran}?fights_below={below}",
         ),
         Page("player of few fights", f"{PLAYER}777/change/"),
         *(
@@ -143,6 +125,29 @@ def _pages() -> list[Page]:
         Page("a group of failures", f"{LIST}failures/group/?code=poison"),
         Page("pause and resume", f"{ADMIN}settlementcontrol/"),
         Page("export of the history", f"{LIST}export/"),
+    ]
+
+
+def _pages_of_history(known: UUID, below: str) -> list[Page]:
+    return [
+        Page("history", LIST),
+        Page("history, last page by number", f"{LIST}?p=200"),
+        Page("history, below the oldest", f"{LIST}?older={below}"),
+        *(
+            Page(f"history, {status}", f"{LIST}?status={status}")
+            for status in ("pending", "processed", "failed", "voided", "undone")
+        ),
+        Page("history, by cause", f"{LIST}?failure=poison"),
+        Page("history, rare cause", f"{LIST}?failure=shortage"),
+        *(
+            Page(f"history, ended by {reason}", f"{LIST}?end={reason}")
+            for reason in ("victory", "abandoned")
+        ),
+        Page("history, abandoned and failed", f"{LIST}?end=abandoned&status=failed"),
+        Page("history, by id", f"{LIST}?q={known}"),
+        Page("history, of a veteran", f"{LIST}?q={admin_world.VETERAN}"),
+        Page("history, by a whole name", f"{LIST}?q=Hero 1"),
+        Page("history, by the beginning of a name", f"{LIST}?q=hero 77"),
     ]
 
 

@@ -16,8 +16,7 @@ from uuid import UUID
 
 from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
 from persistence.contract.payload import MAX_BIGINT
-from persistence.savers.combat.plan import MAX_INT
-from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Template
+from persistence.savers.combat.rows import MAX_INT, Discrepancy, LedgerEntry, Template
 from persistence.savers.inventory.bag import Item
 
 

@@ -11,6 +11,9 @@ import binascii
 import re
 from uuid import UUID
 
+NO_SESSION = UUID(int=0)
+"""Sorts before every session."""
+
 SHORT_LENGTH = 22
 _SHORT = re.compile(r"[A-Za-z0-9_-]{22}")
 _HEX = re.compile(r"[0-9a-fA-F]{32}")

@@ -23,8 +23,7 @@ from persistence.contract.operations import (
     named_rows,
 )
 from persistence.protocols import Saved, SyncScope
-from persistence.savers.combat.plan import MAX_PIECES
-from persistence.savers.combat.rows import Template
+from persistence.savers.combat.rows import MAX_PIECES, Template
 from persistence.savers.combat.statements import (
     LOAD_TEMPLATES,
     LOCK_CHARACTERS,

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from persistence.contract.errors import ParkCode
+from persistence.contract.ids import NO_SESSION
 from persistence.contract.moments import FIRST_MS, any_unit_ms
 from persistence.contract.payload import Vital
 from persistence.protocols import Saved, SyncScope
@@ -39,7 +40,6 @@ MAX_AHEAD = timedelta(minutes=5)
 """A snapshot from the future would refuse every later one."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_SESSION = UUID(int=0)
 
 # Not given, not changed.
 SAVE = """
@@ -144,7 +144,7 @@ class VitalsStateSaver:
         if known.differs(vitals, *SNAPSHOT[:-1]) and cache != (now := _read(char_id)):
             return self._saved(char_id, now, known)
         taken_at, seen = known.vitals_at, _seen(cache)
-        if (seen or _NO_SESSION) >= (known.vitals_session_id or _NO_SESSION):
+        if (seen or NO_SESSION) >= (known.vitals_session_id or NO_SESSION):
             return self._write(char_id, vitals, taken_at, seen)
         rest = {**vitals, "hp": None, "energy": None}
         saved = self._write(char_id, rest, taken_at, known.vitals_session_id)

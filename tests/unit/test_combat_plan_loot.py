@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from persistence.contract.payload import validate
-from persistence.savers.combat.plan import MAX_INT
-from persistence.savers.combat.rows import Catalogue, Template
+from persistence.savers.combat.rows import MAX_INT, Catalogue, Template
 from tests.unit.builders import (
     HIDE,
     POTION,

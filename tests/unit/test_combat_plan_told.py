@@ -10,8 +10,15 @@ import pytest
 
 from persistence.contract.errors import DiscrepancyCode
 from persistence.savers.combat.fingerprint import fingerprint
-from persistence.savers.combat.plan import MAX_INT, MAX_PIECES, plan_batch
-from persistence.savers.combat.rows import Catalogue, Combat, Discrepancy, World
+from persistence.savers.combat.plan import plan_batch
+from persistence.savers.combat.rows import (
+    MAX_INT,
+    MAX_PIECES,
+    Catalogue,
+    Combat,
+    Discrepancy,
+    World,
+)
 from tests.unit.builders import (
     CATALOGUE,
     POTION,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from persistence.savers.combat.plan import MAX_INT
+from persistence.savers.combat.rows import MAX_INT
 from tests.support.documents import op
 from tests.unit.builders import FIRST_NEW_ID, HIDE, POTION, RING, SWORD
 from tests.unit.inventories import (

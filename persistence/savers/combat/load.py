@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from persistence.contract.payload import LootEntry
 from persistence.savers.combat import statements
-from persistence.savers.combat.plan import MAX_PIECES
 from persistence.savers.combat.rows import (
+    MAX_PIECES,
     Catalogue,
     CharacterRow,
     Combat,

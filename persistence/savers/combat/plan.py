@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
-from uuid import UUID
 
 from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
+from persistence.contract.ids import NO_SESSION
 from persistence.contract.payload import MAX_BIGINT, ParticipantResult
 from persistence.savers.combat.fingerprint import fingerprint
 from persistence.savers.combat.rows import (
+    MAX_INT,
+    MAX_PIECES,
     Catalogue,
     CharacterRow,
     Combat,
@@ -25,12 +27,6 @@ from persistence.savers.combat.rows import (
     Template,
     World,
 )
-
-MAX_INT = 2**31 - 1
-MAX_PIECES = 100
-"""Unstackable pieces of one loot entry: each becomes a row of its own."""
-
-_NO_SESSION = UUID(int=0)
 
 
 def plan_batch(
@@ -179,7 +175,7 @@ class _Draft:
         this = (self.combat.finished_at, self.combat.session_id)
         if char.vitals_at is not None and this <= (
             char.vitals_at,
-            char.vitals_session_id or _NO_SESSION,
+            char.vitals_session_id or NO_SESSION,
         ):
             return
         char.hp, char.energy = snapshot.hp, snapshot.energy

@@ -12,6 +12,10 @@ from uuid import UUID
 from persistence.contract.errors import DiscrepancyCode, DomainFailure
 from persistence.contract.payload import CombatResultPayload, LootEntry
 
+MAX_INT = 2**31 - 1
+MAX_PIECES = 100
+"""Unstackable pieces of one loot entry: each becomes a row of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Template:

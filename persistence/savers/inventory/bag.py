@@ -23,8 +23,7 @@ from persistence.contract.operations import (
     Split,
     Unequip,
 )
-from persistence.savers.combat.plan import MAX_INT, MAX_PIECES
-from persistence.savers.combat.rows import ItemRow, Template
+from persistence.savers.combat.rows import MAX_INT, MAX_PIECES, ItemRow, Template
 
 
 @dataclass(slots=True)
