@@ -8,7 +8,7 @@ _STANDARD = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys() | {"message", "asctime"}
 )
 # Celery's own extra holds the task's whole context.
-_NOISE = frozenset({"data", "taskName"})
+_NOISE = frozenset({"data"})
 
 
 class KeyValueFormatter(logging.Formatter):

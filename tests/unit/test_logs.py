@@ -39,7 +39,7 @@ def test_every_extra_field_follows_in_its_order() -> None:
 
 
 def test_celerys_own_context_is_left_out() -> None:
-    text = line(data={"args": "loot"}, taskName="settle_combat", code="poison")
+    text = line(data={"args": "loot"}, code="poison")
 
     assert text.endswith(" combat code=poison")
 
