@@ -203,9 +203,10 @@ def test_what_cannot_be_read_is_asked_beyond_and_overwritten(
     assert find(settled, HERO) == finished(Credit.CREDITED)
     assert redis_client.get(key) == told
 
-    running = fight(redis_client, participants=f"[{HERO}]")
+    running = fight(redis_client, **{redis_keys.actor_field(HERO): "{}"})
     redis_client.set(redis_keys.tombstone(running), "{")
     assert find(running, HERO) == ACTIVE
+    assert find(running, STRANGER) == UNKNOWN
 
 
 def test_a_fight_that_is_not_settled_leaves_no_tombstone_and_takes_a_foreign_one(

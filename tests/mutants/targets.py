@@ -37,7 +37,7 @@ MODULES = {
     "drain": Target(
         "persistence/worker/drain.py",
         (
-            *_integration("drain_tries", "drain_ways_back"),
+            *_integration("drain_together", "drain_alone", "drain_ways_back"),
             f"{INTEGRATION}/test_inbox.py::"
             "test_conflict_between_claim_and_finish_is_recorded",
         ),
