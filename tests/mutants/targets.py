@@ -47,7 +47,14 @@ MODULES = {
         _scripts("inbox", "accepted_before", "finish", "release", "tombstone"),
     ),
     "lookup": Target(
-        "combat_history/reading/lookup.py", _integration("lookup_ways", "lookup_gold")
+        "combat_history/reading/lookup.py",
+        (
+            *_integration("lookup_ways", "lookup_gold"),
+            f"{INTEGRATION}/test_lookup.py::"
+            "test_fight_settled_under_an_older_contract_is_still_told",
+            f"{INTEGRATION}/test_lookup_costs.py::"
+            "test_what_redis_knows_costs_one_round_trip_and_no_query",
+        ),
     ),
 }
 """Python, changed by mutmut."""
