@@ -68,7 +68,7 @@ docs: $(VENV)/installed-dev  ## The documentation's site, strictly: reference up
 bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-mutants: $(VENV)/installed-dev  ## Change the core on purpose; show what no test notices (hours)
+mutants: $(VENV)/installed-dev  ## Change the core on purpose; show what no test notices (an hour)
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 fuzz: $(VENV)/installed  ## Messages (ENVELOPES=20000) and documents (PAYLOADS=100000) that nobody should send; SEED=
