@@ -34,6 +34,11 @@ class ServerPair(server_pair.ServerPair):
         self.hired: list[Staff] = []
         """Everybody who has worked on these servers."""
 
+    def dismiss_all(self) -> None:
+        """Nobody works here until a test hires."""
+        for staff in self.hired:
+            staff.dismiss()
+
     def start(self) -> None:
         super().start()
         self._manage("migrate", "--verbosity", "0")
@@ -146,8 +151,7 @@ def is_zombie(pid: int) -> bool:
 @contextlib.contextmanager
 def staff(pair: ServerPair, folder: Path, env: dict[str, str]) -> Iterator[Staff]:
     """For the length of a block. Whoever worked here before is dismissed."""
-    for other in pair.hired:
-        other.dismiss()
+    pair.dismiss_all()
     hired = Staff(folder, env)
     pair.hired.append(hired)
     try:
