@@ -143,7 +143,7 @@ def test_a_postgres_that_starts_up_is_waited_for() -> None:
 
 @contextmanager
 def recovering_postgres() -> Iterator[int]:
-    """Refuses as a server does that starts up, until SECONDS after it was first asked."""
+    """Refuses as a server that starts up, until SECONDS after it was first asked."""
     fields = b"SFATAL\0C57P03\0Mthe database system is starting up\0\0"
     refusal = b"E" + (4 + len(fields)).to_bytes(4, "big") + fields
     with socket.create_server((HOST, 0)) as listener:
