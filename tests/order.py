@@ -67,9 +67,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
 
 
 def _stage(item: pytest.Item) -> tuple[int, int]:
+    has_worker = "worker" in getattr(item, "fixturenames", ())
     if item.nodeid.startswith("tests/browser/"):
-        return 3, 0
-    if "worker" in getattr(item, "fixturenames", ()):
+        return 3, int(has_worker)
+    if has_worker:
         return 2, 0
     group = group_of(item.nodeid)
     if group in GROUPS:
