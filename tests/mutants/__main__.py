@@ -36,7 +36,8 @@ ALLOWED_ALIVE = 0.05
 
 PYTEST = [
     *("-x", "-qq", "-rN", "--tb=no", "-p", "no:cacheprovider"),
-    *("--reuse-db", "--timeout=60"),
+    # By a thread, which ends the process: Hypothesis would try what hangs again.
+    *("--reuse-db", "--timeout=60", "--timeout-method=thread"),
 ]
 
 
