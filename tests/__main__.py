@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-PROCESSES = 4
+PROCESSES = 3
 LEFT_OUT = "tests/browser"
 
 
