@@ -34,6 +34,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 """Tests that share what costs more than they do, the longest group first: under xdist
 one process has all of a group."""
 
+WITH_STAFF = ("environments of the wheel", "a bot")
+"""Groups whose workers may stay at work on the servers of their process."""
 
 LONG = (
     "tests/chaos/test_storm.py",
@@ -70,9 +72,9 @@ def _stage(item: pytest.Item) -> tuple[int, int]:
     has_worker = "worker" in getattr(item, "fixturenames", ())
     if item.nodeid.startswith("tests/browser/"):
         return 3, int(has_worker)
-    if has_worker:
-        return 2, 0
     group = group_of(item.nodeid)
+    if has_worker or group in WITH_STAFF:
+        return 2, 0
     if group in GROUPS:
         return 0, list(GROUPS).index(group)
     return (0, len(GROUPS)) if item.nodeid.startswith(LONG) else (1, 0)
