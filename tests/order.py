@@ -9,7 +9,7 @@ on Playwright's event loop belongs to the main thread.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Container, Generator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,9 +33,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """Tests that share what costs more than they do, the longest group first: under xdist
 one process has all of a group."""
-
-WITH_STAFF = ("environments of the wheel", "a bot")
-"""Groups whose workers may stay at work on the servers of their process."""
 
 LONG = (
     "tests/chaos/test_storm.py",
@@ -65,15 +62,20 @@ def group_of(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """A wrapper: all others have sorted by then."""
     yield
-    items.sort(key=_stage)
+    of_workers = {group_of(item.nodeid) for item in items if _has_worker(item)}
+    items.sort(key=lambda item: _stage(item, of_workers))
 
 
-def _stage(item: pytest.Item) -> tuple[int, int]:
-    has_worker = "worker" in getattr(item, "fixturenames", ())
-    if item.nodeid.startswith("tests/browser/"):
-        return 3, int(has_worker)
+def _has_worker(item: pytest.Item) -> bool:
+    return "worker" in getattr(item, "fixturenames", ())
+
+
+def _stage(item: pytest.Item, of_workers: Container[str]) -> tuple[int, int]:
+    """A group goes where the last of its tests has to go."""
     group = group_of(item.nodeid)
-    if has_worker or group in WITH_STAFF:
+    if item.nodeid.startswith("tests/browser/"):
+        return 3, int(_has_worker(item))
+    if group in of_workers:
         return 2, 0
     if group in GROUPS:
         return 0, list(GROUPS).index(group)

@@ -47,3 +47,16 @@ def test_given_servers_are_of_one_process(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("DATABASE_URL", "postgresql://db.example/world")
     monkeypatch.setenv("REDIS_URL", "redis://redis.example/0")
     assert "-n" not in command([])
+
+
+def test_nothing_that_settles_by_itself_comes_after_the_shared_worker(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Of all the tests that this process has collected, in the order they run in."""
+    items = request.session.items
+    rest = [i for i in items if not i.nodeid.startswith("tests/browser/")]
+    late = {
+        group_of(i.nodeid) for i in rest if "worker" in getattr(i, "fixturenames", ())
+    }
+    is_late = [group_of(item.nodeid) in late for item in rest]
+    assert is_late == sorted(is_late)
