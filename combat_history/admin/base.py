@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -130,7 +131,7 @@ class BoundedChangeList(ChangeList):
         return owner.narrow(rows) if isinstance(owner, BoundedAdmin) else rows
 
 
-class Page:
+class Page(ABC):
     """A page of an admin beside Django's own: one class for one address.
 
     `admin` lists it in its `pages`, and lends it permissions, site and messages.
@@ -142,8 +143,8 @@ class Page:
     def __init__(self, admin: BoundedAdmin) -> None:
         self.admin = admin
 
-    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
-        raise NotImplementedError
+    @abstractmethod
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse: ...
 
     def context(self, request: HttpRequest) -> dict[str, Any]:
         """What every page of an admin is drawn with."""
