@@ -32,9 +32,10 @@ SessionId = UUID | str
 class Call:
     """One script with its arguments, and how to name it when it fails.
 
-    `promises`: once it is answered, what it asked for must not be lost. Of those that
-    are handed over again, one makes an earlier one of its `identity` needless, and
-    those that it `settles`.
+    `promises`: once it is answered, what it asked for must not be lost. Until it is done
+    it `waits`, as a member of a sorted set or, with '', as a list. Of those that are
+    handed over again, one makes an earlier one of its `identity` needless, and those
+    that it `settles`.
     """
 
     name: str
@@ -43,15 +44,21 @@ class Call:
     keys: list[str]
     args: list[Any]
     promises: bool = True
+    waits: tuple[str, str] = ("", "")
     identity: tuple[str, ...] = ()
     settles: tuple[tuple[str, ...], ...] = ()
 
 
-NOTHING = Call("look", "Redis", "nothing", [], [])
-
 HAND_OFF, QUEUE = "handoff", "queue"
 _OPERATIONS = 4
 """Where they begin among the arguments of QUEUE, see `_queue`."""
+
+
+def look(kept: Sequence[Call]) -> Call:
+    """Which of these are not done yet: 1 or 0 of each."""
+    keys = [call.waits[0] for call in kept]
+    members = [call.waits[1] for call in kept]
+    return Call("look", "Redis", "waiting", keys, members, promises=False)
 
 
 def again(kept: Sequence[Call]) -> Call:
@@ -83,6 +90,7 @@ def hand_over(handoff: Handoff) -> Call:
         HAND_OFF,
         handoff.keys,
         handoff.args,
+        waits=(redis_keys.INBOX, sid),
         identity=("handoff", sid),
         settles=(("start", sid),),
     )
@@ -117,6 +125,7 @@ def start(
             redis_keys.intent(redis_keys.BELTS, sid),
             *(v for id_ in ids for v in (id_, json.dumps(team_of.get(id_)))),
         ],
+        waits=(redis_keys.ACTIVE, str(sid)),
         identity=("start", str(sid)),
     )
     return call, sid, ids
@@ -151,6 +160,7 @@ def intend(scope: SyncScope, char_id: int) -> Call:
         "intend",
         [redis_keys.INTENTS, redis_keys.INTENTS_SENT],
         [member, "again"],
+        waits=(redis_keys.INTENTS, member),
         identity=("intend", member),
     )
 
@@ -175,6 +185,7 @@ def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
             pieces_by_template(parsed),
             [operation.model_dump_json(exclude_none=True) for operation in parsed],
         ),
+        waits=(redis_keys.inventory_delta(char_id), ""),
     )
 
 

@@ -1,11 +1,12 @@
-"""What Redis said yes to within the last minute, for a Redis that forgets it.
+"""What Redis said yes to and nobody has done yet, for a Redis that forgets it.
 
 Emptied, failed over to an older replica or restarted from an older file, Redis has lost
 what it acknowledged shortly before. Each call that promises something therefore gets a
 number, counted in Redis by a counter of the dispatcher's own: one that is not above all
 that were given before it was sent tells of a loss, and so does another epoch. A thread
 then hands over again what the caller was promised, in its order, which is harmless
-where nothing was lost.
+where nothing was lost. After a minute the thread asks Redis what is done by now: that is
+forgotten, for PostgreSQL has it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +37,9 @@ AT_ONCE, BYTES_AT_ONCE = 50, 1024 * 1024
 """Calls and bytes handed over again in one round trip: thousands may be lost, and
 until they are known again their players are told of no fight."""
 
+LOOKED_AT_ONCE = 1000
+"""Calls that one look asks about."""
+
 OVERHEAD_BYTES = 1000
 """About what a call's own objects and keys take."""
 
@@ -43,7 +48,8 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is remembered at most; the oldest goes first. No seconds: nothing is."""
+    """What is remembered: for so many `seconds`, and then until it is done, but never
+    more than these calls and bytes; the oldest goes first. No seconds: nothing is."""
 
     seconds: float = 60.0
     calls: int = 10_000
@@ -54,8 +60,9 @@ class Limits:
         """From SETTLEMENT_REMEMBER_SECONDS, _CALLS and _BYTES."""
         usual = cls()
         return cls(
-            # How long an accepted call is remembered, to be handed over again should
-            # Redis lose it; 60 by default, 0: nothing is remembered.
+            # How long an accepted call is remembered at least, to be handed over again
+            # should Redis lose it; longer where it is not done by then. 60 by default,
+            # 0: nothing is remembered.
             float(os.environ.get("SETTLEMENT_REMEMBER_SECONDS") or usual.seconds),
             # Calls that are remembered at most; 10 000 by default.
             int(os.environ.get("SETTLEMENT_REMEMBER_CALLS") or usual.calls),
@@ -74,6 +81,9 @@ class Answer:
 
 @dataclass(slots=True)
 class Kept:
+    """`at`: since when Redis has not been asked whether it is done."""
+
+    key: Key
     call: Call
     read: Callable[[Any], object]
     generation: int
@@ -123,7 +133,6 @@ class Memory:
                     self._lost(epoch)
                 self._epoch = epoch
                 self._heard_at = max(self._heard_at, asked.at)
-                self._forget_old()
                 self._number = max(self._number, number)
                 generation = self._generation
         return Answer(answer[0] if answer else None, generation)
@@ -144,7 +153,7 @@ class Memory:
             self._made += 1
             key = call.identity or (str(self._made),)
             self._drop(key)
-            self._kept[key] = Kept(call, read, generation, time.monotonic(), size)
+            self._kept[key] = Kept(key, call, read, generation, time.monotonic(), size)
             self._size += size
             self._keep_bounds()
             is_late = generation < self._generation
@@ -169,6 +178,33 @@ class Memory:
             for one in kept:
                 one.generation, one.at = generation, time.monotonic()
 
+    def old(self) -> list[Kept]:
+        """What may be done by now, oldest first; no more than one look asks about."""
+        until = time.monotonic() - self._limits.seconds
+        with self._lock:
+            found = (
+                kept
+                for kept in self._kept.values()
+                if kept.at < until and kept.generation == self._generation
+            )
+            return list(islice(found, LOOKED_AT_ONCE))
+
+    def looked(self, old: Sequence[Kept], answer: Answer) -> None:
+        """Forget what is done, unless this very answer tells of a loss."""
+        with self._lock:
+            if answer.generation != self._generation:
+                return
+            for kept, is_waiting in zip(old, answer.reply, strict=True):
+                if kept.generation != self._generation:
+                    continue
+                if is_waiting:
+                    kept.at = time.monotonic()
+                elif self._kept.get(kept.key) is kept:
+                    self._drop(kept.key)
+            if not self._kept:
+                # Nothing to lose: a counter that expires from now on is no loss.
+                self._number = 0
+
     def was_heard_lately(self) -> bool:
         return time.monotonic() - self._heard_at < LOOK_SECONDS
 
@@ -180,18 +216,6 @@ class Memory:
             "Redis has lost what it told; it is handed over again",
             extra={"calls": len(self._kept), "epoch": epoch.decode()},
         )
-
-    def _forget_old(self) -> None:
-        """Its age is counted up to the last word of Redis, which may be away."""
-        until = self._heard_at - self._limits.seconds
-        while self._kept:
-            key, oldest = next(iter(self._kept.items()))
-            if oldest.at > until or oldest.generation < self._generation:
-                return
-            self._drop(key)
-            if not self._kept:
-                # Nothing to lose: a counter that expires from now on is no loss.
-                self._number = 0
 
     def _keep_bounds(self) -> None:
         while len(self._kept) > self._limits.calls or self._size > self._limits.size:
@@ -250,13 +274,23 @@ class Reminder:
 
     def _look(self, is_last: bool) -> None:
         try:
-            if self._memory and (is_last or not self._memory.was_heard_lately()):
-                self._send([calls.NOTHING], self._memory.asked())
+            self._look_at_old(is_last)
             # Once more for what was lost meanwhile; the rest is left to the next look.
             for _ in range(2):
                 self._hand_over_again()
         except NotAnswered as error:
             logger.warning("not handed over again yet: %s", error)
+
+    def _look_at_old(self, is_last: bool) -> None:
+        while old := self._memory.old():
+            self._ask_about(old)
+        if self._memory and (is_last or not self._memory.was_heard_lately()):
+            self._ask_about([])
+
+    def _ask_about(self, old: Sequence[Kept]) -> None:
+        asked = self._memory.asked()
+        (answer,) = self._send([calls.look([kept.call for kept in old])], asked)
+        self._memory.looked(old, answer)
 
     def _hand_over_again(self) -> None:
         for groups in _round_trips(_by_player(self._memory.owed())):

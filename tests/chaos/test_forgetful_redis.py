@@ -327,6 +327,50 @@ def test_memory_is_bounded_and_says_so(
     assert not is_recorded(server, documents[0])
 
 
+def test_what_is_old_and_not_done_yet_is_handed_over_again(
+    server: redis.Redis,
+) -> None:
+    document, session_id = make_document(), new_session_id()
+    with connected(port_of(server), Limits(seconds=0.5)) as engine:
+        engine.submit_combat_sync(document)
+        engine.change_inventory_sync(PLAYER, [add("a")])
+        engine.dispatch_sync(SyncScope.VITALS, char_id=PLAYER)
+        engine.start_combat_sync(session_id, [8])
+        time.sleep(3)
+        engine.change_inventory_sync(PLAYER, [add("b")])
+        server.flushall()
+
+        wait_until(lambda: is_recorded(server, document), "the result is there again")
+        wait_until(lambda: queued(server) == ["a", "b"], "so are the operations")
+        wait_until(
+            lambda: server.zscore(redis_keys.INTENTS, "vitals:7") is not None,
+            "so is what was to be saved",
+        )
+        assert engine.heartbeat_sync(session_id)
+
+
+def test_what_is_old_and_done_is_forgotten(server: redis.Redis) -> None:
+    document = make_document()
+    sid = document["session_id"]
+    with connected(port_of(server), Limits(seconds=0.5)) as engine:
+        engine.start_combat_sync(sid, [PLAYER])
+        engine.submit_combat_sync(document)
+        engine.change_inventory_sync(PLAYER, [add("a")])
+        engine.change_inventory_sync(8, [add("c")])
+        engine.dispatch_sync(SyncScope.VITALS, char_id=PLAYER)
+        server.zrem(redis_keys.INBOX, sid)
+        server.delete(redis_keys.inventory_delta(PLAYER))
+        server.zrem(redis_keys.INTENTS, "vitals:7")
+        time.sleep(3)
+        server.flushall()
+
+        wait_until(lambda: queued(server, 8) == ["c"], "what waits is there again")
+
+    assert not is_recorded(server, document)
+    assert queued(server) == []
+    assert server.zscore(redis_keys.INTENTS, "vitals:7") is None
+
+
 def test_the_age_of_what_is_remembered_stands_still_while_redis_is_away(
     server: redis.Redis,
 ) -> None:

@@ -21,9 +21,6 @@ from tests.storm.book import Book, Line, lines_of
 from tests.storm.game import Game
 from tests.storm.world import PLAYERS, player_ids
 
-AGAIN_SECONDS = 90
-"""What was accepted since then is handed over again in the next life."""
-
 AT_ONCE = {"submit": 3, "http": 3}
 """Callers that wait for their answers side by side."""
 

@@ -20,7 +20,7 @@ from persistence.contract.errors import HandoffFailed, PayloadConflict, PayloadI
 from tests.chaos.load import bare_producer
 from tests.storm import http
 from tests.storm.book import Line
-from tests.storm.game import RETRY_SECONDS, Game, left_over
+from tests.storm.game import AGAIN_SECONDS, RETRY_SECONDS, Game, left_over
 from tests.support.journal import Fight
 
 SHARE = {"submit": 0.4, "publish": 0.25, "http": 0.2}
@@ -99,7 +99,7 @@ def _serve(game: Game, past: list[Line], door: str, send: Send) -> None:
 
 
 def _fights(game: Game, past: list[Line], door: str) -> Iterator[Fight]:
-    since = past[-1]["at"] - 90 if past else 0.0
+    since = past[-1]["at"] - AGAIN_SECONDS if past else 0.0
     yield from left_over(past, door, since)
     while game.pause(SHARE[door]):
         yield game.offer(door)

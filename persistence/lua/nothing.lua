@@ -1,3 +1,0 @@
--- Asks for nothing but the epoch.
--- ARGV: none
--- Returns what the epoch adds.
