@@ -1,17 +1,28 @@
-"""What was to follow a task and cannot be sent is kept where people look."""
+"""What is to follow a task goes to its queue, or is kept where people look."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from celery import chain
+from celery.exceptions import QueueNotFound
+from django.conf import settings
 
 from combat_history.models import CombatHistory, RejectedPayload
 from settlement_project.celery import app
 from tests.support.documents import make_document
 from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess, wait_idle
+
+
+@pytest.fixture
+def broker() -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        yield broker
 
 
 def settling(document: dict[str, Any]) -> Any:
@@ -64,3 +75,32 @@ def test_the_same_arguments_of_two_tasks_are_two_messages(
     # Two processes may write them, in either order.
     seen = {row.errors[1]["message"]: row.times_seen for row in kept(2)}
     assert seen == {"engine.settled": 2, "engine.refunded": 1}
+
+
+def test_a_callback_goes_to_any_queue_that_its_sender_names(
+    world: None, broker: redis.Redis, worker: CeleryProcess
+) -> None:
+    link = app.signature("engine.settled", immutable=True, queue="engine_cb")
+    sent = app.send_task("settle_combat", args=[make_document()], link=link)
+    worker.wait_succeeded([sent.id])
+
+    (delivered,) = (json.loads(item) for item in broker.lrange("engine_cb", 0, -1))
+    assert delivered["headers"]["task"] == "engine.settled"
+    assert CombatHistory.objects.get().settlement_status == "processed"
+
+
+def test_a_chain_goes_on_in_another_queue(
+    world: None, broker: redis.Redis, worker: CeleryProcess
+) -> None:
+    first = app.signature("settle_combat", args=[make_document()], immutable=True)
+    second = app.signature("engine.settled", immutable=True, queue="engine_cb")
+    parts: Any = chain(first, second).apply_async()
+    worker.wait_succeeded([parts.parent.id])
+
+    assert broker.llen("engine_cb") == 1
+
+
+def test_a_misspelt_queue_of_a_task_of_ours_is_refused() -> None:
+    with pytest.raises(QueueNotFound):
+        app.send_task("settle_inbox", queue="celerry")
+    assert "celerry" not in app.amqp.queues

@@ -13,8 +13,6 @@ from uuid import uuid4
 
 import pytest
 import redis
-from celery import chain
-from celery.exceptions import QueueNotFound
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.db.models import Sum
@@ -352,35 +350,6 @@ def test_a_chord_is_refused_where_people_look_and_its_fights_are_settled(
     kept = RejectedPayload.objects.get()
     assert (kept.errors[0]["path"], kept.times_seen) == ("chord", 2)
     assert b"engine.all_settled" in bytes(kept.raw or b"")
-
-
-def test_a_callback_goes_to_any_queue_that_its_sender_names(
-    queue: redis.Redis, worker: CeleryProcess
-) -> None:
-    link = app.signature("engine.settled", immutable=True, queue="engine_cb")
-    sent = app.send_task("settle_combat", args=[make_document()], link=link)
-    worker.wait_succeeded([sent.id])
-
-    (delivered,) = (json.loads(item) for item in queue.lrange("engine_cb", 0, -1))
-    assert delivered["headers"]["task"] == "engine.settled"
-    assert CombatHistory.objects.get().settlement_status == "processed"
-
-
-def test_a_chain_goes_on_in_another_queue(
-    queue: redis.Redis, worker: CeleryProcess
-) -> None:
-    first = app.signature("settle_combat", args=[make_document()], immutable=True)
-    second = app.signature("engine.settled", immutable=True, queue="engine_cb")
-    parts: Any = chain(first, second).apply_async()
-    worker.wait_succeeded([parts.parent.id])
-
-    assert queue.llen("engine_cb") == 1
-
-
-def test_a_misspelt_queue_of_a_task_of_ours_is_refused() -> None:
-    with pytest.raises(QueueNotFound):
-        app.send_task("settle_inbox", queue="celerry")
-    assert "celerry" not in app.amqp.queues
 
 
 def test_a_rate_limit_is_refused_by_name(

@@ -1,4 +1,4 @@
-"""The inbox: leases, removal with our lease alone, redelivery, backoff, doorbell."""
+"""The inbox: leases, removal with our lease alone, redelivery, backoff."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 import redis
-from django.conf import settings as django_settings
 from django.db import connection
 from pytest_django import Settings
 
@@ -264,55 +263,6 @@ def test_entry_behind_a_locked_character_goes_back_with_backoff(
     settle_inbox()
     assert Character.objects.get(pk=HERO).gold == 5
     assert CombatHistory.objects.get(pk=row.pk).attempts == 0
-
-
-def test_doorbell_is_pressed_once_until_it_is_answered() -> None:
-    def rings() -> bool:
-        return inbox.record(checked(make_document()))[1]
-
-    assert [rings(), rings(), rings()] == [True, False, False]
-    settle_inbox()
-    assert [rings(), rings()] == [True, False]
-
-
-def test_bare_task_leaves_no_doorbell_that_nobody_answers() -> None:
-    """Or the next hand-off would not ring, and wait for beat."""
-    settle_combat(make_document())
-
-    _, ring = inbox.record(checked(make_document()))
-
-    assert ring
-
-
-def test_full_batch_rings_for_help_before_it_works(
-    settings: Settings, redis_client: redis.Redis
-) -> None:
-    settings.SETTLEMENT_BATCH_SIZE = 2
-    submit(2)
-    with redis.Redis.from_url(django_settings.BROKER_URL) as broker:
-        settle_inbox()
-        assert broker.llen("celery") == 1
-        (message,) = broker.lrange("celery", 0, -1)
-        assert json.loads(message)["headers"]["task"] == "settle_inbox"
-
-        broker.flushdb()
-        submit(1)
-        settle_inbox()
-        assert broker.llen("celery") == 0
-
-
-def test_drain_that_used_its_time_rings_and_leaves_the_rest(
-    settings: Settings, redis_client: redis.Redis
-) -> None:
-    settings.SETTLEMENT_BATCH_SIZE = 2
-    settings.SETTLEMENT_DRAIN_SECONDS = 0
-    submit(5)
-
-    settle_inbox()
-
-    assert CombatHistory.objects.count() == 2
-    with redis.Redis.from_url(django_settings.BROKER_URL) as broker:
-        assert broker.llen("celery") == 1
 
 
 def test_claim_takes_no_more_bytes_than_a_batch_may_hold(

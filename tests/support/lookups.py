@@ -127,3 +127,8 @@ def aask_monitored(session_id: UUID, client: redis.Redis) -> tuple[Lookup, list[
             await redis_clients.aclose()
 
     return async_to_sync(ask)()
+
+
+def tombstone(client: redis.Redis, session_id: UUID) -> bytes | None:
+    held: bytes | None = client.get(redis_keys.tombstone(session_id))  # type: ignore[assignment]
+    return held
