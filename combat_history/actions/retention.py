@@ -14,6 +14,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from persistence.contract.ids import NO_SESSION
+
 BATCH = 1000
 
 # What waits for a decision keeps its fight log: people look at it to decide.
@@ -24,7 +26,7 @@ WHERE (finished_at, session_id) > (%s, %s) AND finished_at < %s
 ORDER BY finished_at, session_id LIMIT %s
 """
 
-FIRST_KEY = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+FIRST_KEY = (datetime.min.replace(tzinfo=UTC), NO_SESSION)
 
 MEASURE_LOGS = """
 SELECT count(*), coalesce(sum(octet_length(data)), 0)

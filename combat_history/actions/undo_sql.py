@@ -7,15 +7,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from pydantic_core import to_json
-
 from combat_history.actions.undo_plan import Balance, Undo, origin_of
 from persistence.savers.combat.rows import LedgerEntry
-from persistence.savers.combat.statements import (
-    DELETE_ITEMS,
-    INSERT_DISCREPANCIES,
-    UPDATE_ITEMS,
-)
+from persistence.savers.combat.statements import DELETE_ITEMS, UPDATE_ITEMS
+from persistence.savers.combat.write import records
 from persistence.savers.inventory.bag import Item
 from persistence.worker.sql import Row, Write, array, columns, fetch
 
@@ -190,35 +185,8 @@ def _effects(undo: Undo) -> list[Write]:
 
 
 def _records(session_id: UUID, undo: Undo) -> list[Write]:
-    counter_lines = [
-        (
-            line.session_id,
-            line.revision,
-            line.character_id,
-            line.xp_delta,
-            line.gold_delta,
-            line.xp_after,
-            line.gold_after,
-            to_json(line.items).decode(),
-        )
-        for line in undo.lines
-    ]
-    shortages = [
-        (
-            s.session_id,
-            s.revision,
-            s.character_id,
-            s.code,
-            s.inventory_id,
-            s.item_template_id,
-            s.wanted,
-            s.applied,
-        )
-        for s in undo.shortages
-    ]
     key = (origin_of(session_id), "compensation")
     return [
         Write(INSERT_KEY, [key], frozenset({0, 1})),
-        Write(INSERT_LINES, counter_lines, frozenset({7})),
-        Write(INSERT_DISCREPANCIES, shortages, frozenset({5})),
+        *records(undo.lines, undo.shortages, INSERT_LINES),
     ]

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from persistence.belts.reservations import LOCK_OWNERS, RELEASE
 from persistence.contract import redis_keys
+from persistence.contract.ids import NO_SESSION
 from persistence.worker import inbox
 from persistence.worker.sql import Row, array, fetch
 from persistence.worker.transactions import open_cursor
@@ -66,7 +67,7 @@ def release_orphaned() -> int:
 
 def _pages() -> Iterator[list[Row]]:
     """Every combat that holds a belt, with the status of its row."""
-    last = UUID(int=0)
+    last = NO_SESSION
     while True:
         with open_cursor() as cursor:
             page = fetch(cursor, HOLDERS, [last, PAGE])

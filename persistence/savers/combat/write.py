@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from persistence.contract.errors import DomainFailure
 from persistence.savers.combat import statements
 from persistence.savers.combat.cases import Case
-from persistence.savers.combat.rows import Plan
+from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Plan
 from persistence.worker import sql
 from persistence.worker.sql import Write
 
@@ -86,7 +86,11 @@ def participants(cases: Sequence[Case]) -> list[Write]:
 
 def effects(plan: Plan) -> list[Write]:
     """Net changes of locked rows, and the lines that say what was done."""
-    return [*_characters(plan), *_inventory(plan), *_records(plan)]
+    return [
+        *_characters(plan),
+        *_inventory(plan),
+        *records(plan.ledger, plan.discrepancies),
+    ]
 
 
 def _characters(plan: Plan) -> list[Write]:
@@ -119,7 +123,12 @@ def _inventory(plan: Plan) -> list[Write]:
     ]
 
 
-def _records(plan: Plan) -> list[Write]:
+def records(
+    lines: Iterable[LedgerEntry],
+    shortages: Iterable[Discrepancy],
+    insert_lines: str = statements.INSERT_LEDGER,
+) -> list[Write]:
+    """`insert_lines`: says of which kind the ledger lines are."""
     ledger = [
         (
             line.session_id,
@@ -131,7 +140,7 @@ def _records(plan: Plan) -> list[Write]:
             line.gold_after,
             to_json(line.items).decode(),
         )
-        for line in plan.ledger
+        for line in lines
     ]
     discrepancies = [
         (
@@ -144,9 +153,9 @@ def _records(plan: Plan) -> list[Write]:
             d.wanted,
             d.applied,
         )
-        for d in plan.discrepancies
+        for d in shortages
     ]
     return [
-        Write(statements.INSERT_LEDGER, ledger, frozenset({7})),
+        Write(insert_lines, ledger, frozenset({7})),
         Write(statements.INSERT_DISCREPANCIES, discrepancies, frozenset({5})),
     ]
