@@ -13,6 +13,7 @@ for at = 1, #later, 2 do
     accepted = type(accepted) == 'string' and tonumber(accepted)
     if accepted and accepted <= moment then
         count = count + 1
+        -- claim.lua looks no further than the moment while settlement drains.
         if tonumber(later[at + 1]) <= now then
             redis.call('ZADD', KEYS[1], 'XX', moment, later[at])
         end

@@ -34,6 +34,7 @@ local function json_value(document, field)
     if found == nil or found == cjson.null then return false end
     if type(found) == 'table' then return cjson.encode(found) end
     if type(found) ~= 'number' then return tostring(found) end
+    -- cjson reads every number as a double; a whole one is written as a hash has it.
     return string.format(found == math.floor(found) and '%.0f' or '%.17g', found)
 end
 
@@ -55,6 +56,7 @@ end
 
 -- Returns the values and the form of the account, or nil for a foreign type.
 local function account_get(key, ...)
+    -- pcall: an error would end the script, and Redis takes back nothing it has written.
     local values = redis.pcall('HMGET', key, ...)
     if not values.err then return values, 'hash' end
     if redis.call('TYPE', key).ok ~= 'ReJSON-RL' then return nil end

@@ -8,6 +8,7 @@ if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return noted end
 for i = 3, #KEYS, 2 do
     local account = account_get(KEYS[i], 'last_combat_session_id')
     local last = account and account[1]
+    -- Its settlement may take pieces still, and what is queued may add or take some.
     local is_settling = last and last ~= '' and redis.call('ZSCORE', KEYS[2], last)
     if not is_settling and redis.call('EXISTS', KEYS[i + 1]) == 0 then
         for field, pieces in pairs(cjson.decode(ARGV[(i - 1) / 2])) do

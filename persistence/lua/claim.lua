@@ -7,15 +7,18 @@
 -- Returns {1 if more may be due, {session id, lease, claims, raw, sha256, accepted_at,
 --          conflict field, conflict raw, ...}, ...}.
 local limit, lease_ms, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+-- The clock of Redis for all: leases of two workers are then measured by one.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = string.format('%d', now + lease_ms)
 
+-- A hundred fights of a thousand players held up small ones for half a minute:
+-- docs/decisions/0020-crowds.md.
 local CROWD, MOST_PLAYERS = 100, 2000
--- Entries looked at by one claim.
+-- Entries looked at by one claim: Redis serves nobody else meanwhile.
 local MOST_SEEN = 1000
 
--- An older engine does not say how many: a player is a few hundred bytes of a document.
+-- An older engine does not say how many: every thousand bytes count as a player.
 local function players(key)
     local known = redis.call('HGET', key, 'players')
     known = known and tonumber(string.match(known, '^%d+$'))
@@ -50,6 +53,7 @@ local function take(sid, key)
     redis.call('HSET', key, 'claims', claims)
     local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at', 'players')
     local entry = {sid, lease, claims, known[1], known[2], known[3]}
+    -- Fields that are no conflicts: `claims`, and those of these four that are there.
     local plain = 1
     for i = 1, 4 do if known[i] then plain = plain + 1 end end
     if redis.call('HLEN', key) > plain then conflicts(key, entry) end
@@ -61,6 +65,7 @@ local reply = {0}
 local bytes, people, has_crowd, again = 0, 0, false, nil
 
 local function has_room(key)
+    -- Before it is added: a document larger than the bound has to be settled, too.
     if bytes > max_bytes then return false end
     local number = players(key)
     if number > CROWD then
@@ -86,8 +91,10 @@ while #reply <= limit and seen < MOST_SEEN do
         if #reply > limit then
             reply[1] = 1
         elseif not string.match(sid, '^[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+$') then
+            -- Not a session: the worker takes it out of the inbox.
             reply[#reply + 1] = {sid}
         elseif claimed(key) > 0 then
+            -- The first alone: should it kill its worker, no other waits for its lease.
             again = again or sid
         elseif has_room(key) then
             bytes = bytes + redis.call('HSTRLEN', key, 'raw')

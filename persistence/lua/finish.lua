@@ -10,6 +10,7 @@ local day, retention = tonumber(ARGV[4]), tonumber(ARGV[5])
 
 -- A conflict that came meanwhile keeps the entry: the next drain records it.
 local function conflict_left(key)
+    -- `sha256` and `accepted_at` stay for a day: with no more there is no conflict.
     if redis.call('HLEN', key) <= 2 then return false end
     for _, name in ipairs(redis.call('HKEYS', key)) do
         if string.sub(name, 1, 9) == 'conflict:' then return true end
@@ -21,6 +22,7 @@ local function finish(sid, lease, tombstone, sha, fields)
     local score = redis.call('ZSCORE', KEYS[1], sid)
     if not score or tonumber(score) ~= tonumber(lease) then return 0 end
     local key = ARGV[1] .. sid
+    -- Without a row the live session is all there is of the fight.
     if sha ~= '' then
         redis.call('DEL', ARGV[3] .. sid)
         -- Redis may have forgotten the first document and met another one since.

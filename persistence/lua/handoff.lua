@@ -1,4 +1,6 @@
 -- The one door and the one arbiter: record a combat result, or find that it is known.
+-- One script: an engine that died between two steps would leave a document that nobody is
+-- to settle, or players in a fight that is over.
 -- KEYS: result hash, inbox, live session, active set, doorbell, then one account a player
 -- ARGV: session id, raw, sha256, finished_at (s), session TTL (s), doorbell TTL (ms),
 --       conflicts held at most, '' or, of a forced save, the moment (ms) since when the
@@ -45,6 +47,7 @@ local function snapshot(account, hp, energy)
     local own = known[1] == sid
     local idle = not known[1] or known[1] == ''
     local is_newer = newer(known[2], known[3])
+    -- In another fight by now, or back from a later one: this one's vitals are old.
     if not own and not (idle and is_newer) then return end
     if own then account_clear(account, form, 'combat_session_id') end
     local fields = {}
@@ -96,18 +99,21 @@ if known then
     redis.call('HSETNX', KEYS[1], 'raw', raw)
     redis.call('HSETNX', KEYS[1], 'accepted_at', now)
     redis.call('HSETNX', KEYS[1], 'players', #KEYS - 5)
+    -- Once settled it has a day to live: it must not go before its entry.
     redis.call('PERSIST', KEYS[1])
 else
     redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha, 'accepted_at', now,
         'players', #KEYS - 5)
     if kind == 'hash' then redis.call('PERSIST', KEYS[1]) end
 end
+-- NX: a worker's lease and a back-off stay as they are.
 redis.call('ZADD', KEYS[2], 'NX', now, sid)
 if redis.call('TYPE', KEYS[3]).ok == 'hash' then
     redis.call('HSET', KEYS[3], 'status', 'finished')
     redis.call('EXPIRE', KEYS[3], ARGV[5])
 end
 redis.pcall('ZREM', KEYS[4], sid)
+-- A moment that lies ahead would refuse every later snapshot of its players.
 for i = 6, is_future and 0 or #KEYS do
     snapshot(KEYS[i], ARGV[11 + (i - 6) * 2], ARGV[12 + (i - 6) * 2])
 end

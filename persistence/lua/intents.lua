@@ -1,6 +1,7 @@
 -- Included by scripts that ask for a save. `sent` holds, for each noted member, from when
 -- on (us) another message may go out for it: the one before has then been served, or is
 -- taken for lost.
+-- At first 5 s; in a slow queue as long as the note has waited, up to 30 s.
 local LOST_AFTER_US, LOST_AFTER_AT_MOST_US = 5000000, 30000000
 
 local function now_us()

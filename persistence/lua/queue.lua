@@ -42,6 +42,7 @@ if session then
         end
     end
     if #reserved > 2 then return reserved end
+    -- Nobody counts again while the fight lasts: what is queued keeps the number.
     for template, asked in pairs(pieces) do
         if free_pieces(template) then
             redis.call('HINCRBY', session, 'free:' .. char_id .. ':' .. template, asked[2])

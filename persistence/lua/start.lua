@@ -21,6 +21,7 @@ local function vital(value)
     return points and points <= MAX_VITAL and string.format('%d', points) or 'null'
 end
 
+-- All are looked at before any is written: Redis takes back no half of a start.
 local accounts = {}
 for i = 6, #KEYS do
     local char_id = ARGV[4 + (i - 6) * 2]
@@ -57,6 +58,7 @@ end
 
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+-- A foreign type, or what is left of a start that was taken back.
 if kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 local reply = {'started', 0}
 local session = {'status', 'active', 'participants', ARGV[2], 'heartbeat', now}
@@ -72,6 +74,7 @@ for _, account in ipairs(accounts) do
         account_set(account.key, account.form, {'combat_session_id', sid})
     end
     session[#session + 1] = 'actor:' .. account.char_id
+    -- Not by cjson, which writes an empty list as an object.
     session[#session + 1] = '{"team":' .. account.team .. ',"hp":' .. account.hp
         .. ',"energy":' .. account.energy .. ',"belt_items":[],"consumed":[]}'
 end

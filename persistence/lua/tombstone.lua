@@ -3,6 +3,7 @@
 -- "undone":true after it. An older one never replaces a newer. Whatever else is there,
 -- also a tombstone of an older release, is older than any.
 local function tombstone_age(text)
+    -- Two for each revision, so that undone is newer than told of the same one.
     if type(text) ~= 'string' then return -1 end
     local revision = string.match(text, '^{"revision":(%d+),')
     if not revision or #revision > 9 then return -1 end
@@ -15,6 +16,7 @@ local function tombstone_is_undone(text)
     return age > 0 and age % 2 == 1
 end
 
+-- Room for a revision of nine digits and the mark; the rest may be long.
 local function tombstone_beginning(key)
     return redis.pcall('GETRANGE', key, 0, 40)
 end
