@@ -1,4 +1,4 @@
-"""What passes between the engine, the task layer and a Saver. No Django needed."""
+"""The types that engine, task layer and Savers exchange. No Django needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ of a combat do not either, because its first turn waits for them."""
 
 
 class SyncScope(StrEnum):
-    """What of a player is to be saved; the first argument of `task_sync_state`."""
+    """A part of a player's state that is saved by itself, by `task_sync_state`."""
 
     COMBAT_RESULT = "combat_result"
     COMBAT = "combat_result"
@@ -46,7 +46,7 @@ class GameMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What one save did, and what is left to do once it is committed.
+    """The result of one save, and what is left to do once it is committed.
 
     `confirm` tells Redis; it is idempotent, and repeated by the next save where it did
     not run. False: more came since, save again. `counts` go to the log. `again`: more
@@ -109,7 +109,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one delivery. `tombstone`: of a processed combat, also undone.
+    """The outcome of one delivery. `tombstone`: of a processed combat, also undone.
 
     `sha256`: of the document the row holds; None where no row could be.
     """

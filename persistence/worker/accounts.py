@@ -13,6 +13,7 @@ def read(char_id: int, fields: Sequence[str]) -> dict[str, str | None]:
     values = inbox.script("account_read")(
         keys=[redis_keys.account(char_id)], args=list(fields)
     )
+    # A foreign type under the key answers with nothing at all.
     found = {
         name: None if value is None else value.decode("utf-8", "replace")
         for name, value in zip(fields, values, strict=False)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from persistence.worker.sql import Row
 
+# Should Redis forget the entry meanwhile, the sweep leaves the try as long as a lease.
 BEGIN_TRY = """
 UPDATE combat_history
 SET attempts = attempts + 1, due_at = now() + %s * interval '1 millisecond'
@@ -27,12 +28,14 @@ RECORD_TRY = """
 INSERT INTO settlement_attempts (session_id, worker) VALUES (%s, %s) RETURNING id
 """
 
+# Not now(), which is when the transaction of the whole settlement began.
 END_TRY = """
 UPDATE settlement_attempts
 SET ended_at = clock_timestamp(), outcome = %s, code = %s, detail = %s
 WHERE id = %s
 """
 
+# A replay that came in between has set the count to 0 already.
 UNCOUNT_TRY = """
 UPDATE combat_history SET attempts = attempts - 1
 WHERE session_id = %s AND attempts > 0

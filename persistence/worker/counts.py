@@ -1,4 +1,4 @@
-"""How often things happen, by the minute: counted in memory, added up in PostgreSQL.
+"""Counts of events by the minute: made in memory, added up in PostgreSQL.
 
 A count is lost where its process is killed within FLUSH_SECONDS, and kept while
 PostgreSQL is away. It takes part in no transaction: what must be exact is counted from
@@ -34,6 +34,7 @@ MESSAGE = "message."
 
 Key = tuple[datetime, str]
 
+# By process, so that no two of them wait for the same row.
 ADD = """
 INSERT INTO minute_counts (minute, name, process, count)
 SELECT minute, name, %s, count
@@ -92,7 +93,7 @@ def flush_in_background(**_: object) -> None:
 
 
 def flush_at_the_end(**_: object) -> None:
-    """A pool child leaves without atexit."""
+    """Flush once more: a pool child leaves without running atexit."""
     flush()
 
 

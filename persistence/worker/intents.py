@@ -1,9 +1,10 @@
-"""What was asked to be saved and is not yet: the durable side of `dispatch`.
+"""Notes which saves were asked for and are not committed yet: the intents.
 
-The engine notes an intent before it rings; the task strikes it out after its commit,
-unless it was noted anew meanwhile, and sends the next message then. The sweep sends
-what nobody delivered. An intent for which a message is under way gets no other one:
-there are never more messages than intents, however slow the queue is.
+The durable side of `dispatch`: the engine notes an intent before it rings; the task
+strikes it out after its commit, unless it was noted anew meanwhile, and sends the next
+message then. The sweep sends what nobody delivered. An intent for which a message is
+under way gets no other one: there are never more messages than intents, however slow
+the queue is.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def ask(scope: str, subject: object) -> bool:
 
 
 def begin(scope: str, subject: object) -> bytes:
-    """Its message has arrived: as `note`, and for some seconds it is sent no other."""
+    """Like `note`, of a message that has arrived: none other goes out for seconds."""
     return _intend(scope, subject, "begun")[0]
 
 
@@ -78,7 +79,7 @@ def forget(intent: Intent) -> None:
 
 
 def forget_messages_sent(before_us: int) -> None:
-    """Those whose intents an older worker has struck out."""
+    """Forget messages whose intents a worker of an older release has struck out."""
     inbox.client().zremrangebyscore(redis_keys.INTENTS_SENT, "-inf", before_us)
 
 

@@ -1,4 +1,4 @@
-"""Whether settlement runs, drains or is paused, and what may be claimed then.
+"""The mode of settlement: whether it runs, drains or is paused.
 
 One row in PostgreSQL, so that it outlives every restart. Hand-offs are accepted in any
 mode; the mode says what may be claimed from the inbox. `draining`: only what was
@@ -60,6 +60,7 @@ def claim(limit: int) -> tuple[list[Entry], bool]:
     if now.mode is Mode.RUNNING:
         return inbox.claim(limit)
     if now.mode is Mode.DRAINING and now.since is not None:
+        # Leased and backed-off entries count, too: only what is settled is drained.
         until_ms = int(now.since.timestamp() * 1000)
         if inbox.accepted_before(until_ms):
             return inbox.claim(limit, until_ms)
@@ -76,7 +77,7 @@ def read() -> State:
 
 
 def state() -> State:
-    """What `read` said, at most CACHE_SECONDS ago where settlement runs.
+    """The answer of `read`, at most CACHE_SECONDS old where settlement runs.
 
     Any other mode is read anew, or the ring of a resume would find it still paused.
     While PostgreSQL is away it is what was last known, for nothing can be settled then.
@@ -113,6 +114,7 @@ def end_draining(since: datetime) -> bool:
     """
     with transaction.atomic(durable=True):
         before = lock()
+        # Resumed and drained anew since: that drain is not done because this one is.
         is_done = before.mode is Mode.DRAINING and before.since == since
         if is_done:
             reason = f"drained: {before.reason}"

@@ -1,4 +1,4 @@
-"""What could not be applied stays as a row: parked, visible, and open to a retry."""
+"""Parked operations: rows of what a save could not apply, visible, open to a retry."""
 
 from __future__ import annotations
 
@@ -91,5 +91,5 @@ def resolve(
 def open_operations(
     cursor: Cursor[Row], scope: str, char_id: int
 ) -> list[OpenOperation]:
-    """What is parked of one player, oldest first. Lock the character's row before."""
+    """One player's parked operations, oldest first. Lock the character's row before."""
     return [OpenOperation(*row) for row in fetch(cursor, OPEN, [scope, char_id])]

@@ -1,4 +1,4 @@
-"""What a refused document left in `ac:{char_id}` is put right.
+"""Puts accounts (`ac:{char_id}`) right that a refused document has written to.
 
 The hand-off script writes the vitals of a document together with it. Where Redis had
 forgotten the session, it accepts another document than PostgreSQL holds, and the drain
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def disown(raw: bytes) -> int:
-    """How many accounts told what this document says. Harmless to repeat.
+    """Put its players' accounts right; how many were wrong. Repeating is harmless.
 
     What a player did since stands. Vitals that were newer than PostgreSQL's before the
     document came are known to nobody any more.
@@ -59,6 +59,7 @@ def _said_and_known(refused: CombatResultPayload) -> Iterator[str | int]:
         yield from (said.hp, said.energy) if said else ("", "")
         character = characters.get(char_id)
         yield from _vitals(character) if character else ("", "", "")
+        # Who fought by the refused document alone is left without a last fight.
         took_part = char_id in fighters
         yield from (str(refused.session_id), ended_at) if took_part else ("", "")
 

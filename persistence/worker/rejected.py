@@ -1,4 +1,4 @@
-"""What cannot become a history row stays as a row of its own, with its bytes.
+"""Rejected payloads: rows of what cannot become a history row, with its bytes.
 
 The same bytes are one row, and count how often they came.
 """
@@ -18,6 +18,7 @@ from persistence.protocols import Delivery, Outcome, Verdict
 from persistence.worker.rejected_players import players_of
 from persistence.worker.sql import Row, Write, array, run
 
+# NULLs are equal in that key: without a session id the hash alone tells bytes apart.
 RECORD_REJECTED = """
 INSERT INTO rejected_payloads
     (session_id, payload_sha256, code, errors, raw, participant_ids)

@@ -1,4 +1,4 @@
-"""Whom a rejected payload concerns, as far as its bytes tell.
+"""Finds the players whom a rejected payload concerns, as far as its bytes tell.
 
 A document names its players by the keys of `participants`; a live session, kept where
 no result came, by a list of them and by its actors; a message holds a document, or its
@@ -18,6 +18,7 @@ ACTOR = "actor:"
 MAX_WRAPPINGS = 6
 """An envelope, its body, the arguments, one of them, its text, and one to spare."""
 
+# Keys of players in bytes that no parser takes, however often they are escaped.
 _KEY = re.compile(rb'\\*"(?:actor:)?([1-9][0-9]{0,18})\\*"\s*:\s*\\*["{]')
 
 

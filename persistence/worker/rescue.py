@@ -1,4 +1,4 @@
-"""Results that were found rather than sent: handed off, or kept as a row for people."""
+"""Hands off results that were found in `cs:`; unusable ones become rows for people."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def hand_off(session_id: UUID, raw: bytes) -> bool:
             extra={"session_id": session_id, "code": error.code},
         )
         reject(session_id, raw, error)
+        # Kept by now: left there, it would be found by every sweep.
         inbox.client().hdel(redis_keys.session(session_id), "result")
         return False
     inbox.record(handoff)

@@ -1,4 +1,4 @@
-"""The only place on this side that sends a task, by its name.
+"""Rings: the only place on the worker's side that sends a task, by its name.
 
 A message is a hint that may be lost: beat drains the inbox and advances the batches,
 and the sweep finds what was asked to be saved. The engine has a doorbell of its own.

@@ -1,4 +1,4 @@
-"""Where messages may go: tasks of ours to queues of ours, all others anywhere."""
+"""Routes messages: tasks of ours to queues of ours, all others anywhere."""
 
 from __future__ import annotations
 

@@ -52,12 +52,14 @@ def save(scope: SyncScope, char_id: int, saver_of: SaverOf) -> Saved | None:
     try:
         saved = _committed(scope, char_id, saver_of)
     except SoftTimeLimitExceeded:
+        # Committed or not, nobody knows: the intent stands, and is served again.
         raise
     except (redis.ConnectionError, redis.TimeoutError):
         logger.warning("not saved, Redis is away", exc_info=True)
         return None
     except Exception as error:  # noqa: BLE001 -- transient waits, the rest is parked
         return _failed(scope, char_id, noted, error)
+    # Outside the transaction: rescue opens one of its own where a result is unusable.
     if saved.unsent:
         for session_id, raw in saved.unsent.items():
             rescue.hand_off(session_id, raw)
@@ -88,7 +90,7 @@ def _committed(scope: SyncScope, char_id: int, saver_of: SaverOf) -> Saved:
 
 
 def _closing(scope: SyncScope, char_id: int) -> list[str]:
-    """Read before the save: what closes later is not saved by it."""
+    """Sessions that close, read before the save: it saves none that closes later."""
     if scope in (SyncScope.INVENTORY, SyncScope.SCENARIO):
         return accounts.closing(char_id, scope)
     return []
@@ -109,6 +111,7 @@ def _failed(
     if kind is not None:
         return None
     words = f"{type(error).__name__}: {error}"
+    # It would fail each time: the row waits for a person instead of the intent.
     parked = Parked(scope, char_id, WHOLE_SAVE, {}, ParkCode.UNEXPECTED, words)
     with open_cursor() as cursor:
         run(cursor.connection, [park([parked])])

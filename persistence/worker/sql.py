@@ -1,4 +1,4 @@
-"""What every statement uses: rows, array parameters, reading, and writing in one go.
+"""The tools of every statement: rows, array parameters, reading, writing in one go.
 
 Numbers, ids and times travel as array literals in one text parameter each: the type of
 a parameter then never changes with its values, so a statement is prepared once, and
@@ -65,6 +65,7 @@ def run(connection: Connection[Any], writes: Iterable[Write]) -> None:
                 cursor = Cursor[Row](connection)
                 cursor.execute(write.statement, columns(write.rows, write.binary))
                 sent.append((write, cursor))
+    # Only now: inside the pipeline no statement has been answered yet.
     for write, cursor in sent:
         if write.every_row and cursor.rowcount != len(write.rows):
             hit = f"{cursor.rowcount} of {len(write.rows)}"

@@ -1,4 +1,4 @@
-"""When the last whole sweep began, by the clock that intents are noted by."""
+"""Notes when the last whole sweep began, by the clock that dates intents: Redis'."""
 
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ def open_cursor() -> Iterator[psycopg.Cursor[Row]]:
     the next transaction finds a connection that works.
     """
     try:
+        # Durable: inside another transaction the commit would not be one, and what is
+        # done after it (effects in Redis, acknowledging) would come too early.
         with transaction.atomic(durable=True):
             connection.ensure_connection()
             with psycopg.Cursor[Row](connection.connection) as cursor:
@@ -56,6 +58,7 @@ def discard_wreck(**_: object) -> None:
     undoing fails too, and Django then takes every later transaction of the process for
     a nested one. What was committed is not known; asking again is harmless.
     """
+    # Before every task, too: not every transaction is one of open_cursor's.
     wrapper = connections[DEFAULT_DB_ALIAS]
     if not _is_wreck(wrapper):
         return

@@ -1,4 +1,4 @@
-"""Which database errors another attempt may cure: a closed list."""
+"""Tells database errors that a retry may cure from all others: a closed list."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ def transience(error: BaseException) -> Transience | None:
     """How `error` may pass, or None where another attempt cannot help."""
     if isinstance(error, ReceiptRaced):
         return Transience.CONTENTION
+    # Django wraps psycopg's error, which alone carries the SQLSTATE.
     cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error
     sqlstate = getattr(cause, "sqlstate", None)
+    # Without one the server said nothing: the connection broke, or was never made.
     if sqlstate is None:
         lost = (
             OperationalError,

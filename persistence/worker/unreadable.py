@@ -1,4 +1,4 @@
-"""What no task could act on becomes a row of `rejected_payloads`, with its bytes."""
+"""Keeps what no task can act on as rows of `rejected_payloads`, with its bytes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN = ("task", "id", "queue", "content_type", "headers")
 
+# What Celery writes before the first argument, given by its place or by its name.
 _DOCUMENT_FOLLOWS = re.compile(
     r'\s*\[\s*\[\s*(?:\]\s*,\s*\{\s*"payload"\s*:\s*)?(?=["{])'
 )

@@ -1,4 +1,4 @@
-"""Finished sessions whose `result`, the engine's net in `cs:`, was never handed off."""
+"""Finds results that engines left in `cs:` (field `result`) and never handed off."""
 
 from __future__ import annotations
 
