@@ -1,4 +1,4 @@
-"""CleanupStateSaver: what was lost or stuck goes back through the same doors."""
+"""CleanupStateSaver: the sweep, which puts back what was lost or stuck."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# In this order: intents that one case notes are sent by `intents_sent` after it.
 CASES: Mapping[str, Callable[[], int]] = {
     "pending_returned": rows.return_pending,
     "results_handed_off": sessions.hand_off_unsent,
@@ -35,7 +36,7 @@ CASES: Mapping[str, Callable[[], int]] = {
     "undone_told": tombstones.raise_undone,
     "tombstones_untrue": tombstones.forget_untrue,
 }
-"""Kind of loss -> what puts it back, and how often it did. The README's table."""
+"""Kind of loss -> what puts it back, and how often it did; docs/reference/codes.md."""
 
 
 class CleanupStateSaver:

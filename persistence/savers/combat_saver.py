@@ -132,7 +132,7 @@ class CombatStateSaver:
         return known
 
     def judge(self, delivery: Delivery) -> Receipt | None:
-        """What PostgreSQL says of a document; None where it has no such session.
+        """The answer of PostgreSQL to a document; None where it has no such session.
 
         Another document than the session's is recorded as a conflict.
         """
@@ -146,7 +146,7 @@ class CombatStateSaver:
         return Receipt.CONFLICT if others else Receipt.DUPLICATE
 
     def keep_conflict(self, delivery: Delivery) -> None:
-        """For review: another document of its session came first."""
+        """Keep a document for review whose session has another one already."""
         rejected.keep(
             self._cursor,
             conflict(delivery.session_id, delivery.sha256, delivery.raw),
@@ -180,7 +180,7 @@ class CombatStateSaver:
         return intake
 
     def _obey_requests(self, waiting: Sequence[Case]) -> None:
-        """What a person made the terms of a replay holds for it alone."""
+        """Give each replay the terms that a person has set for it."""
         if not waiting:
             return
         ids = sql.array(case.session_id for case in waiting)
@@ -211,6 +211,7 @@ class CombatStateSaver:
         recorded = self._insert_history(
             write.history_row(case, endings[case.session_id]) for case in intake.fresh
         )
+        # Recorded by somebody else since: what was planned for it may be settled.
         if len(recorded) != len(intake.fresh):
             ids = {case.session_id for case in intake.fresh} - recorded
             raise ReceiptRaced(sorted(map(str, ids)))
@@ -235,7 +236,7 @@ class CombatStateSaver:
 
 
 class _Intake:
-    """A batch sorted by what its sessions already are."""
+    """The deliveries of a batch, sorted by the state that their sessions are in."""
 
     def __init__(self) -> None:
         self.fresh: list[Case] = []

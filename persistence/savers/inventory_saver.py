@@ -62,7 +62,8 @@ class InventoryStateSaver:
 
     def save(self, char_id: int) -> Saved:
         key = redis_keys.inventory_delta(char_id)
-        # One more than is applied: it tells whether more waits.
+        # Before the lock: no character is held while Redis is asked. One more than is
+        # applied: it tells whether more waits.
         elements = cast("list[bytes]", inbox.client().lrange(key, 0, BATCH))
         head = elements[:BATCH]
         balances = self._lock(char_id)
@@ -176,7 +177,7 @@ class InventoryStateSaver:
 
 
 def _prefix(char_id: int) -> str:
-    """How the keys of this player's operations begin."""
+    """The prefix of this player's keys: op_ids are unique to a player only."""
     return f"{SyncScope.INVENTORY}:{char_id}:"
 
 

@@ -1,4 +1,4 @@
-"""Which Saver saves what: `SAVER_REGISTRY[scope](cursor).save(char_id)`.
+"""The registry of Savers by scope: `SAVER_REGISTRY[scope](cursor).save(char_id)`.
 
 The worker is given its Savers from here, and knows none by name.
 """
@@ -30,7 +30,7 @@ SAVER_REGISTRY: Mapping[SyncScope, Callable[[Cursor[Row]], Saver]] = {
 
 
 def combat_saver(cursor: Cursor[Row]) -> CombatStateSaver:
-    """As `SETTLEMENT_SHORTAGES` asks for it."""
+    """The Saver of combats with the policy of `SETTLEMENT_SHORTAGES`."""
     return CombatStateSaver(
         cursor, fail_on_shortage=settings.SETTLEMENT_SHORTAGES == "fail"
     )

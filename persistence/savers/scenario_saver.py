@@ -65,7 +65,7 @@ WHERE session_id = ANY (%s::uuid[]) AND character_id = %s
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """As it was found. `fields`: None where there are none to be read, empty if gone.
+    """One session as found. `fields`: None where none can be read, empty if gone.
 
     `operation`: how it is parked, if it has to be.
     """
@@ -78,7 +78,7 @@ class _Session:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What of a session goes into the table. `seen`: the version as Redis holds it."""
+    """The columns of one session. `seen`: the version as Redis holds it."""
 
     session: _Session
     seen: bytes
@@ -94,7 +94,7 @@ class _Stored:
     progress: Mapping[str, str]
 
     def has_overtaken(self, snapshot: _Snapshot) -> bool:
-        """It went on under a version that does not say so, or there are two of it."""
+        """Whether other progress is stored under this version or a newer one."""
         return snapshot.version <= self.version and (
             json.loads(snapshot.progress) != self.progress
         )
@@ -173,7 +173,7 @@ class ScenarioStateSaver:
         return sessions
 
     def _write(self, char_id: int, snapshots: list[_Snapshot]) -> dict[str, _Stored]:
-        """What the table now holds of the sessions that are the player's own."""
+        """Save them; what the table then holds of those that are the player's own."""
         if not snapshots:
             return {}
         rows = [
@@ -186,7 +186,7 @@ class ScenarioStateSaver:
         return {session_id: _Stored(*held) for session_id, *held in found}
 
     def _close(self, char_id: int, gone: list[_Session]) -> int:
-        """Those that were saved before: a save was confirmed, and died after it."""
+        """Close sessions whose hash is gone: a save removed it, and died after that."""
         closing = [s.id for s in gone if s.is_closing]
         if not closing:
             return 0

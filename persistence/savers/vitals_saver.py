@@ -80,7 +80,7 @@ class Vitals(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The locked row."""
+    """The locked row of the character, and PostgreSQL's time."""
 
     hp: int
     energy: int
@@ -103,6 +103,7 @@ class VitalsStateSaver:
 
     def save(self, char_id: int) -> Saved:
         cache = _read(char_id)
+        # A cache that Redis lost must not be saved over what is known.
         if not any(map(cache.get, SNAPSHOT)):
             return Saved(counts={"absent": 1})
         row = self._cursor.execute(LOCK_CHARACTER, [char_id]).fetchone()
@@ -140,10 +141,12 @@ class VitalsStateSaver:
     def _of_the_same_moment(
         self, char_id: int, cache: Cache, known: _Known, vitals: dict[str, Any]
     ) -> Saved:
-        """What the cache holds now: of two saves at once either may have read first."""
+        """Judge by the cache as it is now: of two saves either may have read first."""
         if known.differs(vitals, *SNAPSHOT[:-1]) and cache != (now := _read(char_id)):
             return self._saved(char_id, now, known)
         taken_at, seen = known.vitals_at, _seen(cache)
+        # Ties go by session id, as in the plan: a cache that has not seen the combat
+        # of that moment does not undo it.
         if (seen or NO_SESSION) >= (known.vitals_session_id or NO_SESSION):
             return self._write(char_id, vitals, taken_at, seen)
         rest = {**vitals, "hp": None, "energy": None}

@@ -1,4 +1,4 @@
-"""Read deliveries into cases: what a row would hold, and what is to be applied.
+"""Reads deliveries into cases: what a row would hold, and what is to be settled.
 
 Pure: a document is judged from its bytes alone.
 """
@@ -137,8 +137,10 @@ def _texts(
         text = to_json(stored)
         reason = unstorable(text, stored)
     except PydanticSerializationError:
+        # A lone surrogate: Python writes it, so that the reason can be told.
         text = canonical_json(stored)
         reason = unstorable(text, stored)
+    # Of a key that stands twice jsonb would keep the last value: half a document.
     if reason is None:
         written = text if fight_log is None else b'%b"replay_log"%b' % (text, fight_log)
         if repeated := repeated_keys(raw, written):
@@ -163,6 +165,7 @@ def read_row(row: Sequence[Any]) -> Case:
     if fault is not None and fault.code == FailureCode.INVALID_PAYLOAD:
         case.failure = DomainFailure(str(session_id), fault.code, _detail(fault))
     case.revision = revision
+    # Not written again: combat_replay has it, or the row's own document.
     case.fight_log = None
     # The row's time is part of its identity, and orders the combats.
     case.finished_at = finished_at

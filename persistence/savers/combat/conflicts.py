@@ -1,4 +1,4 @@
-"""Which bodies of a delivery are another document than the one that counts.
+"""Finds conflicts: bodies of a delivery that are not the document that stands.
 
 Hashes that differ are looked at twice: rows, entries and engines of versions before
 this one have a document's former hash, which told spellings of equal values apart.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def beside_first(delivery: Delivery) -> list[Rejected]:
-    """What else was sent for a session without a row than the delivered document."""
+    """Conflicts of a session without a row: all but the delivered document."""
     different = _different(delivery.conflicts, delivery.sha256)
     if not different:
         return []
@@ -36,7 +36,7 @@ def beside_first(delivery: Delivery) -> list[Rejected]:
 def beside_row(
     cursor: Cursor[sql.Row], delivery: Delivery, sha256: str
 ) -> list[Rejected]:
-    """What was sent for a session with a row of that hash and is not its document."""
+    """Conflicts of a session with a row of that hash: all but the row's document."""
     bodies: dict[str | None, bytes] = dict(delivery.conflicts.items())
     if delivery.raw is not None:
         bodies[delivery.sha256] = delivery.raw

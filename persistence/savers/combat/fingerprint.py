@@ -63,7 +63,7 @@ def _items(
 
 
 def _shown(row: ItemRow, session_id: UUID) -> dict[str, Any]:
-    """Who holds it counts where that is another fight."""
+    """The row as it counts; who holds it counts where that is another fight."""
     # Not `asdict`, which copies every value: a row may stand beside thousands.
     shown = {field.name: getattr(row, field.name) for field in fields(row)}
     if row.reserved_session_id in (None, session_id):

@@ -47,6 +47,7 @@ def locked_world(
 ) -> World:
     """Lock every player of these combats, then read the rows they may change."""
     char_ids = {char_id for combat in combats for char_id in combat.payload.players()}
+    # Before the items: without its owner's lock a row could change once it was read.
     characters = sql.fetch(
         cursor, statements.LOCK_CHARACTERS, [sql.array(sorted(char_ids))]
     )

@@ -1,4 +1,4 @@
-"""The rows a plan starts from and what it comes to: plain data, no rules."""
+"""The data of a plan: the rows it starts from and the changes it makes; no rules."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class World:
         self.owned[row.character_id, row.item_template_id].remove(row_id)
 
     def release(self, session_id: UUID, players: Container[int]) -> None:
-        """What a fight that is settled has held of its players is anybody's again."""
+        """Free the belts that a fight, settled by now, has held of these players."""
         for row_id in self.held.pop(session_id, ()):
             row = self.items.get(row_id)
             if row is not None and row.character_id in players:

@@ -59,6 +59,7 @@ FOR NO KEY UPDATE
 """
 
 # A fight that is over holds nothing, whether or not its belt has been released yet.
+# Two halves, for an index each: a row that both find is one row of the world.
 LOAD_ITEMS = """
 SELECT i.id, i.character_id, i.item_template_id, i.quantity, i.is_equipped, i.slot,
        i.durability, i.max_durability, i.origin_session_id, i.opening_quantity,
@@ -83,11 +84,14 @@ JOIN unnest(%s::bigint[], %b::text[]) AS wanted (character_id, item_template_id)
  AND i.item_template_id = wanted.item_template_id
 """
 
+# The pure plan makes ledger lines that name new rows, so it is given their ids.
 RESERVE_ITEM_IDS = """
 SELECT nextval('inventory_id_seq') FROM generate_series(1, %s::int)
 """
 
-# An id that another transaction recorded since the look-up is not returned.
+# The third lock, the keys of new rows, in the order of the ids: of two batches with the
+# same sessions one waits here for the other. An id that another transaction recorded
+# since the look-up is not returned.
 INSERT_HISTORY = """
 INSERT INTO combat_history
     (session_id, participant_ids, finished_at, settlement_status, result_payload,
@@ -104,6 +108,7 @@ ON CONFLICT (session_id) DO NOTHING
 RETURNING session_id
 """
 
+# A row of a three-column INSERT has no hash before it is settled.
 FINISH_PENDING = """
 UPDATE combat_history h
 SET settlement_status = n.status,
@@ -127,6 +132,7 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %b::text[])
 WHERE q.session_id = n.session_id AND q.state = 'queued'
 """
 
+# A combat that waited has its participants since its receipt.
 INSERT_PARTICIPANTS = """
 INSERT INTO combat_participants (character_id, finished_at, session_id)
 SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::uuid[])

@@ -1,4 +1,4 @@
-"""Turn cases and plans into set-based writes: rows in the order of their statements."""
+"""Turns cases and plans into set-based writes: rows in the order of their columns."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ Ending = tuple[str, DomainFailure | None]
 """The status a case ends in, and why where it failed."""
 
 HISTORY_BINARY = frozenset({1, 4, 6, 9})
+"""Columns of INSERT_HISTORY that travel as binary arrays: see `worker.sql`."""
 
 
 def history_row(case: Case, ending: Ending) -> tuple[Any, ...]:
@@ -61,7 +62,7 @@ def finish_requests(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Wr
 
 
 def released_belts(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
-    """What the settled combats reserved; a failed one keeps it, to be replayed."""
+    """Belts of the settled combats; a failed one keeps its own, to be replayed."""
     rows = [
         (case.session_id, char_id)
         for case in cases

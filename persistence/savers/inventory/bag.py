@@ -1,4 +1,4 @@
-"""What one operation does to the rows of one player: all of it, or Refused.
+"""Applies one inventory operation to the rows of a player: all of it, or Refused.
 
 Rows are brought forward in place. Each operation looks at everything first and writes
 last, so that a refused one has changed nothing.
@@ -174,6 +174,7 @@ class _Act:
             elif pieces := min(left, row.quantity):
                 taken.append((row, pieces))
                 left -= pieces
+        # What a fight holds is there, only not now: a shortage is told from waiting.
         if left > sum(row.quantity for row in held):
             there = operation.qty - left + sum(row.quantity for row in held)
             raise _shortage(operation.qty, there, template.id)

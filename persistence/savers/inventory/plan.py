@@ -41,7 +41,7 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was seen of this player's operations before.
+    """The operations of this player that were seen before.
 
     `discarded`: identities by key. `open`: in the order in which they were parked.
     """
@@ -104,7 +104,7 @@ class _Run:
             bag.made |= {k: done.inventory_id for k, done in known.applied.items()}
 
     def retry(self) -> None:
-        """Those asked for, and behind each that is applied those it had held up."""
+        """Try those asked for, and behind each that is applied those it held up."""
         resolved: set[str | None] = set()
         for waiting in self.known.open:
             request = waiting.request
@@ -230,7 +230,7 @@ def _row_claims(operation: Operation, bag: Bag) -> list[Claim]:
 
 
 class _Blocked(Exception):
-    """It needs what a parked operation touches."""
+    """The operation needs what a parked one touches."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)

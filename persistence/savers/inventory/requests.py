@@ -1,4 +1,4 @@
-"""What asks to be applied: elements of the list, and parked operations, read alike.
+"""Reads requests for operations: elements of the list and parked ones, alike.
 
 A request keeps the document as it was received; its identity is the SHA-256 of that.
 """
@@ -53,12 +53,12 @@ class Request:
     fault: str
 
     def second_key(self) -> str:
-        """Where another operation has its op_id already."""
+        """The key to park it under where another operation has its op_id already."""
         tail = f"#{self.sha256[:12]}"
         return self.key[: MAX_OP_ID - len(tail)] + tail
 
     def claims(self, key: str) -> Iterator[Claim]:
-        """What it holds up while it is parked under the key; of a broken one, too."""
+        """Claims that it holds while it is parked under the key, broken or not."""
         yield ("op", key)
         if not isinstance(self.document, dict):
             return

@@ -28,7 +28,8 @@ APPLIED = """
 SELECT key, sha256, inventory_id FROM applied_operations WHERE key = ANY (%b::text[])
 """
 
-# All of the player's rows, and those of others that were named.
+# All of the player's rows, and those of others that were named: to be told whose they
+# are. Two halves, for an index each.
 LOAD_ITEMS = """
 SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
        max_durability, origin_session_id, opening_quantity, reserved_session_id,
@@ -61,6 +62,8 @@ SELECT * FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::bool
                      %b::text[], %s::int[], %s::int[], %b::text[])
 """
 
+# No ON CONFLICT: under the player's lock a key that is there already is a bug of ours,
+# and what it has applied twice is rolled back.
 INSERT_APPLIED = """
 INSERT INTO applied_operations (key, scope, sha256, inventory_id)
 SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %s::bigint[])
@@ -135,6 +138,6 @@ def keys(prefix: str, done: Mapping[str, Applied]) -> Write:
 
 
 def line(char_id: int, xp: int, gold: int, movements: list[dict[str, Any]]) -> Write:
-    """None where nothing moved."""
+    """The ledger line of one save; no row of it where nothing moved."""
     rows = [(char_id, xp, gold, to_json(movements).decode())] if movements else []
     return Write(INSERT_LINE, rows, frozenset({3}))
