@@ -1,4 +1,4 @@
-"""The Redis side of belts: the containers of a live combat, and who else is about.
+"""The Redis side of belts: the containers of a live combat.
 
 A container is the engine's while the fight runs: it is read, changed and put back only
 where it is still what was read, and a belt that is there already is left alone.
@@ -103,7 +103,7 @@ def take_back(
 
 
 def note_free(session_id: UUID, free: Mapping[int, Mapping[str, int]]) -> None:
-    """What lies in the bags of what is on the belts: by character and template.
+    """Note how many pieces of what is on the belts lie elsewhere in the inventories.
 
     Operations on these templates are then refused at once where only a belt is left.
     """
@@ -154,6 +154,7 @@ def _with_belt(
             "container unreadable", extra={"session_id": session_id, "field": field}
         )
         return None
+    # Loaded before, and perhaps used since: loaded anew it would give pieces back.
     if container.get("belt_items") or container.get("consumed"):
         return None
     container["belt_items"] = [item.model_dump(mode="json") for item in items]

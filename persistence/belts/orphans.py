@@ -1,4 +1,4 @@
-"""Belts whose combat is gone: released by the sweep, and by nobody else.
+"""Releases belts whose combat is gone: for the sweep alone.
 
 A combat is gone once it is processed or voided, or where nothing is left of it: no
 `cs:`, no result, no inbox entry and no pending row. In the second case a grace passes
@@ -69,6 +69,7 @@ def _pages() -> Iterator[list[Row]]:
     """Every combat that holds a belt, with the status of its row."""
     last = NO_SESSION
     while True:
+        # A transaction a page: Redis is asked between them, with no snapshot held.
         with open_cursor() as cursor:
             page = fetch(cursor, HOLDERS, [last, PAGE])
         yield page
@@ -94,7 +95,7 @@ def _over(holders: Iterable[Row]) -> list[UUID]:
 
 
 def _forgotten(holders: Iterable[Row]) -> list[UUID]:
-    """Those of which nothing is left: what is, is asked in one round trip."""
+    """Combats of which neither Redis nor a row knows anything; one round trip."""
     asked = [id_ for id_, status in holders if status not in {*OVER, "pending"}]
     with inbox.client().pipeline(transaction=False) as pipeline:
         for session_id in asked:

@@ -1,9 +1,9 @@
-"""Belts: what a combat may use of its fighters' inventories, reserved while it lasts.
+"""Reserves belts: what a combat may use of its fighters' inventories while it lasts.
 
 Tables: characters (locked by id), then inventory; combat_history is only read. A
-reservation is released by the settlement of its combat, by
-`release` or by the sweep (`orphans`). It is what PostgreSQL knows of a belt; the
-copy in `cs:` follows after the commit and can be made again at any time.
+reservation is released by the settlement of its combat, by `release` or by the sweep
+(`orphans`). PostgreSQL decides who holds a belt; the copy in `cs:` follows after the
+commit and can be made again at any time.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ UPDATE inventory SET reserved_session_id = NULL
 WHERE reserved_session_id = %s AND id = ANY (%s::bigint[])
 """
 
+# Whoever releases need not know the players: their rows are found by what they hold.
 LOCK_OWNERS = """
 SELECT id FROM characters
 WHERE id = ANY (ARRAY(SELECT character_id FROM inventory
@@ -132,7 +133,7 @@ class _Item:
 
 
 def slot_number(slot: str | None) -> int | None:
-    """Which place of the belt a slot is: belt_1, belt_2, …; None for any other."""
+    """The place of a slot on the belt: belt_1, belt_2, …; None for any other."""
     found = _SLOT.fullmatch(slot or "")
     return int(found[1]) if found else None
 
@@ -196,6 +197,7 @@ def _reserve_patiently(
     while time.monotonic() < deadline and containers.are_settling(
         [held.session_id for held in assembly.held]
     ):
+        # Outside the transaction: the settlement that is waited for needs its locks.
         time.sleep(POLL_SECONDS)
         assembly, more = _reserve(session_id, char_ids, all_known=all_known)
         fresh += more

@@ -1,1 +1,1 @@
-"""One module for each place where something is left: rows, sessions, accounts, ..."""
+"""The cases of a sweep: a module for each place where something gets lost."""

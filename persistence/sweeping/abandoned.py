@@ -1,4 +1,4 @@
-"""The document of a forced save: what `cs:` knows of a combat, and not a coin more."""
+"""Makes the document of a forced save: what `cs:` knows, and not a coin more."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _actors(session: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def _of_no_player(session: Mapping[str, str]) -> Iterator[Fault]:
-    """What was consumed under another key was meant for a player."""
+    """Faults of what was consumed under a key of no player: it was meant for one."""
     prefix = redis_keys.ACTOR_PREFIX
     for field, text in session.items():
         is_odd = field.startswith(prefix) and not player_id(field[len(prefix) :])

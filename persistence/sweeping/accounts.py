@@ -1,4 +1,4 @@
-"""Accounts that are left in a combat that is over, or with a session half closed.
+"""Mends accounts that are left in a combat that is over, or half out of a session.
 
 A pass looks at PAGES pages of keys and the next one goes on from there: at a hundred
 thousand accounts the whole map is seen within minutes, and no sweep is long.
@@ -55,6 +55,7 @@ def _free(account: _Busy) -> int:
         # Of no fight that could be looked for: the engine's own business.
         return 0
     client = inbox.client()
+    # A fight that Redis still knows is not over for its players.
     if (
         client.exists(redis_keys.session(session_id))
         or client.zscore(redis_keys.INBOX, str(session_id)) is not None
@@ -82,6 +83,7 @@ def _is_orphan_for_long(account: _Busy, session_id: UUID) -> bool:
         return False
     member = f"{account.char_id}:{session_id}"
     now, _ = client.time()
+    # NX: the first sweep that found nothing says since when.
     client.zadd(redis_keys.ORPHANS, {member: now}, nx=True)
     client.expire(redis_keys.ORPHANS, redis_keys.DAY_SECONDS)
     since = client.zscore(redis_keys.ORPHANS, member)

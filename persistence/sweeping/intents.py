@@ -1,4 +1,4 @@
-"""Intents that no task has answered: their messages were lost, or their worker."""
+"""Sends intents again that no task has served: their message or worker was lost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Message:
 
 
 def send_overdue() -> int:
-    """Their tasks again, oldest first; one that was on its way after all is harmless.
+    """Send the tasks of waiting intents, oldest first; one sent twice is harmless.
 
     Never more than make up for what is missing: where as many messages wait in a queue
     as there are intents for it, none of them is lost. Where many wait, a lost one costs
@@ -70,7 +70,7 @@ def send_overdue() -> int:
 
 
 def _message(intent: intents.Intent) -> _Message | None:
-    """None where nobody can read the intent; it is forgotten then."""
+    """The message of an intent; one that nobody can read is forgotten."""
     try:
         if intent.scope == redis_keys.BELTS:
             session_id = parse_session_id(intent.subject)

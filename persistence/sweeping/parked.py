@@ -1,4 +1,4 @@
-"""Parked operations that an admin had retried, and whose save nobody has answered."""
+"""Asks again for saves of parked operations whose retry nobody has answered."""
 
 from __future__ import annotations
 

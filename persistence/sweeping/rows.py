@@ -1,4 +1,4 @@
-"""Pending rows past their due time that the inbox does not hold."""
+"""Returns pending rows to the inbox that are past due and not in it."""
 
 from __future__ import annotations
 
@@ -60,13 +60,14 @@ def _return(row: CombatHistory) -> int:
         if handoff is not None:
             inbox.record(handoff)
             return 1
+    # The settlement takes the document from the row.
     return inbox.put(
         [row.session_id], players={row.session_id: len(row.participant_ids)}
     )
 
 
 def _handoff_of(row: CombatHistory) -> Handoff | None:
-    """None for a row whose document cannot pass the door again.
+    """The hand-off of a row; None where its document cannot pass the door again.
 
     One that somebody wrote by hand may hold no object at all.
     """

@@ -1,4 +1,4 @@
-"""Live sessions that nobody ends: unsent results, missing ones, silent engines."""
+"""Ends live sessions that nobody else ends: unsent or missing results, silence."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ def _force(member: bytes, silent_since: int) -> int:
         return 0
     if "result" in session and _hand_off_left(session_id):
         return 1
+    # It ended when it was last heard of, as far as anybody can tell.
     ended_at = max(MIN_END_TIMESTAMP, _heartbeat(session) // 1000)
     document, faults = abandoned(session_id, session, ended_at)
     try:
@@ -122,7 +123,7 @@ def _hand_off_left(session_id: UUID) -> bool:
 
 
 def _forget(session_id: UUID, session: Mapping[str, str], member: bytes) -> int:
-    """Not active any more; a session that vanished without a result is reported."""
+    """Strike it off the active ones; one that vanished without a result is reported."""
     if not session and not _is_known(session_id):
         _report(session_id, session, "the live session is gone and has no result")
     inbox.client().zrem(redis_keys.ACTIVE, member)
@@ -170,6 +171,6 @@ def _heartbeat(session: Mapping[str, str]) -> int:
 
 
 def _now_ms() -> int:
-    """By the clock that heartbeats are written by."""
+    """Redis' time, which heartbeats are written by."""
     seconds, microseconds = inbox.client().time()
     return seconds * 1000 + microseconds // 1000

@@ -1,4 +1,4 @@
-"""Tombstones that tell what is no longer so.
+"""Corrects tombstones that tell what is no longer so.
 
 An undo whose word to Redis was lost is found by its time, within the next sweep. What
 else a tombstone can be wrong about (a PostgreSQL restored from a backup, a worker of an
@@ -45,6 +45,7 @@ def forget_untrue() -> int:
 
 def _mend(session_ids: set[UUID]) -> int:
     """The tombstone is written after the commit: what is not there now is not so."""
+    # b"" takes a tombstone away: no row, or one that is not settled (any more).
     stands = dict.fromkeys(session_ids, b"")
     rows = CombatHistory.objects.filter(
         pk__in=session_ids, settlement_status=Status.PROCESSED
