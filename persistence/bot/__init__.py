@@ -1,1 +1,1 @@
-"""The bot's side: what an old button is answered, and how that is found out."""
+"""The bot's side: the answer to an old button, and the look-up behind it."""

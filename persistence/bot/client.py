@@ -1,4 +1,4 @@
-"""What became of a fight, asked over HTTP. Needs aiohttp, and nothing of Telegram."""
+"""Asks over HTTP how a fight ended: a look-up. Needs aiohttp, nothing of Telegram."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import aiohttp
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a fight, for one player. The texts are plain, without markup."""
+    """The outcome of a fight for one player. The texts are plain, without markup."""
 
     state: Literal["active", "finished", "unknown"]
     short: str
@@ -21,11 +21,11 @@ class Answer:
     """At most 4096."""
     language: str = "en"
     is_final: bool = False
-    """Whether it will always be the same."""
+    """Whether nothing but an admin's undo can change it."""
 
 
 class ResultsUnavailable(Exception):
-    """What became of the fight cannot be found out now."""
+    """The outcome of the fight cannot be found out now."""
 
 
 Results = Callable[[UUID, int, str | None], Awaitable[Answer]]

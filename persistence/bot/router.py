@@ -153,7 +153,7 @@ class _Recent:
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What is done in the chat once the query is answered."""
+    """The reply in the chat, which follows the answer to the query."""
 
     bot: Bot
     message: Message | InaccessibleMessage | None

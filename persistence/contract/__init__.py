@@ -1,1 +1,1 @@
-"""What engine, worker and bot agree on: documents, keys, codes. Needs pydantic only."""
+"""The contract of engine, worker and bot: documents, keys, codes. Needs pydantic."""

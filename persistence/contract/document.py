@@ -92,7 +92,7 @@ def writes_floats(canonical: bytes) -> bool:
 
 
 def with_integers(document: Document) -> Document:
-    """In place: whole numbers where the contract wants integers, however written."""
+    """Make integers, in place, of whole numbers where the contract wants integers."""
     meta, participants = document.get("meta"), document.get("participants")
     _whole_in(meta, ("end_timestamp",))
     for entry in participants.values() if isinstance(participants, dict) else ():
@@ -109,7 +109,7 @@ def _whole_in(value: Any, keys: tuple[str, ...]) -> None:
 
 
 def _whole(value: Any) -> Any:
-    """Its depth is bounded by the parser's."""
+    """Recursive: the parser has bounded the depth."""
     if isinstance(value, dict):
         return {key: _whole(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -157,7 +157,7 @@ def _is_too_deep(raw: bytes) -> bool:
 
 
 def _json_form(value: object) -> object:
-    """What Celery's serializer brings as objects of Python, in the form of JSON."""
+    """The JSON form of what Celery's serializer brings as objects of Python."""
     match value:
         case UUID():
             return str(value)

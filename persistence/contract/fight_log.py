@@ -31,7 +31,7 @@ def pack(log: object) -> bytes:
 
 
 def compress(text: bytes) -> bytes:
-    """What is stored of the JSON of a fight log."""
+    """The stored form of a fight log's JSON."""
     return bytes(_compressor.compress(text, zstd.ZstdCompressor.FLUSH_FRAME))
 
 

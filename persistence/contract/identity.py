@@ -1,4 +1,4 @@
-"""Which documents are the same document: equal JSON values have one SHA-256.
+"""The identity of a document: equal JSON values have one SHA-256.
 
 It is taken of the RFC 8785 form (JSON Canonicalization Scheme) of a document, after
 the session id is in canonical form and an accepted alias has its one name. One thing
@@ -52,7 +52,7 @@ def identified(
 
 
 def former_identity(document: Document) -> str:
-    """What identified a document in rows and in Redis before equal values did."""
+    """The identity that older releases gave a document, in rows and in Redis."""
     return digest(canonical_json(document))
 
 

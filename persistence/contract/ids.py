@@ -12,7 +12,7 @@ import re
 from uuid import UUID
 
 NO_SESSION = UUID(int=0)
-"""Sorts before every session."""
+"""Where there is no session: it sorts before every other."""
 
 SHORT_LENGTH = 22
 _SHORT = re.compile(r"[A-Za-z0-9_-]{22}")

@@ -1,4 +1,4 @@
-"""When and how a fight ended: the `meta` of a result.
+"""The `meta` of a result: when and how the fight ended.
 
 No clock is asked: whether the end lies in the future is for the door that accepts.
 """

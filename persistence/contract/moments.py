@@ -1,4 +1,4 @@
-"""Moments as engines write them into Redis: in milliseconds, or in another unit."""
+"""Reads moments that engines write into Redis: milliseconds, or another unit."""
 
 from __future__ import annotations
 

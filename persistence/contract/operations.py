@@ -76,7 +76,7 @@ class _Operation(BaseModel):
 
 
 class Add(_Operation):
-    """Joins the unequipped stack of the template, else makes new rows."""
+    """Gives pieces: they join the unequipped stack of the template, or are new rows."""
 
     op: Literal["add"]
     item_template_id: TemplateId
@@ -85,7 +85,7 @@ class Add(_Operation):
 
 
 class Remove(_Operation):
-    """From one row; by template unequipped rows give first, then by their ids."""
+    """Takes pieces: of one row, or of a template, unequipped rows and low ids first."""
 
     op: Literal["remove"]
     inventory_id: RowReference | None = None
@@ -113,7 +113,7 @@ class Unequip(_Operation):
 
 
 class Move(_Operation):
-    """From the slot it is in to another one."""
+    """Takes a row from the slot it is in to another one."""
 
     op: Literal["move"]
     inventory_id: RowReference
@@ -187,7 +187,7 @@ def reservable_rows(operation: Operation) -> list[int]:
 
 
 def pieces_by_template(operations: Iterable[Operation]) -> dict[str, tuple[int, int]]:
-    """What each template that is named needs at first, and what is left of it.
+    """For each template that is named: pieces needed before, and more or less after.
 
     First the pieces that must be there before the first operation, for all of them to
     find theirs; then those that there are more after the last.

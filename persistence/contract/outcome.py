@@ -23,7 +23,7 @@ NOTHING_MOVED: Mapping[str, int] = {}
 
 
 def undone_tombstone(revision: int) -> bytes:
-    """What stands in the tombstone's place once that revision was undone.
+    """The mark in the tombstone's place once that revision was undone.
 
     It tells nothing but that PostgreSQL is to be asked, and yields to no older one.
     """
@@ -33,7 +33,7 @@ def undone_tombstone(revision: int) -> bytes:
 def tombstone(
     document: Any, gold: Mapping[str, int], revision: int, *, is_undone: bool
 ) -> bytes | None:
-    """What Redis is to hold of a settled row.
+    """The tombstone of a settled row, undone or not.
 
     None where somebody wrote a document by hand that is none.
     """

@@ -1,4 +1,4 @@
-"""Who takes part: what is meant as a player, and what is given to one."""
+"""Tells keys of players from others, and finds what an AI participant is given."""
 
 from __future__ import annotations
 

@@ -354,6 +354,7 @@ def player_ids(document: Document) -> list[int]:
     return sorted(number for number in map(int, keys) if number <= MAX_BIGINT)
 
 
+# Where all faults are numbers or lengths out of bounds, the code is `out_of_range`.
 _RANGE_ERRORS = frozenset(
     {
         "greater_than",

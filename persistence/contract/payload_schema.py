@@ -26,7 +26,7 @@ PLAYER = f"^{PLAYER_KEY.pattern}$"
 
 
 def payload_schema() -> Schema:
-    """What the models say, and what they keep in their validators."""
+    """The schema of the models, with the rules that their validators hold."""
     schema = CombatResultPayload.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["properties"]["session_id"] |= {
@@ -111,7 +111,7 @@ def _ai() -> Schema:
 
 
 def _name_the_row_once(consumed: Schema) -> None:
-    """By either name, and not by both."""
+    """Let a consumed row be named by either name, and not by both."""
     row_id = consumed["properties"]["inventory_id"]
     consumed["properties"]["inv_id"] = {**row_id, "title": "Inv Id"}
     consumed["required"].remove("inventory_id")
