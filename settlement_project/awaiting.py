@@ -1,4 +1,4 @@
-"""A worker that starts beside its servers waits for them, and judges them afterwards.
+"""Lets a worker that starts beside its servers wait for them before they are checked.
 
 A server that says it is coming (Redis reads its file, PostgreSQL recovers) is waited
 for as long as it says so; one that does not answer, or is not yet the primary, for
@@ -65,6 +65,7 @@ def _redis() -> State:
     except (BusyLoadingError, MasterDownError) as error:
         return f"{error}", True
     except AuthenticationError:
+        # It answers; what is wrong does not pass, and the checks say it.
         return SERVES
     except (redis.ConnectionError, redis.TimeoutError):
         return "it does not answer", False
@@ -74,6 +75,7 @@ def _redis() -> State:
         return SERVES
     if info.get("loading"):
         return "it reads its file", True
+    # A fail-over may be under way: the promotion is waited for, though not for ever.
     if info.get("role") == "slave":
         return "it is a replica", False
     return SERVES
@@ -83,6 +85,7 @@ def _postgres() -> State:
     conninfo = make_conninfo(
         settings.DATABASE_URL, connect_timeout=ANSWER_WITHIN_SECONDS
     )
+    # A ping needs no login, and tells a server that recovers from one that is away.
     match pq.PGconn.ping(conninfo.encode()):
         case pq.Ping.REJECT:
             return "it accepts no connections yet", True

@@ -13,6 +13,7 @@ from settlement_project.liveness import WorkerHeartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settlement_project.settings")
 
+# Transports of ours, which read each message before Celery does: docs/decisions/0010.
 # By name: without celery[redis] a check says so, instead of this import.
 TRANSPORT_ALIASES.update(
     redis="persistence.worker.intake.transports:RedisTransport",
@@ -30,6 +31,7 @@ app = Celery(
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(WorkerHeartbeat)
+# `tasks` of the installed apps; what is deeper is named.
 app.autodiscover_tasks()
 app.autodiscover_tasks(["persistence.belts"])
 app.autodiscover_tasks(["persistence.worker"], related_name="unreadable")

@@ -72,7 +72,7 @@ def refuse_unsafe_servers(**_: object) -> None:
         *check_redis(),
         *check_postgres(databases=["default"]),
     ]
-    # The pool is forked later; no child may inherit this connection.
+    # The pool is forked later: children on one connection read each other's answers.
     connection.close()
     faults = [f"{message.id}: {message.msg} {message.hint}" for message in found]
     if any(message.is_serious() for message in found):

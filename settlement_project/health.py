@@ -1,4 +1,4 @@
-"""/livez and /readyz: is the process alive, and may traffic be sent to it."""
+"""Probes: /livez says that the process is alive, /readyz that it may have traffic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who touches the heartbeat files: the worker's event loop and each tick of beat.
+"""Touches the heartbeat files: from the worker's event loop, and at each tick of beat.
 
 Not a thread: it would go on while the loop that takes messages stands still.
 """
@@ -39,7 +39,7 @@ class WorkerHeartbeat(bootsteps.StartStopStep):
 
 
 class BeatScheduler(Scheduler):
-    """In memory: intervals of seconds need no file that remembers the last run."""
+    """Beat's schedule in memory: intervals of seconds need no file of the last run."""
 
     def setup_schedule(self) -> None:
         super().setup_schedule()

@@ -1,4 +1,4 @@
-"""One log line: time, level, message, then every `extra` field as key=value."""
+"""The format of log lines: time, level, message, every `extra` field as key=value."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _digest(token: str) -> bytes:
 
 
 async def _half(asked: Awaitable[Families]) -> Families | None:
-    """None where the server does not answer in time."""
+    """The figures of one server; None where it does not answer in time."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await asked

@@ -1,4 +1,4 @@
-"""Requests that nothing behind could read are answered here, in one place: 400."""
+"""Answers requests that nothing behind could read, in one place: 400."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request's id: of the proxy's header where there is one, for log and audit."""
+"""Gives a request its id, the proxy's where there is one, for log and audit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AsyncAnswer = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class RequestIdMiddleware:
-    """Keeps the event loop free under ASGI, and the thread's path under WSGI."""
+    """Both ways: under ASGI the event loop stays free, under WSGI none is needed."""
 
     sync_capable = True
     async_capable = True
@@ -49,6 +49,7 @@ class RequestIdMiddleware:
 
 def _begin(request: HttpRequest) -> str:
     given = request.headers.get(HEADER, "")
+    # Not as it comes: it goes into the log, the audit and the answer's headers.
     id_ = given if _USABLE.fullmatch(given) else uuid4().hex
     request_id.set(id_)
     return id_

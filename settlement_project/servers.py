@@ -1,4 +1,4 @@
-"""Where PostgreSQL, Redis and the broker are: from the environment, else embedded."""
+"""Finds PostgreSQL, Redis and the broker: from the environment, else embedded."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def django_database(url: str, session_options: str) -> dict[str, Any]:
     given = parts.get("options") or ""
     options["options"] = f"{session_options} {given}".strip()
     options.setdefault("connect_timeout", 5)
-    # A cut network without FIN must not hold row locks: reliability of the lock order.
+    # A network that is cut without FIN: nobody waits for hours for an answer. What the
+    # server holds for us is let go by its own time-outs, in `session_options`.
     options.setdefault("keepalives_idle", 30)
     options.setdefault("keepalives_interval", 10)
     options.setdefault("keepalives_count", 3)
@@ -85,6 +86,7 @@ def django_database(url: str, session_options: str) -> dict[str, Any]:
         "PASSWORD": parts.get("password", ""),
         "HOST": parts.get("host", ""),
         "PORT": str(parts.get("port", "") or ""),
+        # Kept for life, and asked whether it still answers before it is used again.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,

@@ -57,7 +57,9 @@ if IS_CHECKOUT and (BASE_DIR / "demo").is_dir():
     INSTALLED_APPS.append("demo")
 
 MIDDLEWARE = [
+    # Outermost, so that refusals and redirects carry an id, too.
     "settlement_project.request_id.RequestIdMiddleware",
+    # Before whoever reads a field and would answer 500.
     "settlement_project.readable_requests.ReadableRequestsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "settlement_project.static_files.StaticFilesMiddleware",
@@ -90,6 +92,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # How long a statement waits for a row lock: no longer than its task may live.
 LOCK_TIMEOUT_MS = env.integer("SETTLEMENT_LOCK_TIMEOUT_MS", 5_000, 10, 60_000)
+# No client holds a row for ever: a statement ends, and so does a transaction whose
+# client says nothing any more. What is answered as committed is on disk.
 DATABASES = {
     "default": servers.django_database(
         DATABASE_URL,
@@ -129,6 +133,7 @@ if not DEBUG:
     SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000, 0, 10**9)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
+    # The proxy has to set or to strip it: a client could claim to have come by HTTPS.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 # Settlement. Times are settings so that tests need not wait for them.
@@ -196,11 +201,13 @@ if not DEBUG and 0 < len(SETTLEMENT_METRICS_TOKEN) < 16:
 # Celery. Messages are hints, and no setting makes a broker lossless: the inbox is what
 # counts (docs/decisions/0001). Each line says which window it closes or narrows.
 CELERY_BROKER_URL = BROKER_URL
+# Celery's own default: a producer without any settings publishes there.
 CELERY_TASK_DEFAULT_QUEUE = QUEUE
 # A worker takes from them in turn: what waits in one holds nothing up in the others.
 CELERY_TASK_QUEUES = [Queue(name) for name in QUEUES]
 # A misspelt queue is an error, not a queue that nobody reads.
 CELERY_TASK_CREATE_MISSING_QUEUES = False
+# Rings never wait behind saves, nor recovery behind either.
 CELERY_TASK_ROUTES = ROUTES
 # A pickle would run its sender's code.
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -209,15 +216,19 @@ CELERY_RESULT_ACCEPT_CONTENT = ["json"]
 # combat_history is the result: nothing to fill, to wait for or to attack.
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
-# A child that dies leaves its message: acknowledged late, put back, but no oftener than
-# the task's max_retries, so that a poison does not run for ever.
+# Acknowledged before its task has run, as by default, a message dies with its worker.
 CELERY_TASK_ACKS_LATE = True
+# By default the message of a child that was killed counts as done all the same.
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# Sent again with a count up to the task's max_retries, where a plain rejection would
+# give a message that kills its child to the next one for ever.
 CELERY_TASK_RETRY_ON_WORKER_LOST = True
-# Not acknowledged, it would be dropped or loop: what failed is a row instead.
+# Not acknowledged, a message would be dropped where its task failed, and loop where it
+# was killed for its time. What failed is a row instead, or an entry that comes due.
 CELERY_TASK_ACKS_ON_FAILURE = True
 CELERY_TASK_ACKS_ON_TIMEOUT = True
 # Far below the visibility timeout, or a task at work would be delivered again for ever.
+# Between the soft limit and the hard one it can roll back and close its connection.
 CELERY_TASK_TIME_LIMIT = SETTLEMENT_HARD_LIMIT_SECONDS
 CELERY_TASK_SOFT_TIME_LIMIT = SETTLEMENT_HARD_LIMIT_SECONDS * 2 // 3
 # Few messages at risk, and none hoarded that others could work on.
@@ -227,18 +238,20 @@ CELERY_WORKER_POOL = "persistence.worker.pool:TaskPool"
 CELERY_WORKER_CONSUMER = "persistence.worker.intake.consumer:ReadingConsumer"
 # What waits for its turn would fill the prefetch and hold up everything else.
 CELERY_WORKER_DISABLE_RATE_LIMITS = True
-# The message is delivered again: two of it at once would only wait for each other.
+# A broker that was lost delivers what was not acknowledged again: two of a task at once
+# would only wait for each other.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
-# A quick stop still lets running tasks end.
+# A quick stop (SIGQUIT) still lets running tasks end, and those just taken.
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = SETTLEMENT_HARD_LIMIT_SECONDS
 CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = True
 # Importing Django takes longer than the 4 s after which a child counts as dead.
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = 30
-# For Flower.
+# For Flower, which is told of no task by default.
 CELERY_WORKER_SEND_TASK_EVENTS = True
-# Its event shows the arguments as the sender has them, loot included.
+# The event of sending shows the arguments as the sender has them, loot included.
 CELERY_TASK_SEND_SENT_EVENT = False
 CELERY_TASK_TRACK_STARTED = True
+# LOGGING below is for workers, too; by default Celery replaces it.
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # A worker outlives its broker: it waits for ever; READONLY or OOM does not end it.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -248,6 +261,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     # What a killed worker held comes back after that, not after an hour and more; the
     # shortest timeout of all programs on this Redis counts.
     "visibility_timeout": SETTLEMENT_HARD_LIMIT_SECONDS * 4,
+    # Looked for every 5 s; by default at every tenth look of 10 s.
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
     # Held by a worker that was killed, it blocks the others no longer.
@@ -265,8 +279,10 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
     "interval_step": 0.2,
     "interval_max": 0.2,
 }
-# Connections live across tasks; a drain checks its own before the first claim.
+# Connections live across tasks: by default Celery closes them around each. A drain
+# checks its own before the first claim.
 CELERY_DB_REUSE_MAX = 10_000
+# No file, which would need a volume and could be damaged: docs/decisions/0046.
 CELERY_BEAT_SCHEDULER = "settlement_project.liveness:BeatScheduler"
 # After an outage none of them pile up: each expires with its interval.
 CELERY_BEAT_SCHEDULE = {

@@ -26,8 +26,8 @@ def keep(task: Any, write: Callable[[psycopg.Cursor[Row]], object]) -> None:
             write(cursor)
     except (DatabaseError, InterfaceError, psycopg.Error) as error:
         connection.close()
-        # The one countdown of all tasks (docs/decisions/0029): what else is retried has
-        # an entry or an intent that comes due again, this has the message alone.
+        # No other task of ours counts down (docs/decisions/0029): what else is retried
+        # has an entry or an intent that comes due again, this has the message alone.
         raise task.retry(
             exc=error, countdown=RETRY_SECONDS, max_retries=None
         ) from error
