@@ -32,10 +32,10 @@ SessionId = UUID | str
 class Call:
     """One script with its arguments, and how to name it when it fails.
 
-    `promises`: once it is answered, what it asked for must not be lost. Until it is done
-    it `waits`, as a member of a sorted set or, with '', as a list. Of those that are
-    handed over again, one makes an earlier one of its `identity` needless, and those
-    that it `settles`.
+    `promises`: once it is answered, what it asked for must not be lost. Until it is
+    done it `waits`, as a member of a sorted set or, with '', as a list. Of those that
+    are handed over again, one makes an earlier one of its `identity` needless, and
+    those that it `settles`.
     """
 
     name: str

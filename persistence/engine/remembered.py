@@ -1,12 +1,12 @@
-"""What Redis said yes to and nobody has done yet, for a Redis that forgets it.
+"""The dispatcher's memory of accepted calls that no worker has done yet.
 
 Emptied, failed over to an older replica or restarted from an older file, Redis has lost
 what it acknowledged shortly before. Each call that promises something therefore gets a
 number, counted in Redis by a counter of the dispatcher's own: one that is not above all
 that were given before it was sent tells of a loss, and so does another epoch. A thread
 then hands over again what the caller was promised, in its order, which is harmless
-where nothing was lost. After a minute the thread asks Redis what is done by now: that is
-forgotten, for PostgreSQL has it.
+where nothing was lost. After a minute the thread asks Redis what is done by now: that
+is forgotten, for PostgreSQL has it.
 """
 
 from __future__ import annotations
