@@ -46,7 +46,7 @@ class Asked:
     at: float
 
 
-class _Idle:
+class IdleConnections:
     """Connections that wait for the next call, the one used last on top.
 
     Beside the pool of redis-py, which looks at the socket before each command and keeps
@@ -111,7 +111,7 @@ class EngineRedis:
             socket_timeout=timeout / 2,
             retry=Retry(NoBackoff(), 0),
         )
-        self._idle = _Idle(self._client)
+        self._idle = IdleConnections(self._client)
         self._async_clients: WeakKeyDictionary[
             asyncio.AbstractEventLoop, redis.asyncio.Redis
         ] = WeakKeyDictionary()

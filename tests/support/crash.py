@@ -1,9 +1,9 @@
 """Kill -9 a forked process at its k-th I/O operation, for every k, as SQLite tests.
 
 An operation is one PostgreSQL statement, commit or rollback, or one Redis command,
-script or pipeline: the drivers are wrapped inside the child alone, so nothing of the
-code under test knows. What the child tells its parent survives it, as does what it
-did to the servers, and nothing else.
+script or pipeline: the drivers, and what the engine's side has in the place of one, are
+wrapped inside the child alone, so nothing of the code under test knows. What the child
+tells its parent survives it, as does what it did to the servers, and nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from typing import Any, NoReturn
 import psycopg
 import redis
 from redis.client import Pipeline
+
+from persistence.engine.redis import IdleConnections
 
 HANG_SECONDS = 60
 """A child that takes this long waits for something its parent will never do."""
@@ -99,6 +101,7 @@ def _child(work: Work, crash: Crash | None, writer: int) -> NoReturn:
         border.guard(psycopg.Connection, "wait")
         border.guard(redis.Redis, "execute_command")
         border.guard(Pipeline, "execute")
+        border.guard(IdleConnections, "ask")
         work(lambda line: _write(writer, f"{line}\0"))
         _write(writer, str(border.operations))
     except BaseException:  # noqa: BLE001 -- the parent raises it again
