@@ -21,8 +21,8 @@ from tests.storm.book import Book, Line, lines_of
 from tests.storm.game import Game
 from tests.storm.world import PLAYERS, player_ids
 
-AT_ONCE = {"submit": 3, "http": 3}
-"""Callers that wait for their answers side by side."""
+AT_ONCE = {"submit": 3, "http": 3, "operations": 3}
+"""Callers that wait for their answers side by side, each at its share of the rate."""
 
 
 def main() -> None:

@@ -19,9 +19,8 @@ from tests.support.ids import new_session_id
 from tests.support.journal import Fight, Share
 
 RETRY_SECONDS = 0.1
-AGAIN_SECONDS = 300
-"""What was accepted since then is handed over again in the engine's next life: longer
-than anything waits, however slow the machine is."""
+AGAIN_SECONDS = 120
+"""What was accepted since then is handed over again in the engine's next life."""
 
 FLAWED = 0.03
 """Fights with loot that nobody has heard of: an admin decides."""

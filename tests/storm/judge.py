@@ -23,16 +23,17 @@ def untrue(story: Story, doubts: list[Doubt]) -> list[Doubt]:
     """Doubts that no fault of their moment explains.
 
     Unknown is what nobody knows: between the loss of all that Redis held and the
-    engine's next calls. A fight that runs is known to Redis alone.
+    engine's next calls. A fight that runs is known to Redis and to its engine alone:
+    one that was left may be forgotten for ever, once both have been struck.
     """
     return [doubt for doubt in doubts if not _is_allowed(story, doubt)]
 
 
 def _is_allowed(story: Story, doubt: Doubt) -> bool:
-    is_of_a_loss = doubt.what in ("unknown", "not finished")
-    return is_of_a_loss and story.happened(
-        AMNESIA, doubt.at - MENDED_SECONDS, doubt.at + 2
-    )
+    if doubt.what not in ("unknown", "not finished"):
+        return False
+    is_of_a_loss = story.happened(AMNESIA, doubt.at - MENDED_SECONDS, doubt.at + 2)
+    return is_of_a_loss or story.may_be_forgotten(UUID(doubt.sid))
 
 
 def findings(story: Story, oracle: Oracle, address: str) -> Iterator[str]:

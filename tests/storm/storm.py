@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import time
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from uuid import UUID
@@ -140,8 +139,8 @@ class Storm:
     def _falls_short(self, nemesis: Nemesis) -> bool:
         self._tally.look()
         return bool(
-            self._tally.counts["accepted"] < self._options.combats
-            or self._tally.counts["operations"] < self._options.operations
+            self._tally.combats < self._options.combats
+            or self._tally.operations < self._options.operations
             or nemesis.struck.total() < self._options.faults
         )
 
@@ -218,16 +217,25 @@ class Tally:
 
     def __init__(self, folder: Path) -> None:
         self._reader = Reader(folder / "engine.jsonl")
-        self.counts: Counter[str] = Counter()
+        self._accepted: set[UUID] = set()
+        self._calls: dict[str, int] = {}
         self.undecided: set[UUID] = set()
+
+    @property
+    def combats(self) -> int:
+        return len(self._accepted)
+
+    @property
+    def operations(self) -> int:
+        return sum(self._calls.values())
 
     def look(self) -> None:
         for line in self._reader.new_lines():
             if line["kind"] == "accepted":
-                self.counts["accepted"] += 1
+                self._accepted.add(UUID(line["sid"]))
                 self.undecided.add(UUID(line["sid"]))
             elif line["kind"] == "ops":
-                self.counts["operations"] += line["count"]
+                self._calls[line["call"]] = line["count"]
 
 
 def waiting(servers: Servers) -> dict[str, int]:

@@ -100,7 +100,7 @@ class Story:
         for sid, line in self.ended_by_system.items():
             row = rows.get(sid)
             if row is None:
-                if line["kind"] == "forced" or not self._may_be_forgotten(sid):
+                if line["kind"] == "forced" or not self.may_be_forgotten(sid):
                     self.journal.accepted.add(sid)
                 continue
             self.journal.accepted.add(sid)
@@ -178,8 +178,11 @@ class Story:
             and self.happened(AMNESIA, offer["at"], float("inf"))
         )
 
-    def _may_be_forgotten(self, sid: UUID) -> bool:
-        """Never begun as far as the engine was told, or begun before an amnesia."""
+    def may_be_forgotten(self, sid: UUID) -> bool:
+        """Left by its engine, and never begun as far as that was told, or begun before
+        an amnesia."""
+        if sid not in self.ended_by_system:
+            return False
         begun = [x for x in self._by_kind["started"] if x["sid"] == str(sid)]
         return not begun or self.happened(LOSSY, begun[0]["at"] - 1, float("inf"))
 
