@@ -26,6 +26,7 @@ from persistence.savers.registry import SAVER_REGISTRY, combat_saver
 from persistence.sweeping.players import player_id
 from persistence.worker import counts, drain, inbox, rejected, rings, saves
 from persistence.worker import mode as settlement
+from persistence.worker.intake import taking
 from persistence.worker.keeping import keep
 from persistence.worker.rejected import Rejected
 from persistence.worker.sql import Row
@@ -51,7 +52,8 @@ def settle_combat(
 ) -> None:
     """Record one combat result in the inbox, then drain one batch.
 
-    Accepts the document as dict or JSON text. What cannot become a history row ends in
+    Those that wait behind it in the broker's queue are recorded along with it. Accepts
+    the document as dict or JSON text. What cannot become a history row ends in
     `rejected_payloads`, a message without a document or with more than one argument
     too. Any number of deliveries settles once.
     """
@@ -73,7 +75,8 @@ def settle_combat(
         keep(settle_combat, lambda cursor: combat_saver(cursor).receive(delivery))
         return
     drain.check_connection()
-    if rung:
+    taken = taking.take_along(settle_combat, settings.SETTLEMENT_BATCH_SIZE - 1)
+    if rung or taken.rung:
         # The drain below answers this ring; others must be free to ring again.
         inbox.silence_doorbell()
     drain_batch(started)

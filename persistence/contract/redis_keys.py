@@ -138,6 +138,11 @@ def engine(name: str) -> str:
     return f"combat:engine:{name}"
 
 
+def taker(queue: str) -> str:
+    """String, on the broker: who records what waits in the queue; 10 s at most."""
+    return f"combat:taker:{queue}"
+
+
 def account(char_id: int) -> str:
     """Hash (or RedisJSON) of the account cache; no TTL."""
     return f"{ACCOUNT_PREFIX}{char_id}"

@@ -30,7 +30,7 @@ EFFECTS = "effects."
 SWEEP = "sweep."
 MESSAGE = "message."
 """How the names of counts begin: `lookup.<source>`, `combat.<outcome>`,
-`effects.<how>`, `sweep.<kind>` and `message.unreadable`."""
+`effects.<how>`, `sweep.<kind>`, `message.unreadable` and `message.taken_along`."""
 
 Key = tuple[datetime, str]
 

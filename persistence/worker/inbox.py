@@ -106,6 +106,26 @@ def record(handoff: Handoff, *, replicas: int = 0) -> tuple[Receipt, bool]:
     return answer(replicated("handoff", handoff.keys, handoff.args, replicas))
 
 
+def record_all(
+    handoffs: Sequence[Handoff], *, replicas: int = 0
+) -> list[tuple[Receipt, bool] | None]:
+    """`record` of each, in one round trip; None for one that Redis has refused.
+
+    Raises NotReplicated where fewer than `replicas` have them in time.
+    """
+    if not handoffs:
+        return []
+    run = script("handoff")
+    with client().pipeline(transaction=False) as pipe:
+        for handoff in handoffs:
+            run(keys=handoff.keys, args=handoff.args, client=pipe)
+        pipe.wait(replicas, REPLICATED_WITHIN_MS)
+        *replies, reached = pipe.execute(raise_on_error=False)
+    if replicas and not (isinstance(reached, int) and reached >= replicas):
+        raise NotReplicated(f"{reached} of {replicas} replicas have it")
+    return [None if isinstance(r, Exception) else answer(r) for r in replies]
+
+
 def claim(limit: int, until_ms: int | None = None) -> tuple[list[Entry], bool]:
     """Lease due entries; the flag says that more may be due.
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 from uuid import UUID
 
+import redis
 from django.conf import settings
 from django.db import connections
 
@@ -26,6 +28,7 @@ from persistence.engine.handoff import checked
 from persistence.worker import inbox
 from tests.support import crash
 from tests.support.crash import Crash, Run, Tell, Work
+from tests.support.fuzz import call, envelope, headers, raw
 from tests.support.ids import new_session_id
 from tests.support.journal import Fight, Journal, Share
 from tests.support.ledger_oracle import Oracle
@@ -144,6 +147,35 @@ def message(oracle: Oracle) -> Scene:
     def deliver(tell: Tell) -> None:
         tasks.settle_combat(json.dumps(fight.document))
         tell(f"accepted {fight.session_id}")
+
+    return Scene(journal, deliver, deliver)
+
+
+def waiting(oracle: Oracle) -> Scene:
+    """A worker runs a message, and takes along what waits behind it in the queue."""
+    a, b = _characters(2)
+    journal = Journal(potions={a: 10, b: 10})
+    first = journal.offer(_fight(100, {a: Share(xp=5, drunk=2)}))
+    journal.offer(_fight(200, {a: Share(gold=3), b: Share(xp=1, loot=1)}))
+    journal.offer(_fight(300, {b: Share(xp=9)}, failure="unknown_item"))
+    _prepare(oracle, journal)
+    queue = f"queue-{a}"
+    foreign = raw(envelope(call("vitals", a), headers=headers(task="task_sync_state")))
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
+        for fight in journal.offered.values():
+            broker.lpush(queue, raw(envelope(call(fight.document))), foreign)
+    journal.accepted |= journal.offered.keys()
+    held = f"held-{first.session_id}"
+
+    def deliver(_: Tell) -> None:
+        """As Celery does it: what is not acknowledged comes again."""
+        broker = redis.Redis.from_url(settings.BROKER_URL)
+        broker.lmove(held, queue, "RIGHT", "RIGHT")
+        while message := broker.lmove(queue, held, "RIGHT", "LEFT"):
+            if message != foreign:
+                body = json.loads(b64decode(json.loads(message)["body"]))
+                tasks.settle_combat.apply(body[0], routing_key=queue, throw=True)
+            broker.delete(held)
 
     return Scene(journal, deliver, deliver)
 

@@ -63,6 +63,15 @@ def _no_sweep() -> None:
     _replace(CleanupStateSaver, "sweep", find_nothing)
 
 
+def _removed_before_recorded() -> None:
+    """Read and removed in one step: what a taker holds is in its memory alone."""
+    _script_with(
+        "peek",
+        "redis.call('LINDEX', KEYS[1], -i)",
+        "redis.call('RPOP', KEYS[1])",
+    )()
+
+
 def _replace(owner: object, name: str, value: object) -> None:
     """For good: the process this happens in ends with its scene."""
     setattr(owner, name, value)
@@ -118,6 +127,7 @@ def _entries_are_popped() -> None:
         (_no_conflict_check, scenes.hand_off, "another document"),
         (_unconditional_snapshot, scenes.hand_off, "ac:"),
         (_no_sweep, scenes.swept, "LOST"),
+        (_removed_before_recorded, scenes.waiting, "LOST"),
     ],
 )
 def test_a_broken_variant_is_caught(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from persistence.contract.document import Document
 from settlement_project.celery import app
 from tests.conftest import Settle
 from tests.support.documents import make_document, make_participant, sample_document
+from tests.support.events import events
 from tests.support.factories import add_character
 from tests.support.ids import new_session_id
 from tests.support.parallel import character_locked
@@ -106,38 +105,6 @@ def test_attempt_that_has_to_wait_has_a_line_too(worker: CeleryProcess) -> None:
     wait_until(is_settled, "it is settled once the lock is gone")
 
     assert set(outcomes()) == {"retry", "processed"}
-
-
-@contextmanager
-def events() -> Iterator[list[dict[str, Any]]]:
-    """Every Celery event, as Flower receives them."""
-    seen: list[dict[str, Any]] = []
-    stop = threading.Event()
-
-    def capture() -> None:
-        with app.connection_for_read() as broker:
-            receiver = app.events.Receiver(broker, handlers={"*": seen.append})
-            with receiver.consumer_context() as (own, _, _):
-                while not stop.is_set():
-                    try:
-                        own.drain_events(timeout=0.1)
-                    except TimeoutError:
-                        continue
-
-    thread = threading.Thread(target=capture)
-    thread.start()
-    try:
-        with app.events.default_dispatcher() as dispatcher:
-
-            def is_listening() -> bool:
-                dispatcher.send("test-probe")
-                return bool(seen)
-
-            wait_until(is_listening, "the receiver listens")
-        yield seen
-    finally:
-        stop.set()
-        thread.join()
 
 
 def secret_document() -> Document:

@@ -24,6 +24,7 @@ START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 40
 
 _TASK_ENDED = re.compile(r"Task \w+\[([\w-]+)\] (?!received)(\w+)")
+_TAKEN_ALONG = re.compile(r"taken along queue=\S+ tasks=(\S+)")
 
 
 def database_url() -> str:
@@ -132,10 +133,12 @@ class CeleryProcess(Process):
         """Until each task has succeeded; fails at once where one raised."""
 
         def all_succeeded() -> bool:
-            told = [match.groups() for match in _TASK_ENDED.finditer(self.output())]
+            text = self.output()
+            told = [match.groups() for match in _TASK_ENDED.finditer(text)]
             bad = {id_ for id_, how in told if how != "succeeded"} & set(task_ids)
-            assert not bad, f"tasks {bad} did not succeed:\n{self.output()}"
-            return {id_ for id_, _ in told} >= set(task_ids)
+            assert not bad, f"tasks {bad} did not succeed:\n{text}"
+            taken = ",".join(_TAKEN_ALONG.findall(text)).split(",")
+            return {*taken, *(id_ for id_, _ in told)} >= set(task_ids)
 
         wait_until(all_succeeded, f"{len(task_ids)} tasks succeeded")
 

@@ -1,0 +1,101 @@
+"""Results that wait in the broker's queue are recorded along with a delivered one.
+
+A Celery task for each combat costs several times what settling it costs, so a delivery
+records up to a batch of the plain messages behind it. They are read where they lie and
+removed once their hand-off has answered: a worker that dies in between leaves a second
+delivery, which is harmless, and no message is ever in a worker's memory alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import redis
+from celery import Task, current_app
+from celery.utils.nodenames import anon_nodename
+from django.conf import settings
+from kombu.exceptions import OperationalError as BrokerError
+
+from persistence.contract import redis_keys
+from persistence.worker import counts, inbox
+from persistence.worker.intake.events import tell_of
+from persistence.worker.intake.plain import Plain, plain
+
+logger = logging.getLogger(__name__)
+
+TAKER_MS = 10_000
+"""A taker that died keeps others away no longer; one that is slower is joined by
+another one, and both record the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How many were recorded, and whether the caller is to answer a ring of theirs."""
+
+    number: int = 0
+    rung: bool = False
+
+
+def take_along(task: Task[Any, Any], limit: int) -> Taken:
+    """Record up to `limit` plain results that wait behind the delivered `task`.
+
+    Never raises for a server that is away: what was not removed is delivered.
+    """
+    queue = (task.request.delivery_info or {}).get("routing_key")
+    if not queue or limit < 1:
+        return Taken()
+    try:
+        with _broker() as client:
+            return Taken() if client is None else _take(client, queue, limit, task)
+    except (redis.RedisError, BrokerError, OSError):
+        logger.warning("not taken along, Celery delivers them", exc_info=True)
+        return Taken()
+
+
+@contextmanager
+def _broker() -> Iterator[redis.Redis | None]:
+    """The broker as a client of Redis; None where it is none."""
+    with current_app.connection_or_acquire() as connection:
+        if connection.transport.driver_type != "redis":
+            yield None
+            return
+        with connection.default_channel.conn_or_acquire() as client:
+            yield client
+
+
+def _take(client: redis.Redis, queue: str, limit: int, task: Task[Any, Any]) -> Taken:
+    token = str(uuid4())
+    keys = [queue, redis_keys.taker(queue)]
+    peeked: list[bytes] = inbox.script("peek")(
+        keys=keys, args=[limit, inbox.MAX_CLAIM_BYTES, token, TAKER_MS], client=client
+    )
+    if not peeked:
+        return Taken()
+    recorded, rung = _record(peeked)
+    inbox.script("leave")(
+        keys=keys, args=[token, *(one.message for one in recorded)], client=client
+    )
+    counts.count(f"{counts.MESSAGE}taken_along", len(recorded))
+    logger.info(
+        "taken along",
+        extra={"queue": queue, "tasks": ",".join(one.task_id for one in recorded)},
+    )
+    tell_of(recorded, task.request.hostname or anon_nodename())
+    return Taken(len(recorded), rung)
+
+
+def _record(messages: Sequence[bytes]) -> tuple[list[Plain], bool]:
+    """Those whose hand-off answered, and whether one of them is to ring."""
+    max_bytes = settings.SETTLEMENT_MAX_DOCUMENT_BYTES
+    read = (plain(message, max_bytes) for message in messages)
+    found = [one for one in read if one is not None]
+    receipts = inbox.record_all(
+        [one.handoff for one in found], replicas=settings.SETTLEMENT_SUBMIT_REPLICAS
+    )
+    recorded = [one for one, receipt in zip(found, receipts, strict=True) if receipt]
+    return recorded, any(receipt and receipt[1] for receipt in receipts)
