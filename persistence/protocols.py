@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from persistence.contract.payload import Read
 
 QUEUES = QUEUE, SWEEP_QUEUE, SAVES_QUEUE = "celery", "sweep", "saves"
 
@@ -97,7 +100,8 @@ class Delivery:
     """One document to settle.
 
     `raw` is None where only the row holds the document (a replay, a swept row).
-    `conflicts`: other documents that were sent for the session, by SHA-256.
+    `conflicts`: other documents that were sent for the session, by SHA-256. `read`:
+    where this process has parsed and validated `raw` already.
     """
 
     session_id: UUID
@@ -105,6 +109,7 @@ class Delivery:
     sha256: str | None = None
     accepted_at: datetime | None = None
     conflicts: Mapping[str, bytes] = field(default_factory=dict)
+    read: Read | None = None
 
 
 @dataclass(frozen=True, slots=True)

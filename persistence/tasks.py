@@ -24,7 +24,7 @@ from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.registry import SAVER_REGISTRY, combat_saver
 from persistence.sweeping.players import player_id
-from persistence.worker import counts, drain, inbox, rejected, rings, saves
+from persistence.worker import counts, drain, inbox, known, rejected, rings, saves
 from persistence.worker import mode as settlement
 from persistence.worker.intake import taking
 from persistence.worker.keeping import keep
@@ -74,6 +74,7 @@ def settle_combat(
         # The sweep finds the pending row and puts it into the inbox.
         keep(settle_combat, lambda cursor: combat_saver(cursor).receive(delivery))
         return
+    known.keep(handoff)
     drain.check_connection()
     taken = taking.take_along(settle_combat, settings.SETTLEMENT_BATCH_SIZE - 1)
     if rung or taken.rung:

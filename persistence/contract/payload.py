@@ -8,6 +8,7 @@ points or coins; `end_timestamp` is Unix seconds.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, Any
@@ -285,6 +286,14 @@ class CombatSessionContainerDTO(_Strict):
     energy: Vital | None = None
     belt_items: list[BeltItem] = []
     consumed: list[ConsumedItem] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A document that keeps the contract, as its reader found it in its bytes."""
+
+    document: Document
+    payload: CombatResultPayload
 
 
 def validate(document: Document) -> CombatResultPayload:

@@ -31,6 +31,7 @@ from persistence.contract.identity import identified
 from persistence.contract.meta import MAX_FUTURE_SECONDS
 from persistence.contract.payload import (
     CombatResultPayload,
+    Read,
     session_id_of,
     validate,
 )
@@ -56,7 +57,8 @@ class Receipt(StrEnum):
 class Handoff:
     """One document and everything the script needs to record it.
 
-    `former_sha256`: what identified it to versions before this one.
+    `former_sha256`: what identified it to versions before this one. `read`: of one that
+    keeps the contract.
     """
 
     session_id: UUID
@@ -65,6 +67,7 @@ class Handoff:
     former_sha256: str
     keys: list[str]
     args: list[Any]
+    read: Read | None = None
 
     def once_accepted(self) -> Handoff:
         """The same, of a document that is accepted already: no clock refuses it."""
@@ -218,6 +221,7 @@ def _validated(document: _Document, silent_since_ms: int | None = None) -> Hando
             for char_id, snapshot in snapshots.items()
         },
         silent_since_ms,
+        Read(document.parsed, model),
     )
 
 
@@ -227,6 +231,7 @@ def _handoff(
     finished_at: int,
     snapshots: dict[int, tuple[int | str, int | str]],
     silent_since_ms: int | None = None,
+    read: Read | None = None,
 ) -> Handoff:
     sha256, former_sha256 = document.hashes(session_id)
     return Handoff(
@@ -255,6 +260,7 @@ def _handoff(
             former_sha256,
             *(value for pair in snapshots.values() for value in pair),
         ],
+        read=read,
     )
 
 

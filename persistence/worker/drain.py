@@ -22,7 +22,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.protocols import CombatSaver, Delivery, Outcome, Verdict
-from persistence.worker import attempts, counts, inbox, refused, rejected
+from persistence.worker import attempts, counts, inbox, known, refused, rejected
 from persistence.worker.inbox import Entry
 from persistence.worker.sql import Row
 from persistence.worker.transactions import open_cursor, renew_connection
@@ -242,6 +242,7 @@ def _delivery(entry: Entry) -> Delivery:
         sha256=entry.sha256,
         accepted_at=datetime.fromtimestamp(accepted / 1000, UTC) if accepted else None,
         conflicts=entry.conflicts,
+        read=known.take(entry.raw),
     )
 
 

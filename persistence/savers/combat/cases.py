@@ -67,7 +67,8 @@ def read_delivery(delivery: Delivery, now: datetime) -> Case | Rejected:
     if delivery.raw is None:
         return lost(delivery.session_id)
     try:
-        document = parse_document(delivery.raw)
+        read = delivery.read
+        document = read.document if read else parse_document(delivery.raw)
         if session_id_of(document) != delivery.session_id:
             raise PayloadInvalid.single(
                 FailureCode.BAD_SESSION_ID,
@@ -88,6 +89,7 @@ def read_delivery(delivery: Delivery, now: datetime) -> Case | Rejected:
         session_id=delivery.session_id,
         sha256=delivery.sha256,
         received_at=delivery.accepted_at or now,
+        payload=read.payload if read else None,
     )
 
 
@@ -98,15 +100,16 @@ def read_document(
     session_id: UUID,
     sha256: str | None,
     received_at: datetime,
+    payload: CombatResultPayload | None = None,
 ) -> Case:
-    """`raw` is what the document was parsed from.
+    """`raw` is what the document was parsed from, `payload` what it was validated as.
 
     A fight that ends long after `received_at` fails. That is a time of the door, so
     that whoever judges says the same, whenever it is.
     """
     stored = {key: value for key, value in document.items() if key != "replay_log"}
     text, fight_log, reason = _texts(document, stored, raw)
-    payload, failure = _judge(document, session_id, reason, received_at)
+    payload, failure = _judge(document, payload, session_id, reason, received_at)
     if reason is not None:
         text = to_json({"session_id": str(session_id), "unstorable": reason})
     return Case(
@@ -207,13 +210,17 @@ def conflict(session_id: UUID, sha256: str | None, raw: bytes | None) -> Rejecte
 
 
 def _judge(
-    document: Document, session_id: UUID, reason: str | None, received_at: datetime
+    document: Document,
+    payload: CombatResultPayload | None,
+    session_id: UUID,
+    reason: str | None,
+    received_at: datetime,
 ) -> tuple[CombatResultPayload | None, DomainFailure | None]:
     if reason is not None:
         code = str(FailureCode.INVALID_PAYLOAD)
         return None, DomainFailure(str(session_id), code, reason)
     try:
-        payload = validate(document)
+        payload = payload or validate(document)
         if payload.session_id != session_id:
             raise PayloadInvalid.single(
                 FailureCode.BAD_SESSION_ID, "session_id", f"is not {session_id}"

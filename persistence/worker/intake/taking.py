@@ -22,7 +22,7 @@ from django.conf import settings
 from kombu.exceptions import OperationalError as BrokerError
 
 from persistence.contract import redis_keys
-from persistence.worker import counts, inbox
+from persistence.worker import counts, inbox, known
 from persistence.worker.intake.events import tell_of
 from persistence.worker.intake.plain import Plain, plain
 
@@ -98,4 +98,6 @@ def _record(messages: Sequence[bytes]) -> tuple[list[Plain], bool]:
         [one.handoff for one in found], replicas=settings.SETTLEMENT_SUBMIT_REPLICAS
     )
     recorded = [one for one, receipt in zip(found, receipts, strict=True) if receipt]
+    for one in recorded:
+        known.keep(one.handoff)
     return recorded, any(receipt and receipt[1] for receipt in receipts)
