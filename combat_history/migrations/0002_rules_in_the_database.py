@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import migrations
 
+# Triggers, and not rules in Python: they hold for every program, and for a person at a
+# SQL prompt (docs/decisions/0007).
 HISTORY_GUARD = """
 CREATE FUNCTION combat_history_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -49,6 +51,7 @@ CREATE TRIGGER settlement_ledger_guard BEFORE UPDATE OR DELETE ON settlement_led
     FOR EACH ROW EXECUTE FUNCTION settlement_ledger_guard();
 """
 
+# What a character or a row came with from outside: the ledger adds up from there on.
 OPENING_BALANCES = """
 CREATE FUNCTION characters_open_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

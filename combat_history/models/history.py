@@ -32,6 +32,7 @@ class CombatHistory(models.Model):
     failed -> pending | voided.
     """
 
+    # Defaults of the database: another program's three-column INSERT has to work.
     session_id = models.UUIDField(primary_key=True)
     participant_ids = ArrayField(
         models.BigIntegerField(), help_text=_("Players only, ascending.")
@@ -101,6 +102,7 @@ class CombatHistory(models.Model):
             ),
         ]
         indexes = [
+            # For questions by hand: the last fights of a player have their own table.
             GinIndex(fields=["participant_ids"], name="idx_combat_hist_participants"),
             # The admin's changelist, newest first.
             models.Index(
@@ -160,6 +162,8 @@ class CombatHistory(models.Model):
 class CombatParticipant(models.Model):
     """Answers "last fights of a player" at any size: the key is the index it needs."""
 
+    # No foreign key to characters: combats of unknown ones are recorded, too. The order
+    # of the key is that of a player's fights by time: docs/decisions/0033.
     pk = models.CompositePrimaryKey("character_id", "finished_at", "session_id")
     character_id = models.BigIntegerField()
     finished_at = models.DateTimeField()

@@ -48,6 +48,7 @@ class LedgerLine(models.Model):
         verbose_name = _("ledger line")
         verbose_name_plural = _("ledger")
         constraints = [
+            # Of a combat: lines without one have a NULL here, which equals no other.
             models.UniqueConstraint(
                 fields=["session_id", "revision", "character_id", "kind"],
                 name="settlement_ledger_once",
@@ -116,7 +117,7 @@ class AppliedOperation(models.Model):
 
 
 class ParkedOperation(models.Model):
-    """What a Saver other than the combat's could not apply: visible, replayable.
+    """An operation or a snapshot that a save could not apply; it waits for a person.
 
     The same operation of the same player is one row. `blocked_by`: the `op_id` of the
     parked operation that this one needs. A retry sets `retry_requested_at`; the next
@@ -202,7 +203,7 @@ class ScenarioSession(models.Model):
 
 
 class RejectedPayload(models.Model):
-    """What could not become a history row, conflicts, and lost payloads.
+    """A payload that could not become a history row, a conflict, or a lost payload.
 
     The same bytes for the same session are one row; `times_seen` counts them.
     `handed_over_*`: that a person put it right and handed it over, as which session,
@@ -233,6 +234,7 @@ class RejectedPayload(models.Model):
         verbose_name = _("rejected payload")
         verbose_name_plural = _("rejected payloads")
         constraints = [
+            # NULLs are equal: bytes that name no session are one row, too.
             models.UniqueConstraint(
                 fields=["session_id", "payload_sha256"],
                 nulls_distinct=False,
@@ -255,7 +257,7 @@ class RejectedPayload(models.Model):
 
 
 class SettlementDiscrepancy(models.Model):
-    """What a settled combat asked for and the tables could not give."""
+    """One shortage of a combat that was settled or undone all the same."""
 
     id = models.BigAutoField(primary_key=True)
     session_id = models.UUIDField(db_index=True)

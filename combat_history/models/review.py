@@ -1,4 +1,4 @@
-"""What people decide about combats, and the record of who decided what."""
+"""Decisions of people about combats, and the audit: who decided what."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class AuditEntry(models.Model):
 
 
 class ReplayRequest(models.Model):
-    """What a person asked a replay to be; the settlement obeys it and answers here.
+    """The terms of a replay, set by a person; the settlement obeys and answers here.
 
     `fingerprint`: of the state that was previewed; the run refuses where it moved.
     """
@@ -88,6 +88,7 @@ class ReplayRequest(models.Model):
         verbose_name = _("replay request")
         verbose_name_plural = _("replay requests")
         constraints = [
+            # The settlement obeys the queued one: there may be no two to choose from.
             models.UniqueConstraint(
                 fields=["session_id"],
                 condition=Q(state="queued"),
@@ -164,7 +165,7 @@ def standing_document() -> Coalesce:
 
 
 class Triage(models.Model):
-    """What the team says of one thing that waits for a person."""
+    """The team's word on one thing that waits: seen, by whom, until when."""
 
     class Kind(models.TextChoices):
         COMBAT = "combat", _("failed combat")
@@ -231,7 +232,7 @@ class SettlementControl(models.Model):
 
 
 class MinuteCount(models.Model):
-    """How often something happened in a minute, by process: no two wait for a row."""
+    """The count of one event in one minute, by process: no two wait for a row."""
 
     pk = models.CompositePrimaryKey("minute", "name", "process")
     minute = models.DateTimeField()

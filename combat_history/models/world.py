@@ -87,6 +87,8 @@ class InventoryItem(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
+    # Without indexes of their own, which every insert would pay for: the owner is the
+    # first column of inventory_owner_template.
     character = models.ForeignKey(
         Character, on_delete=models.PROTECT, related_name="inventory", db_index=False
     )

@@ -1,1 +1,1 @@
-"""What players, bots and engines are told of combats."""
+"""Reading: look-ups of how fights ended, their texts, and accounts made anew."""

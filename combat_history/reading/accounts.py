@@ -1,4 +1,4 @@
-"""`restore_account`: a login finds `ac:{char_id}` again after Redis has lost it."""
+"""Restores accounts: a login finds `ac:{char_id}` again after Redis has lost it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def arestore_account(char_id: int, *, as_json: bool = False) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What PostgreSQL knows of an account."""
+    """An account as far as PostgreSQL knows it."""
 
     character: Character
     last_combat: CombatParticipant | None

@@ -15,7 +15,7 @@ from persistence.contract.outcome import tombstone
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """What an answer is made of. `gold`: what the settlement moved, by player."""
+    """The row of a fight, as answers need it. `gold`: moved by the settlement."""
 
     status: str
     participants: list[int]
@@ -25,7 +25,7 @@ class HistoryRow:
     gold: Mapping[str, int]
 
     def tombstone(self) -> bytes | None:
-        """What Redis may tell of it; None of what is not processed."""
+        """The tombstone of the fight; None where it is not processed."""
         if self.status != Status.PROCESSED:
             return None
         return tombstone(

@@ -1,4 +1,4 @@
-"""What became of a fight, for one player: the answer to a stale button.
+"""The look-up: how a fight ended for one player, which answers a stale button.
 
 Redis first, in one round trip: a tombstone or a live session answers at once. Then
 PostgreSQL by primary key, whose status is the truth; a processed fight gets its
@@ -54,7 +54,7 @@ class State(StrEnum):
 
 
 class Credit(StrEnum):
-    """What became of the rewards of a finished fight."""
+    """The state of a finished fight's rewards."""
 
     PENDING = "being_credited"
     CREDITED = "credited"
@@ -170,7 +170,7 @@ def credit_of(status: str, *, is_undone: bool) -> Credit:
 
 @dataclass(frozen=True, slots=True)
 class _Traces:
-    """What Redis holds of a fight without a tombstone; see lookup.lua."""
+    """Traces of a fight without a tombstone, as Redis holds them; see lookup.lua."""
 
     live_status: bytes | None = None
     participants: bytes | None = None
@@ -267,13 +267,14 @@ class _Question:
         """The answer once PostgreSQL has said what it holds."""
         if row is None:
             return self._without_row(seen)
+        # As if it did not exist: nobody learns of a fight by guessing its id.
         if self.char_id not in row.participants:
             return UNKNOWN
         outcome = outcome_of(row.document, self.char_id, row.status, row.gold)
         return _finished(_credit(row), outcome)
 
     def memory(self, seen: _Traces, row: HistoryRow | None) -> _Call | None:
-        """What Redis is to be told for whoever asks next."""
+        """The command that lets Redis answer whoever asks next, if there is one."""
         if not seen.redis_answered:
             return None
         if row is not None:
@@ -281,6 +282,7 @@ class _Question:
             key = redis_keys.tombstone(self.session_id)
             call = _Call("remember", [1, key, redis_keys.DAY_SECONDS, told])
             return call if told or seen.has_tombstone else None
+        # It may be on its way to PostgreSQL: no later look-up is to be told otherwise.
         if seen.is_known:
             return None
         key = redis_keys.unknown(self.session_id)
@@ -319,7 +321,7 @@ def _finished(credit: Credit, outcome: Outcome | None) -> Lookup:
 
 
 def _readable(raw: bytes | None) -> Document | None:
-    """What an engine wrote into its own session may be anything."""
+    """The document; None where an engine wrote anything else into its session."""
     if raw is None:
         return None
     try:

@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What `persistence.contract.outcome.summary` writes; its revision is for Redis."""
+    """The summary of `persistence.contract.outcome`; its revision is for Redis."""
 
     winner_team: str | None
     finish_reason: str
@@ -53,7 +53,7 @@ class Summary:
     participants: dict[str, Part]
 
     def part_of(self, char_id: int) -> Outcome | None:
-        """None for who did not take part."""
+        """The player's part; None for who did not take part."""
         mine = self.participants.get(str(char_id))
         if mine is None:
             return None
@@ -91,7 +91,7 @@ def is_drawn(outcome: Outcome) -> bool:
 
 
 def read_summary(text: bytes) -> Summary | None:
-    """None for whatever is no summary: anybody may have written there."""
+    """The summary; None for whatever is none: anybody may have written there."""
     try:
         return _SUMMARY.validate_json(text, strict=True)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""What a player reads after pressing a button of an old fight. Plain text, no markup.
+"""The texts that a player reads after a button of an old fight: plain, no markup.
 
 Telegram counts UTF-16 units, so lengths here are in those.
 """
@@ -139,7 +139,7 @@ def _loot_line(loot: list[str], room: int) -> list[str]:
 
 
 class _Moved(Enum):
-    """What the settlement of a fight does to one player."""
+    """The direction of a fight's settlement for one player."""
 
     GIVES = auto()
     TAKES = auto()

@@ -1,4 +1,4 @@
-"""Redis for those who read: answers soon or not at all, PostgreSQL answers then.
+"""Redis clients of readers: an answer comes soon or not at all, then PostgreSQL's.
 
 Nothing is retried. A pooled connection that the server has closed is replaced unasked.
 """
@@ -20,6 +20,8 @@ CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 """A player looks at a spinner for as long as Redis is frozen."""
 
+# By loop, because connections belong to the one that opened them; weakly, because a
+# loop that is gone takes its client along.
 _async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
     WeakKeyDictionary()
 )
