@@ -1,3 +1,3 @@
-"""What a person does to a combat: permitted, with a reason, and audited."""
+"""Actions of people: each with a permission, a reason and an audit entry."""
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ FAILURES = (Error, psycopg.Error, redis.RedisError, ItemReserved, Refused)
 
 
 class Held(NamedTuple):
-    """What a row holds; `durability` is None for what does not wear."""
+    """The contents of a row; `durability` is None for what does not wear."""
 
     quantity: int
     durability: int | None
@@ -73,7 +73,7 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """What happens to one inventory row. A new one has no `row_id`, one that goes no
+    """The change of one inventory row. A new one has no `row_id`, one that goes no
     `after`."""
 
     row_id: int | None
@@ -121,7 +121,7 @@ def give(
 
 
 def check(char_id: int, operations: Sequence[Document]) -> list[RowChange]:
-    """What they would do to the inventory as it is now. Reads only.
+    """The changes that they would make to the inventory as it is now. Reads only.
 
     Raises OperationInvalid; Refused, for what the Saver would not apply;
     NothingToCorrect; Character.DoesNotExist.
@@ -189,6 +189,8 @@ def _adjust(
         return None
     changes = _rehearse(cursor, char_id, operations)
     documents = [o.model_dump(exclude_none=True) for o in operations]
+    # Before the commit: an audit entry of what was never queued would be a lie. Where
+    # the commit is lost after it, the same call again is one with the queued operation.
     _queue(char_id, documents)
     act = Act(
         str(char_id),

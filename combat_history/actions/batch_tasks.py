@@ -43,7 +43,7 @@ def replay_batches() -> None:
 
 
 def _advance(batch_id: UUID) -> bool:
-    """What keeps one batch waiting keeps no other."""
+    """Advance one batch: what keeps it waiting keeps no other."""
     try:
         return replay_batch.advance(batch_id)
     except (DatabaseError, InterfaceError) as error:

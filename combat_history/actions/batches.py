@@ -51,6 +51,8 @@ MAX_ITEMS = 100_000
 """Combats of one batch, the oldest first; the others are for the next one."""
 
 CHUNK = 100
+"""Combats that are reopened in one transaction, and locked until it ends."""
+
 MAX_QUEUED = 200
 """Replays of a batch that wait for a worker; beyond, no further chunk is reopened."""
 
@@ -222,6 +224,7 @@ def _advance(batch_id: UUID) -> tuple[bool, Sequence[UUID]]:
     batch = held.filter(pk=batch_id, state=State.RUNNING).first()
     if batch is None:
         return False, []
+    # Asked for each chunk: a batch runs for hours, and may outlive the permission.
     actor = User.objects.filter(pk=batch.actor_id).first()
     if actor is None or not actor.has_perm(PERMISSION):
         _stop(batch, Outcome.DENIED, "no permission any more")
@@ -273,7 +276,7 @@ def _decide(batch_id: UUID, verb: Verb) -> Act:
 
 
 def _stop(batch: ReplayBatch, outcome: Outcome, detail: str) -> None:
-    """In the name of its actor: it is their action that ends here."""
+    """Stop a batch in the name of its actor: it is their action that ends here."""
     _end(batch, State.STOPPED, detail)
     AuditEntry.objects.create(
         actor_id=batch.actor_id,
@@ -290,7 +293,7 @@ def _stop(batch: ReplayBatch, outcome: Outcome, detail: str) -> None:
 
 
 def _end(batch: ReplayBatch, state: State, detail: str = "") -> None:
-    """What waits still is let go, or no other batch could ever take it."""
+    """End a batch and let go what waits still, or no other batch could ever take it."""
     _waiting(batch).update(state=ReplayBatchItem.State.SKIPPED, why=str(state))
     ReplayBatch.objects.filter(pk=batch.pk).update(
         state=state, detail=detail, finished_at=Now()

@@ -52,7 +52,10 @@ class NothingToCorrect(ValueError):
 
 
 def standing_document(session_id: UUID) -> Document:
-    """What would be settled now, without the fight log. Raises NotCorrectable."""
+    """The document that would be settled now, without the fight log.
+
+    Raises NotCorrectable.
+    """
     combat = CombatHistory.objects.filter(pk=session_id).first()
     if combat is None:
         raise NotCorrectable(str(session_id), "")
@@ -132,6 +135,7 @@ def _correct(
         author_name=actor.get_username(),
         reason=reason,
     )
+    # Of the original, for duplicates of it still come; a three-column INSERT has none.
     sha256 = combat.payload_sha256 or identity(combat.document())
     players = player_ids(document)
     CombatHistory.objects.filter(pk=session_id).update(

@@ -1,4 +1,4 @@
-"""What a replay would do: the worker's own planner over the rows as they are now.
+"""Dry runs of replays: the worker's own planner over the rows as they are now.
 
 Everything is locked, planned, and rolled back. The fingerprint names the state that was
 seen; a replay that carries it runs on that state or refuses.
@@ -38,7 +38,7 @@ class DryRun:
 
 
 def dry_run(session_id: UUID, *, fail_on_shortage: bool) -> DryRun:
-    """What settling the document that stands would do now.
+    """Plan what settling the document that stands would do now.
 
     Raises LookupError for a session without a row.
     """
@@ -52,7 +52,7 @@ def dry_run(session_id: UUID, *, fail_on_shortage: bool) -> DryRun:
 def dry_run_of(
     session_id: UUID, document: Document, *, fail_on_shortage: bool
 ) -> DryRun:
-    """What settling a correction would do that nobody has written yet.
+    """Plan what settling a correction would do that nobody has written yet.
 
     Its revision is the next one.
     """

@@ -1,4 +1,4 @@
-"""Tables as a stream of lines, CSV or JSON, in an order that an index has.
+"""Exports tables as a stream of lines, CSV or JSON, in an order that an index has.
 
 By keyset pages, not by one cursor: memory is constant, no snapshot is held open for as
 long as somebody reads, and no statement runs into its time-out.
@@ -35,7 +35,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`columns`: of a CSV line. `read`: rows by their ids, with all a format shows."""
+    """A table to export. `columns`: of a CSV line. `read`: rows by ids, by format."""
 
     name: str
     columns: tuple[str, ...]
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What of a table, and in which order.
+    """The rows of a table to export, and their order.
 
     `order`: columns of `rows`, none of them nullable, all in one direction; the last is
     the id of the table's rows.
@@ -57,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """`since` and `until` are of `finished_at`; the second is not part of it."""
+    """Combats to export: with `finished_at` from `since` on and before `until`."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -121,7 +121,7 @@ def _rows(source: Source, form: Format) -> Iterator[Row]:
 
 
 def _beyond(order: Sequence[str], key: Sequence[Any]) -> Q:
-    """What comes after that key in that order."""
+    """The condition of what comes after that key in that order."""
     way = "lt" if order[0].startswith("-") else "gt"
     *first, last = [
         (name.removeprefix("-"), value) for name, value in zip(order, key, strict=True)
@@ -247,7 +247,7 @@ class _Writes(Protocol):
 
 
 class _Echo(_Writes):
-    """Where a CSV writer writes to who wants the line itself."""
+    """A file for a CSV writer that gives each line back instead of keeping it."""
 
     def write(self, text: str, /) -> str:
         return text

@@ -30,14 +30,14 @@ PERMISSION = "combat_history.control_settlement"
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, as the audit names them. `id`: of a user, none of a command."""
+    """The actor, as the audit names them. `id`: of a user, none of a command."""
 
     name: str
     id: int | None = None
 
 
 def command_actor() -> Actor:
-    """Who runs a command: the user of the machine, for the audit to name."""
+    """The actor of a command: the user of the machine, for the audit to name."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

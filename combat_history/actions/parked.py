@@ -32,7 +32,7 @@ answers for each."""
 
 
 class Action(StrEnum):
-    """What can be done to a parked operation, each with a permission of its own."""
+    """The actions on a parked operation, each with a permission of its own."""
 
     RETRY = "retry"
     DISCARD = "discard"
@@ -69,7 +69,7 @@ class Decision:
 
 
 def preview(pks: Sequence[int]) -> Preview:
-    """What an action would do to these operations now. Reads only."""
+    """The operations that an action would change now. Reads only."""
     waiting = ParkedOperation.objects.filter(
         scope=OuterRef("scope"),
         character_id=OuterRef("character_id"),

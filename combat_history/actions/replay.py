@@ -87,7 +87,7 @@ class _Numbers(Func):
 
 
 def preview(session_ids: Sequence[UUID]) -> Preview:
-    """What `replay` would do to these combats now. Reads only."""
+    """The combats that `replay` would reopen now, or would skip. Reads only."""
     rows = (
         CombatHistory.objects.filter(pk__in=session_ids)
         .order_by("finished_at", "session_id")
@@ -116,7 +116,7 @@ def preview(session_ids: Sequence[UUID]) -> Preview:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a person made the conditions of a replay.
+    """The conditions that a person has set for a replay.
 
     `shortages`: record or fail, None as the setting says. `fingerprints`: of the state
     that was previewed; a combat whose state has moved is refused. `batch_id`: of the
@@ -165,7 +165,7 @@ def replay(
 def reopen(
     session_ids: Sequence[UUID], actor: User, reason: str, terms: Terms
 ) -> tuple[list[UUID], dict[UUID, SkipReason]]:
-    """What `replay` does in its transaction, in the caller's.
+    """The transaction of `replay`, as a part of the caller's.
 
     For a caller that has checked permission and reason, and that announces what was
     reopened once it has committed.
@@ -235,6 +235,7 @@ def announce(session_ids: Sequence[UUID]) -> bool:
         players = CombatHistory.objects.filter(pk__in=session_ids).values_list(
             "pk", "participant_ids__len"
         )
+        # Override: an entry may still be leased from before, and would wait that long.
         inbox.put(session_ids, override=True, players=dict(players))
     except (redis.RedisError, Error):
         logger.warning(

@@ -1,4 +1,4 @@
-"""Correct and resubmit: what was rejected is handed over again, as it should have been.
+"""Resubmits rejected payloads: corrected by a person, they are handed over again.
 
 Through the door that every result comes through: the inbox judges, the workers settle.
 The rejected payload stays as it was received.

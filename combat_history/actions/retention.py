@@ -1,4 +1,4 @@
-"""What may be forgotten: fight logs of combats that are over, and old counts.
+"""Retention: forgets fight logs of combats that are over, and old counts.
 
 In batches, each a transaction of its own: no lock is held for long, and a run that is
 stopped goes on with the next one. The history itself is never deleted.

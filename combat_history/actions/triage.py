@@ -1,4 +1,4 @@
-"""Triage: what the team says of the things that wait for a person.
+"""Triage: the team's word on the things that wait for a person.
 
 It decides nothing about them: what is acknowledged or snoozed waits as before.
 """
@@ -99,7 +99,7 @@ def say(
 
 
 def _values(what: Say, actor: User) -> dict[str, Any]:
-    """What the verb changes, and beside it whatever else is given."""
+    """The columns that change: the verb's own, and those of whatever else is given."""
     values: dict[str, Any] = {}
     if what.verb is Verb.ACKNOWLEDGE:
         values["acknowledged_by"] = actor.get_username()

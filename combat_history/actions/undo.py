@@ -57,6 +57,7 @@ VERB, TARGET = "compensate", "combat"
 OnShortage = Literal["refuse", "record"]
 """What to do where a player no longer has what the combat gave."""
 
+# Several statements read: without locks they are of one moment only by a snapshot.
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -102,7 +103,7 @@ class UndoResult:
 
 
 def preview_undo(session_id: UUID, on_shortage: OnShortage) -> Preview:
-    """What `undo_combat` would do now. Locks nothing, writes nothing.
+    """Plan what `undo_combat` would do now. Locks nothing, writes nothing.
 
     Rows that would be new have negative ids. Raises DomainFailure like it.
     """
@@ -255,7 +256,7 @@ def _state(
     balances: Mapping[int, Balance],
     side: Callable[[ItemChange], Item | None],
 ) -> dict[str, Any]:
-    """What every player had of what was changed."""
+    """The balances and changed rows of every player, on one side of the undo."""
     state: dict[str, Any] = {
         str(char_id): {"xp": owned.xp, "gold": owned.gold, "items": {}}
         for char_id, owned in balances.items()

@@ -97,7 +97,8 @@ FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[],
            gold_after, items)
 """
 
-# The key that the rows put back name as their origin.
+# The key that the rows put back name as their origin. Without ON CONFLICT: whatever
+# would undo a combat twice fails here at the latest.
 INSERT_KEY = """
 INSERT INTO applied_operations (key, scope)
 SELECT * FROM unnest(%b::text[], %b::text[])
@@ -112,7 +113,7 @@ WHERE session_id = ANY (%s::uuid[]) AND settlement_status = 'processed'
 
 
 def lines(cursor: Cursor[Row], session_id: UUID, revision: int) -> list[LedgerEntry]:
-    """What the applied revision moved, one entry a player."""
+    """The ledger lines of the applied revision, one a player."""
     return [
         LedgerEntry(*row) for row in fetch(cursor, LOAD_LINES, [session_id, revision])
     ]

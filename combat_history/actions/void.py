@@ -82,6 +82,7 @@ def _void(session_ids: Sequence[UUID], actor: User, reason: str) -> Voided:
         ReplayRequest.objects.filter(
             session_id__in=open_ones, state=ReplayRequest.State.QUEUED
         ).update(state=ReplayRequest.State.REFUSED, detail="voided")
+        # Locks the owners of the belts: after the history rows, as everybody does.
         release(cursor, open_ones)
         skipped = {
             pk: rows[pk][0] if pk in rows else ""
@@ -107,7 +108,7 @@ def _void(session_ids: Sequence[UUID], actor: User, reason: str) -> Voided:
 
 
 def _forget(session_ids: Sequence[UUID]) -> None:
-    """What Redis would still tell of them; it expires by itself where this fails."""
+    """Take from Redis what it would still tell; where this fails, it expires."""
     if not session_ids:
         return
     try:

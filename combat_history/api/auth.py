@@ -1,4 +1,4 @@
-"""Who calls: bearer tokens, compared in constant time."""
+"""Authentication of callers: bearer tokens, compared in constant time."""
 
 from __future__ import annotations
 

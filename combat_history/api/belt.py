@@ -54,7 +54,7 @@ def belt_of(char_id: int) -> Belt | None:
 
 
 async def reserve(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    """What `reservations.assemble` reserves; also before the fight is in Redis."""
+    """Reserve belts by `reservations.assemble`; also before the fight is in Redis."""
     try:
         wanted = BeltRequest.model_validate_json(request.read(MAX_BODY_BYTES + 1))
     except ValidationError as error:

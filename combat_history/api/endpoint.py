@@ -1,4 +1,4 @@
-"""What every view of the API has in common: method, token, problems."""
+"""The frame of every view of the API: method, token, problems."""
 
 from __future__ import annotations
 

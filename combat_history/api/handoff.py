@@ -47,6 +47,7 @@ async def accept(request: HttpRequest) -> HttpResponse:
     known = await sync_to_async(_known)(handoff)
     if known is Receipt.CONFLICT:
         raise _conflict(handoff)
+    # Also of a known session: Redis may have lost it, with what it does for accounts.
     told = await _tell_redis(handoff if known is None else handoff.once_accepted())
     if told is Receipt.FUTURE:
         raise _refusal(in_the_future())

@@ -1,4 +1,4 @@
-"""How many unknown fights one caller may ask for in a minute.
+"""Limits how many unknown fights one caller may ask for in a minute.
 
 Guessing ids is slowed and PostgreSQL is spared; what Redis can answer is answered all
 the same, so that one player's forged buttons do not silence a bot. Without Redis
@@ -28,7 +28,7 @@ Entries = list[tuple[bytes, float]]
 
 
 class UnknownLimit:
-    """How many unknown ids one caller may still ask for, as seen by one request.
+    """The limit of one caller on unknown ids, as seen by one request.
 
     A Redis that did not answer the request once is not asked again.
     """

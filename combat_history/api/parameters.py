@@ -1,4 +1,4 @@
-"""Reading what a caller wrote into path and query. Raises 400 problems."""
+"""Reads what a caller wrote into path and query. Raises 400 problems."""
 
 from __future__ import annotations
 

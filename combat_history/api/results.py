@@ -18,6 +18,7 @@ from combat_history.reading import player_text
 from combat_history.reading.lookup import Credit, Lookup, State, afind_result
 from persistence.contract.redis_keys import DAY_SECONDS
 
+# An undo does not reach a client that keeps its answer: docs/decisions/0014.
 FINAL = frozenset({Credit.CREDITED, Credit.CANCELLED, Credit.REVERSED})
 
 
@@ -69,7 +70,7 @@ def _texts(lookup: Lookup, language: str | None) -> Texts:
 
 
 def _unknown(lookup: Lookup, language: str | None) -> Problem:
-    """The same for a fight of others and for one that never existed."""
+    """The problem of an unknown fight: of others, or one that never existed."""
     return Problem(
         HTTPStatus.NOT_FOUND,
         "unknown_combat",

@@ -1,1 +1,1 @@
-"""What people see of settlement: figures, failures, explanations."""
+"""Insight into settlement, for people: figures, failures, explanations."""

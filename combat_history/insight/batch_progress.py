@@ -1,4 +1,4 @@
-"""How far a replay batch is, and what became of each of its combats. Reads only.
+"""Progress of a replay batch: its counts, and the result of each combat. Reads only.
 
 Costs an index of the batch's own rows, whatever else there is; a page of results, no
 more than its rows.
@@ -65,7 +65,7 @@ _RESULT_OF = {**ITEM_STATES, **REQUEST_STATES}
 
 
 def counts(batch: ReplayBatch) -> Mapping[Result, int]:
-    """How many combats came to which result; together all of the batch."""
+    """The number of combats by result; together all of the batch."""
     found = Counter[Result](dict.fromkeys(Result, 0))
     with connection.cursor() as cursor:
         cursor.execute(_COUNTS, {"batch": batch.pk})

@@ -70,6 +70,7 @@ _LENGTHS = {
     Span.WEEK: timedelta(days=7),
 }
 
+# Bins begin at the start of the span, as the plots do, not at the epoch.
 SETTLED = """
 SELECT date_bin(%(step)s, settled_at, %(start)s), count(*)
 FROM combat_history
@@ -77,6 +78,7 @@ WHERE settled_at >= %(start)s
 GROUP BY 1
 """
 
+# A sample of each interval: reading all rows of a week would take seconds.
 LATENCY = f"""
 WITH {LET_GO.format(since="%(start)s")}
 SELECT interval_no,
@@ -220,7 +222,7 @@ def _counted(
 def _latency(
     span: Span, rows: list[tuple[Any, ...]] | None
 ) -> tuple[list[Latency | None] | None, Latency | None]:
-    """By interval, and of the whole span."""
+    """Latency by interval, and of the whole span."""
     if rows is None:
         return None, None
     told = {interval: Latency(*seconds) for interval, seconds in rows if seconds}

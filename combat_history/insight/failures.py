@@ -27,7 +27,7 @@ AGES = (timedelta(hours=1), timedelta(days=1), timedelta(weeks=1))
 
 @dataclass(frozen=True, slots=True)
 class Stakes:
-    """What a number of failed combats withhold. `oldest`: when it was received."""
+    """The rewards that failed combats withhold. `oldest`: when it was received."""
 
     combats: int
     acknowledged: int

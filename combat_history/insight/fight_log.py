@@ -59,7 +59,7 @@ class Problem(StrEnum):
 
 
 class Unreadable(ValueError):
-    """`raw`: what was unfolded, where that much succeeded."""
+    """The log cannot be read. `raw`: what was unfolded, where that much succeeded."""
 
     def __init__(self, problem: Problem, raw: bytes = b"") -> None:
         super().__init__(problem, raw)
@@ -69,7 +69,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """`text` is what stands for a turn of another shape; all else is empty then.
+    """One turn. `text` stands for a turn of another shape; all else is empty then.
 
     `hp`: of those it names, after the turn, by participant.
     """
@@ -93,7 +93,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class FightLog:
-    """`problem`: why there are no turns though something was stored."""
+    """A log to show. `problem`: why there are no turns though something was stored."""
 
     turns: list[Turn]
     more_turns: int

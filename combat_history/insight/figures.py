@@ -42,7 +42,7 @@ latency of settling."""
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`label`: the name of its one label, '' where it has none."""
+    """A gauge of /metrics. `label`: the name of its one label, '' where it has none."""
 
     help: str
     label: str = ""
@@ -50,7 +50,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`sql` returns (metric, value of its label, number); NULL is left out."""
+    """One query. `sql` returns (metric, value of its label, number), NULL left out."""
 
     name: str
     metrics: Mapping[str, Metric]
@@ -59,12 +59,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`numbers`: by metric and value of its label; None where it could not be told."""
+    """The result of a query. `numbers`: by metric and label; None: not told in time."""
 
     figure: Figure
     numbers: dict[str, dict[str, float]] | None
 
 
+# reltuples is -1 before the first ANALYZE, and rough for a small table: rows are
+# counted then, up to NEWEST.
 COMBATS = Figure(
     "combats",
     {
@@ -228,6 +230,7 @@ def read() -> Iterator[Reading]:
 def _numbers(figure: Figure) -> dict[str, dict[str, float]]:
     numbers: dict[str, dict[str, float]] = {name: {} for name in figure.metrics}
     with transaction.atomic(), connection.cursor() as cursor:
+        # A scrape has seconds: one figure must not take those of the others.
         cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MS}")
         cursor.execute(figure.sql, PARAMETERS)
         for metric, label, number in cursor.fetchall():

@@ -1,4 +1,4 @@
-"""What is known of one player, read in bounded pages.
+"""Reads what is known of one player, in bounded pages.
 
 Every query goes by a key that begins with the character or by primary keys, and reads
 a bounded number of rows, however long the player's history is.
@@ -37,7 +37,7 @@ REFUSAL_WINDOW = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a fight stands among a player's."""
+    """The place of a fight among a player's, for keyset pages."""
 
     finished_at: datetime
     session_id: UUID
@@ -114,14 +114,14 @@ def discrepancies(char_id: int) -> list[SettlementDiscrepancy]:
 
 
 def parked(char_id: int) -> list[ParkedOperation]:
-    """What is still parked, oldest first, as the next save will take it."""
+    """Operations still parked, oldest first, as the next save will take them."""
     rows = ParkedOperation.objects.filter(character_id=char_id, resolved_at=None)
     return list(rows.order_by("pk")[:MAX_REFUSALS])
 
 
 def rejected(char_id: int) -> list[RejectedPayload]:
-    """What was refused at the door: payloads whose bytes name the player, and those of
-    the player's last REFUSAL_WINDOW fights; newest first."""
+    """Rejected payloads whose bytes name the player, and those of the player's last
+    REFUSAL_WINDOW fights; newest first."""
     rows = RejectedPayload.objects.defer("raw", "errors").order_by("-pk")
     # Two questions: of one with an OR PostgreSQL would read the whole table.
     naming = rows.filter(participant_ids__contains=[char_id])[:MAX_REFUSALS]

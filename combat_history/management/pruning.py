@@ -1,4 +1,4 @@
-"""What the commands that forget something have in common."""
+"""Arguments, sums and audit entries of the commands that forget something."""
 
 from __future__ import annotations
 

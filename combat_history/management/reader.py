@@ -1,4 +1,4 @@
-"""Notice that nobody is left to read what a command says that is silent for long."""
+"""Ends a command that is silent for long, once nobody reads its output any more."""
 
 from __future__ import annotations
 

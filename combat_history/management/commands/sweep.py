@@ -50,6 +50,7 @@ class Command(BaseCommand):
                 self._sweep()
             except AWAY:
                 logger.warning("sweep failed; the next one looks again", exc_info=True)
+            # A pause that a stop ends at once, which time.sleep is not here.
             signal.alarm(settings.SETTLEMENT_SWEEP_SECONDS)
             if signal.sigwait(signals) != signal.SIGALRM:
                 return
