@@ -1,4 +1,4 @@
-"""Combats by themselves: nothing waits for ever, and every player finds his fights."""
+"""Checks of combats: nothing waits for ever, and every player finds his fights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents by their identity: what is stored is what was received, fight log too."""
+"""Checks documents by their identity: what is stored is what was received."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Balances beside the ledger: what characters own is what the lines add up to."""
+"""Checks balances by the ledger: characters own what the lines add up to."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ FROM (
 WHERE xp_after <> xp_before + xp_delta OR gold_after <> gold_before + gold_delta
 """
 
+# FULL: a character without lines differs, and so do lines without a character.
 BALANCE_DIFFERS = """
 SELECT COALESCE(character.id, booked.character_id) AS character_id,
        character.xp, character.gold, booked.xp AS xp_booked, booked.gold AS gold_booked
@@ -37,6 +38,7 @@ FULL JOIN (
 WHERE (character.xp, character.gold) IS DISTINCT FROM (booked.xp, booked.gold)
 """
 
+# `place` orders the movements of a row: lines are written under its owner's lock.
 MOVEMENTS = """
 WITH movement AS (
     SELECT line.character_id, line.session_id,

@@ -1,4 +1,4 @@
-"""Documents beside the ledger: every line is asked for, and everything asked is there.
+"""Checks the ledger by the documents: each line is asked for, all asked is there.
 
 Values are read from the document itself, never from what the Saver made of it.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from combat_history.reconcile.table_check import TableCheck
 
 # Every document is taken apart once, beside all lines of its combat: looked for one by
-# one, a thousand participants would read it a thousand times.
+# one, a thousand participants would read it a thousand times. OFFSET 0 keeps the
+# planner from doing that all the same.
 PARTICIPANTS = """
 CASE jsonb_typeof(combat.result_payload -> 'participants')
     WHEN 'object' THEN combat.result_payload -> 'participants' END

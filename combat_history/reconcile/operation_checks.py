@@ -1,4 +1,4 @@
-"""Inventory operations beside their keys: what moved was applied once, by name.
+"""Checks inventory operations by their keys: what moved was applied once, by name.
 
 What is parked waits for a person, however long: that is no difference by itself.
 """

@@ -1,4 +1,4 @@
-"""Redis beside the tables: what the effects of a settled combat should have removed.
+"""Checks Redis by the tables: the effects of a settled combat have left nothing.
 
 Everything moves on while this runs, so every suspicion is read three times: in Redis,
 then in the tables, then in Redis again. Only what stood still is a finding.

@@ -1,4 +1,4 @@
-"""What a reconciliation found: full counts, and the first findings of each kind."""
+"""The report of a reconciliation: full counts, the first findings of each kind."""
 
 from __future__ import annotations
 

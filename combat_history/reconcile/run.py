@@ -53,7 +53,7 @@ def reconcile() -> Report:
 
 
 def overdue_after_ms() -> int:
-    """How long after its due time work may still be on its way.
+    """The time after which work that is due is overdue, no longer on its way.
 
     The sweep may just have missed a row, and the drain it rings for may be lost: the
     next one of each must have had its turn.
@@ -79,7 +79,7 @@ def _check_tables(overdue_ms: int) -> list[Result]:
 
 
 def _check_redis(overdue_ms: int) -> list[Result]:
-    """Not in the snapshot: what Redis holds now belongs beside the rows of now."""
+    """Run the checks of Redis outside the snapshot: it is compared with rows of now."""
     client = inbox.client()
     with connection.cursor() as cursor:
         return [check.run(client, cursor, overdue_ms) for check in REDIS_CHECKS]

@@ -36,6 +36,7 @@ class TableCheck:
             f"ORDER BY 1 LIMIT {EXAMPLES}"
         )
         try:
+            # A savepoint: what fails here must not end the snapshot of the others.
             with transaction.atomic():
                 cursor.execute(statement, parameters)
                 rows = cursor.fetchall()

@@ -1,4 +1,4 @@
-"""Counter-lines beside the lines they undo: the same amounts the other way round.
+"""Checks counter-lines by the lines they undo: the same amounts the other way.
 
 What an undoing could not move is recorded as a discrepancy, which explains the rest.
 """
