@@ -10,33 +10,26 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-import redis
 from django.conf import settings
 from psycopg.sql import SQL, Identifier
 
 from persistence.dispatcher import SyncDispatcher
 from tests.packaging.environments import interpreter, outside
 from tests.support.documents import make_document
+from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 
 NAME = "installed"
 
 
 @pytest.fixture(scope="module")
-def addresses() -> Iterator[dict[str, str]]:
-    """Of a database and a Redis that hold nothing."""
-    state, broker = settings.REDIS_URL, settings.BROKER_URL
-    for url in (state, broker):
-        with redis.Redis.from_url(url) as client:
-            client.flushdb()
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Of a database and a Redis of their own: other tests' workers see neither."""
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
         connection.execute(SQL("CREATE DATABASE {}").format(Identifier(NAME)))
     database = urlsplit(settings.DATABASE_URL)._replace(path=f"/{NAME}").geturl()
-    yield {
-        "DATABASE_URL": database,
-        "REDIS_URL": state,
-        "CELERY_BROKER_URL": broker,
-    }
+    with running_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield {"DATABASE_URL": database, "REDIS_URL": url, "CELERY_BROKER_URL": url}
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as connection:
         connection.execute(
             SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(NAME))
