@@ -147,6 +147,7 @@ class SyncDispatcher:
         loaded = is_new and await self._redis.await_for(
             redis_keys.belts_ready(sid), self._timeout / 4
         )
+        # Read whether or not the belts came in time: an earlier start may have them.
         actors = await self._acall(calls.read_actors(sid, ids))
         started = read_start(sid, loaded, ids, actors)
         self._keep(call, answered.generation, partial(self._started, sid))
@@ -210,6 +211,7 @@ class SyncDispatcher:
         queued before is applied once.
         """
         call = calls.queue(char_id, operations)
+        # Strict: where Redis has lost earlier ones, these must not overtake them.
         for _ in range(MAX_TRIES):
             owed = self._memory.owed_operations(call)
             answered = await self._apromised(_behind(call, owed), strict=True)

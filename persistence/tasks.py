@@ -69,6 +69,7 @@ def settle_combat(
         # Acknowledged, the message is gone.
         _, rung = inbox.record(handoff, replicas=settings.SETTLEMENT_SUBMIT_REPLICAS)
     except redis.RedisError:
+        # A row instead: acknowledging what nobody has recorded would lose it.
         logger.warning("not in the inbox, receipt goes to PostgreSQL", exc_info=True)
         delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
         # The sweep finds the pending row and puts it into the inbox.
@@ -164,7 +165,7 @@ def drain_batch(started: float) -> bool:
 
 @worker_ready.connect
 def look_for_leftovers(**_: object) -> None:
-    """What was left while no worker ran is taken up before the first beat."""
+    """Take up, before the first beat, what was left while no worker ran."""
     rings.send_ring()
     rings.send_sweep()
 
@@ -180,7 +181,7 @@ def _reject(cursor: Cursor[Row], payload: object, error: PayloadInvalid) -> None
 
 
 def _bytes(payload: object) -> bytes:
-    """What to keep of a payload that no document could be made of."""
+    """The bytes to keep of a payload that no document could be made of."""
     if isinstance(payload, str):
         return payload.encode("utf-8", "surrogatepass")
     return readable(payload)

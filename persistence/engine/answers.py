@@ -1,4 +1,4 @@
-"""What the engine's calls return."""
+"""The answers that the engine's calls return."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CombatStart:
 
 @dataclass(frozen=True, slots=True)
 class ContextSwitch:
-    """What a switch left: the session that is open now, and those being saved."""
+    """The outcome of a switch: the session that is open now, and those being saved."""
 
     session_id: UUID | None
     changed: bool

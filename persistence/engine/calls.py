@@ -62,7 +62,7 @@ def look(kept: Sequence[Call]) -> Call:
 
 
 def again(kept: Sequence[Call]) -> Call:
-    """What was answered before, once more; several are of one player's operations.
+    """A call that was answered before, once more; several are one player's operations.
 
     Those were accepted before the fight began that may hold their items by now.
     """

@@ -1,4 +1,4 @@
-"""What the hand-off script is given, for every door: engine, task, HTTP.
+"""The arguments of the hand-off script, for every door: engine, task, HTTP.
 
 Imports without Django. A hand-off is idempotent: the same document may be recorded
 again at any time, by anyone.

@@ -33,7 +33,7 @@ class NotAnswered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What `lua/epoch.lua` is told along with a call, and what was known by then.
+    """Arguments of `lua/epoch.lua` that go along with a call, and what was known then.
 
     `number` is the highest one that the counter has given. `generation` counts the
     losses: what was executed in an older one may be lost.

@@ -48,8 +48,9 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is remembered: for so many `seconds`, and then until it is done, but never
-    more than these calls and bytes; the oldest goes first. No seconds: nothing is."""
+    """Bounds of the memory. A call is kept for so many `seconds` and then until it is
+    done, but never more than these calls and bytes; the oldest goes first. No seconds:
+    nothing is kept."""
 
     seconds: float = 60.0
     calls: int = 10_000
@@ -147,6 +148,7 @@ class Memory:
         texts = [len(arg) for arg in call.args if type(arg) in (bytes, str)]
         size = OVERHEAD_BYTES + sum(texts)
         with self._lock:
+            # A result makes the start of its fight needless: it is over.
             for key in call.settles:
                 self._drop(key)
             is_first = not self._kept
@@ -156,6 +158,7 @@ class Memory:
             self._kept[key] = Kept(key, call, read, generation, time.monotonic(), size)
             self._size += size
             self._keep_bounds()
+            # Answered before a loss that another thread has heard of meanwhile.
             is_late = generation < self._generation
             self._owes |= is_late
         return is_first or is_late

@@ -32,7 +32,7 @@ _INCLUDES = {
     "take_back": ("account", "belt_session"),
     "switch": ("account", "intents", "sessions"),
 }
-"""What a script begins with: Redis has no other way to share a function."""
+"""The texts that a script begins with: Redis has no other way to share a function."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ def settle_entries(entries: Sequence[Entry], started: float, saver_of: SaverOf) 
 
     False where PostgreSQL was not to be had: claiming more would only move it on.
     """
+    # One that was claimed before may be what ended its worker: it takes nobody along.
     first = [entry for entry in entries if entry.claims <= 1]
     again = [entry for entry in entries if entry.claims > 1]
     if first and not _settle_together(first, started, saver_of):
@@ -86,11 +87,13 @@ def _settle_together(
             kind = transience(error)
             _log_batch_error(error, kind, len(entries))
             used = time.monotonic() - batch_started
+            # A deadlock or a lost connection says nothing about any of the combats.
             if kind and retry_left and used < BATCH_RETRY_WITHIN_SECONDS:
                 _after(kind)
                 continue
             if kind is Transience.CONNECTION:
                 connection.close()
+                # Not counted: a lost connection says nothing about any of them.
                 inbox.release(entries, _backoff_ms(1), uncount=True)
                 return False
             break
@@ -118,6 +121,7 @@ def _settle_alone(entry: Entry, saver_of: SaverOf) -> Verdict | None:
     started = time.monotonic()
     try_id = None
     try:
+        # Committed before the try: one that ends its worker is counted all the same.
         with open_cursor() as cursor:
             saver_of(cursor).insert_pending([delivery])
             begun = attempts.begin(
@@ -132,6 +136,7 @@ def _settle_alone(entry: Entry, saver_of: SaverOf) -> Verdict | None:
                 attempts.end(cursor, try_id, verdict)
         return verdict
     except SoftTimeLimitExceeded:
+        # Whether it was committed is not known: the lease runs out and the row tells.
         raise
     except Exception as error:  # noqa: BLE001 -- transient waits, the rest is recorded
         return _ended_in_error(entry, delivery, try_id, error, started)
@@ -204,6 +209,7 @@ def _finish(settled: Sequence[tuple[Entry, Verdict]], started: float) -> None:
         return
     for outcome, number in Counter(verdict.outcome for _, verdict in settled).items():
         counts.count(f"{counts.COMBAT}{outcome}", number)
+    # In this order: whoever dies in between has the leases run out, and repeats it.
     try:
         _disown_refused(settled)
         inbox.finish(settled)
@@ -225,6 +231,7 @@ def _disown_refused(settled: Sequence[tuple[Entry, Verdict]]) -> None:
 
 
 def _after(kind: Transience) -> None:
+    # A connection that broke inside a transaction is of no further use to Django.
     if kind is Transience.CONNECTION:
         connection.close()
 

@@ -54,6 +54,7 @@ class Entry:
 @cache
 def client() -> redis.Redis:
     """The process's own client: made lazily, after the pool has forked."""
+    # Bounded far below the tasks' soft limit: a frozen Redis fails, it does not hang.
     return redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2
     )
@@ -82,12 +83,13 @@ class NotReplicated(redis.RedisError):
 
 
 def replicated(name: str, keys: list[str], args: Sequence[Any], replicas: int) -> Any:
-    """What that script answers, once `replicas` of Redis have what it wrote.
+    """Answer of that script, once `replicas` of Redis have what it wrote.
 
     Raises NotReplicated where fewer have it in time: it may stand all the same.
     """
     if not replicas:
         return script(name)(keys=keys, args=args)
+    # WAIT counts what this connection has written: both have to go over the same one.
     with client().pipeline(transaction=False) as pipe:
         script(name)(keys=keys, args=args, client=pipe)
         pipe.wait(replicas, REPLICATED_WITHIN_MS)
@@ -203,6 +205,7 @@ def put(
     """
     if not session_ids:
         return 0
+    # By the clock of Redis, which the claim compares it with.
     seconds, microseconds = client().time()
     now = seconds * 1000 + microseconds // 1000
     entries = {str(session_id): now for session_id in session_ids}

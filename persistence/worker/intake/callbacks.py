@@ -1,4 +1,4 @@
-"""What is to follow a task, where that is never sent: it is kept for people."""
+"""Callbacks, chains and chords that are never sent are kept for people."""
 
 from __future__ import annotations
 

@@ -48,12 +48,14 @@ class ReadingConsumer(Consumer):
                 rings.send(KEEP, refused, connection=self.connection)
             self._run(message)
         except (*self.connection_errors, *self.channel_errors):
+            # The broker's trouble, not the message's: Celery connects anew.
             raise
         except Exception as error:
             logger.exception("message not handled")
             self._keep(message, error)
 
     def _keep(self, message: Message, error: BaseException) -> None:
+        # Celery fails behind the acknowledgement, too: then it has been run.
         if message.acknowledged:
             return
         set_aside(message, error)

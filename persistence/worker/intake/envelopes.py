@@ -1,4 +1,4 @@
-"""What lies in a queue becomes an envelope that kombu can hold, or is set aside.
+"""Items of a queue become envelopes that kombu can hold, or are set aside.
 
 Anybody may have put anything there. What cannot be read becomes a call of
 `keep_unreadable` under its own delivery: it is acknowledged once it is kept, and not
@@ -74,6 +74,7 @@ def open_item(item: bytes, queue: str) -> Envelope:
             "headers": {WHY: told_of(error)},
             "properties": {"body_encoding": "base64"},
         }
+    # A tag that stood twice would let one acknowledgement remove two messages.
     properties = envelope["properties"]
     info = properties.get("delivery_info")
     redelivered = isinstance(info, dict) and info.get("redelivered") is True
@@ -120,6 +121,7 @@ def unpack(body: bytes | str | None, compression: object) -> bytes:
     if compression not in UNPACKERS:
         raise Unreadable("headers.compression", f"{saferepr(compression)} is unknown")
     packed = body.encode() if isinstance(body, str) else body or b""
+    # A few kilobytes may unpack to gigabytes: no more than the limit is ever made.
     limit = max_message_bytes()
     try:
         unpacker = UNPACKERS[str(compression)]()
@@ -143,6 +145,7 @@ def set_aside(message: Any, error: BaseException) -> None:
     call = call_to_keep(message, error)
     message.errors = []
     message.headers = {"task": KEEP, "id": str(uuid4()), "lang": "py", "retries": 0}
+    # Nothing of the sender's is left that Celery's own code could fall over.
     message.properties = {}
     message.content_type, message.content_encoding = JSON_TYPE, "utf-8"
     message.body = json.dumps([call, {}, None])

@@ -30,7 +30,7 @@ from persistence.worker.intake.envelopes import (
 MAX_RETRIES = 1_000_000
 
 MAX_ETA_SECONDS = 30
-"""What waits longer is delivered anew while it waits, and once more each time."""
+"""A message that waits longer is delivered anew while it waits, each time."""
 
 
 def read(message: Any, app: Celery) -> None:
@@ -49,6 +49,7 @@ def read(message: Any, app: Celery) -> None:
     headers = _one_protocol(message)
     check_depth("headers", headers)
     task: Any = app.tasks.get(name_in(headers, "task"))
+    # Celery's own tasks (chunks, map, backend_cleanup) would run whatever they name.
     if task is None or task.name.startswith("celery."):
         raise Unreadable("headers.task", f"{headers['task']!r} is no task of this")
     message.headers = _sound_headers(headers, app)
@@ -94,11 +95,14 @@ def _sound_headers(headers: dict[str, Any], app: Celery) -> dict[str, Any]:
             )
     name_in(sound, "id")
     sound["retries"] = sound.get("retries") or 0
+    # A sender's limits would end a settlement in the middle, or not end it at all.
     for name in ("timelimit", "ignore_result"):
         sound.pop(name, None)
     _moment(sound, "expires", app)
     if sound["task"] == SETTLE:
         sound.pop("expires", None)
+    # In the past, or far ahead, it is dropped: a message that waits is held without
+    # being acknowledged, and delivered anew meanwhile.
     eta = _moment(sound, "eta", app)
     if eta is not None:
         wait = eta.timestamp() - datetime.now(eta.tzinfo).timestamp()

@@ -20,7 +20,7 @@ from persistence.worker.intake.envelopes import JSON_TYPE, MAX_NAME, SETTLE
 
 BEGINS = b"[["
 ENDS = b'], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
-"""What stands around the one argument of a task that nothing follows."""
+"""The text around the one argument of a task that nothing follows."""
 
 UNUSUAL = ("eta", "expires", "group", "compression", "shadow", "stamped_headers")
 """Headers which say that there is more to a task than its argument."""
@@ -76,6 +76,7 @@ def _argument(body: str) -> bytes:
         raise ValueError("is no base64") from error
     if not (call.startswith(BEGINS) and call.endswith(ENDS)):
         raise ValueError("is not one argument alone")
+    # Two arguments are no JSON text then, and the parser refuses them.
     argument = call[len(BEGINS) : -len(ENDS)]
     if argument.startswith(b'"'):
         text: str = from_json(argument)

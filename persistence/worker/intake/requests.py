@@ -40,6 +40,7 @@ class LeanRequest(Request):
 
     @property
     def request_dict(self) -> dict[str, Any]:
+        # The pool is sent this and the body, and reads the arguments from the body.
         return {**super().request_dict, "args": (), "kwargs": {}}
 
     def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> None:
@@ -48,6 +49,7 @@ class LeanRequest(Request):
         is_traced = isinstance(error, ExceptionWithTraceback)
         call = self._lost(error.exc if is_traced else error)
         if call is not None:
+            # Where the broker is away this raises, and nothing is acknowledged.
             rings.send(KEEP, call)
         super().on_failure(exc_info, *args, **options)
 

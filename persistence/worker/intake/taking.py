@@ -64,11 +64,13 @@ def _broker() -> Iterator[redis.Redis | None]:
         if connection.transport.driver_type != "redis":
             yield None
             return
+        # kombu's own client: it knows Sentinel, TLS and credentials of the broker.
         with connection.default_channel.conn_or_acquire() as client:
             yield client
 
 
 def _take(client: redis.Redis, queue: str, limit: int, task: Task[Any, Any]) -> Taken:
+    # A taker that outlived its time must not end that of the next one.
     token = str(uuid4())
     keys = [queue, redis_keys.taker(queue)]
     peeked: list[bytes] = inbox.script("peek")(

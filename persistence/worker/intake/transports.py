@@ -85,6 +85,7 @@ class RedisQoS(redis.QoS):
 
         def give_back(pipe: Any) -> None:
             held = pipe.hget(self.unacked_key, tag)
+            # One transaction: a message is never in both places, nor in neither.
             pipe.multi()
             self._remove_from_indices(tag, pipe)
             if held is None:
@@ -124,6 +125,7 @@ class _RedisChannel(_Channel):
             if not reply:
                 raise Empty
             key, item = reply
+            # kombu appends a priority to the name of a queue.
             queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
             self._queue_cycle.rotate(queue)
             self.connection._deliver(open_item(item, queue), queue)
