@@ -16,7 +16,7 @@ from tests.storm import http
 from tests.storm.book import Line, Reader
 
 RECENT = 300
-PACE_SECONDS = 0.02
+PACE_SECONDS = 0.1
 
 IS_PROCESSED = """
 SELECT settlement_status = 'processed' FROM combat_history WHERE session_id = %s

@@ -98,7 +98,9 @@ def left_over(past: list[Line], door: str, since: float) -> list[Fight]:
         for line in past
         if line["kind"] == "offer" and line["door"] == door
     }
-    for line in past:
-        if line["kind"] in ("accepted", "forced", "gave up") and line["at"] < since:
-            offered.pop(line["sid"], None)
-    return list(offered.values())
+    ended = {
+        line["sid"]: line["at"]
+        for line in past
+        if line["kind"] in ("accepted", "forced", "gave up")
+    }
+    return [fight for sid, fight in offered.items() if ended.get(sid, since) >= since]

@@ -78,11 +78,9 @@ def _write(
 def _left_over(past: list[Line]) -> list[Line]:
     """In the order in which they were asked for; lately answered ones as well."""
     since = past[-1]["at"] - AGAIN_SECONDS if past else 0.0
-    answered = {
-        line["call"] for line in past if line["kind"] == "ops" and line["at"] < since
-    }
+    answered = {line["call"]: line["at"] for line in past if line["kind"] == "ops"}
     return [
         line
         for line in past
-        if line["kind"] == "ops offer" and line["call"] not in answered
+        if line["kind"] == "ops offer" and answered.get(line["call"], since) >= since
     ]

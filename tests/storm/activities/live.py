@@ -180,12 +180,10 @@ def _left_over(past: list[Line]) -> list[Running]:
     """Of an earlier life: begun, and neither answered nor left."""
     since = past[-1]["at"] - AGAIN_SECONDS if past else 0.0
     begun = {line["sid"] for line in past if line["kind"] == "started"}
+    accepted = {line["sid"]: line["at"] for line in past if line["kind"] == "accepted"}
     over = {
-        line["sid"]
-        for line in past
-        if line["kind"] in ("left", "forced", "gave up")
-        or (line["kind"] == "accepted" and line["at"] < since)
-    }
+        line["sid"] for line in past if line["kind"] in ("left", "forced", "gave up")
+    } | {sid for sid, at in accepted.items() if at < since}
     fights = {
         line["sid"]: fight_of(line)
         for line in past
