@@ -199,8 +199,9 @@ def test_timeline_tells_everything_in_its_order(client: Client) -> None:
     wanted = [
         "2026-01-02 03:04:05 the fight ended",
         "2026-01-02 03:04:06 received",
-        "2026-01-02 03:04:07 try failed host:7 123 ms unexpected error (unexpected)",
-        "2026-01-02 03:04:10 try never ended",
+        "2026-01-02 03:04:07 attempt failed host:7 123 ms "
+        "unexpected error (unexpected)",
+        "2026-01-02 03:04:10 attempt never ended",
         "2026-01-02 03:04:13 replay requested refused olga — Fixed it; "
         "shortages are recorded; revision 2",
         "2026-01-02 03:04:14 void denied ivan — Not needed",
