@@ -34,6 +34,10 @@ SWEPT = "sweep:began"
 """String: when (us) the last sweep began that has ended. What was noted before needs no
 other one; DAY_SECONDS."""
 
+SWEEP_AT = "sweep:at"
+"""String: the case that a sweep is at, or ended at; the next one begins behind it.
+Removed by a sweep that comes to its end; DAY_SECONDS."""
+
 BELTS = "belts"
 """Scope of an intent whose subject is a combat: its belts are to be loaded."""
 

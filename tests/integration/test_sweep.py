@@ -6,9 +6,10 @@ import json
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 import redis
-from django.db import connection
+from django.db import OperationalError, connection
 
 from combat_history.models import (
     Character,
@@ -32,7 +33,7 @@ from tests.support.documents import (
 from tests.support.ids import new_session_id
 from tests.support.parallel import in_threads
 from tests.support.waiting import wait_until
-from tests.support.worker import CeleryProcess
+from tests.support.worker import CeleryProcess, database_url
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -246,3 +247,27 @@ def test_worker_sweeps_and_settles_by_itself(
 
     worker.wait_succeeded([str(worker_does.id)])
     wait_until(lambda: Character.objects.get().gold == 7, "the ring settles the row")
+
+
+def test_the_next_sweep_begins_behind_the_case_that_the_last_was_killed_in(
+    redis_client: redis.Redis,
+) -> None:
+    """Where one case always takes too long, those behind it wait for none of it."""
+    document = make_document()
+    live_session(redis_client, document["session_id"], document)
+    redis_client.set(redis_keys.SWEEP_AT, "pending_returned")
+    insert_as_the_seed_does(make_document(), [HERO])
+    make_overdue()
+
+    with psycopg.connect(database_url()) as other:
+        # The second case finds the session and looks here for its row, in vain.
+        other.execute("LOCK TABLE combat_history IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(OperationalError):
+            sweep()
+    assert redis_client.get(redis_keys.SWEEP_AT) == b"results_handed_off"
+
+    sweep_and_settle()
+
+    statuses = CombatHistory.objects.values_list("settlement_status", flat=True)
+    assert list(statuses) == ["processed"] * 2
+    assert not redis_client.exists(redis_keys.SWEEP_AT)
