@@ -39,7 +39,7 @@ class SyncScope(StrEnum):
 
 
 class GameMode(StrEnum):
-    """What a player is doing: at most one of them, none where `IDLE`."""
+    """The mode a player is in: at most one session is open, none where `IDLE`."""
 
     IDLE = "idle"
     COMBAT = "combat"
@@ -86,7 +86,7 @@ class CombatSaver(Saver, Protocol):
 
 
 class Outcome(StrEnum):
-    """How one delivery of one combat ended; the word of logs and summaries."""
+    """The end of one delivery of one combat; the word of logs and summaries."""
 
     PROCESSED = "processed"
     FAILED = "failed"

@@ -33,7 +33,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What became of one target. `before` and `after`: what the action changed."""
+    """An action on one target. `before` and `after`: what it changed."""
 
     target_id: str
     outcome: Outcome

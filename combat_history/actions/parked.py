@@ -61,7 +61,8 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`announced`: the saves are asked for; otherwise the sweep asks, or the game."""
+    """The result of a decision. `announced`: the saves are asked for; else the sweep
+    asks, or the game."""
 
     done: list[int]
     skipped: dict[int, SkipReason]

@@ -68,7 +68,8 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """`announced`: Redis has the entries; otherwise the sweep brings them."""
+    """The result of a replay. `announced`: the inbox has the entries; else the sweep
+    brings them."""
 
     replayed: list[UUID]
     skipped: dict[UUID, SkipReason]
@@ -178,6 +179,7 @@ def reopen(
         .values_list("session_id", "settlement_status", "failure_code", "revision")
     )
     codes = {row[0]: row[2] for row in rows if row[1] == Status.FAILED}
+    # Tries are counted anew, or what was poison once would fail at once for ever.
     moved = CombatHistory.objects.filter(
         pk__in=list(codes), settlement_status=Status.FAILED
     ).update(settlement_status=Status.PENDING, attempts=0, due_at=Now())

@@ -51,7 +51,7 @@ COUNT_COUNTS = "SELECT count(*) FROM minute_counts WHERE minute < %s"
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """`size`: compressed, as stored."""
+    """The sum of what was forgotten. `size`: in bytes, compressed as stored."""
 
     rows: int = 0
     size: int = 0

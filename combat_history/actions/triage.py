@@ -62,7 +62,7 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """`skipped`: what does not wait (any more), or never was."""
+    """The targets of one decision. `skipped`: what does not wait, or never was."""
 
     done: list[str]
     skipped: list[str]
@@ -188,7 +188,7 @@ def _waiting(kind: Triage.Kind, ids: Sequence[str]) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON holds it; a column's default of the database is an empty text."""
+    """A value as the audit holds it; a default of the database is an empty text."""
     if isinstance(value, datetime):
         return value.isoformat()
     return value if isinstance(value, str) or value is None else ""

@@ -95,7 +95,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class UndoResult:
-    """`announced`: no tombstone tells the old result any longer."""
+    """The result of an undo. `announced`: no tombstone tells the old one any more."""
 
     undo: Undo | None
     skipped: SkipReason | None = None
@@ -215,7 +215,7 @@ def _templates(cursor: Cursor[Row], ids: set[str]) -> dict[str, Template]:
 
 
 def _reserved_ids(cursor: Cursor[Row], most: int) -> Iterator[int]:
-    """As many as can be needed at most; gaps are harmless."""
+    """Ids for as many rows as can be needed at most; gaps are harmless."""
     if not most:
         return iter(())
     return iter([row[0] for row in fetch(cursor, RESERVE_ITEM_IDS, [most])])

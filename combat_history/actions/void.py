@@ -31,7 +31,7 @@ MAX_COMBATS = 500
 
 @dataclass(frozen=True, slots=True)
 class Voided:
-    """`skipped`: what could not be voided, with the status it has ("" = no row)."""
+    """The result. `skipped`: combats that stay, with their status ("" = no row)."""
 
     voided: list[UUID]
     skipped: dict[UUID, str]

@@ -67,6 +67,7 @@ class UnknownLimit:
         window = redis_keys.UNKNOWN_WINDOW_SECONDS
         client = redis_clients.async_client()
         try:
+            # A transaction: of two requests at once the later one sees both ids.
             async with client.pipeline(transaction=True) as pipeline:
                 pipeline.zremrangebyscore(self._key, "-inf", now - window)
                 pipeline.zadd(self._key, {str(session_id): now}, nx=True)

@@ -136,7 +136,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """`overdue`: seconds for which the entry that is due first has been due."""
+    """The inbox. `overdue`: seconds for which its first entry has been due."""
 
     entries: int
     overdue: float
@@ -144,8 +144,9 @@ class Inbox:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """None for what could not be read. `settled`, `latency` and each of `counted` have
-    a value for every interval of the span, oldest first; None: nothing was settled."""
+    """All figures of a page; None for what could not be read. `settled`, `latency` and
+    each of `counted` have a value for every interval of the span, oldest first; None:
+    nothing was settled."""
 
     span: Span
     start: datetime

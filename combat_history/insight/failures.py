@@ -55,7 +55,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """`is_cut`: there are more failed combats than were looked at."""
+    """Failed combats by group. `is_cut`: there are more than were looked at."""
 
     groups: list[Group]
     is_cut: bool
@@ -72,6 +72,7 @@ def _amount(source: str, path: str) -> str:
     return _AMOUNT.format(source=source, path=path)
 
 
+# Materialized: a document is taken apart once, for its amounts and items together.
 _GROUPS = f"""
 WITH looked_at AS MATERIALIZED (
     SELECT session_id, failure_code, received_at, participant_ids, revision,

@@ -132,7 +132,7 @@ def rejected(char_id: int) -> list[RejectedPayload]:
 
 
 def without_effect(char_id: int) -> list[Any]:
-    """Those of the player's last REFUSAL_WINDOW fights that gave nothing, or no more:
+    """Fights, of the player's last REFUSAL_WINDOW, that gave nothing or no more:
     pending, failed, voided and undone ones, newest first."""
     window = _newest_keys(char_id).values("session_id")
     rows = _told_to(char_id).filter(

@@ -83,7 +83,7 @@ class LedgerLine(models.Model):
 
 
 def settled_gold() -> models.Subquery:
-    """What gold a CombatHistory row moved: [{character_id, gold_delta}], or NULL."""
+    """The gold a CombatHistory row moved: [{character_id, gold_delta}], or NULL."""
     lines = LedgerLine.objects.filter(
         session_id=models.OuterRef("session_id"),
         revision=models.OuterRef("revision"),

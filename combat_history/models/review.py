@@ -153,7 +153,7 @@ class CombatRevision(models.Model):
 
 
 def standing_document() -> Coalesce:
-    """What of a CombatHistory row is or would be settled, corrections included."""
+    """The document of a CombatHistory row that counts: as received, or corrected."""
     corrected = CombatRevision.objects.filter(
         session_id=models.OuterRef("session_id"), revision=models.OuterRef("revision")
     )

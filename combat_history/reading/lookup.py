@@ -190,7 +190,7 @@ class _Traces:
 
     @property
     def awaits_settlement(self) -> bool:
-        """Not settled, or its effects are still to come: they remove the session."""
+        """Whether settlement or its effects, which end the session, are to come."""
         is_over = self.live_status == FINISHED
         return is_over and self.is_handed_off and self.raw is not None
 
@@ -220,7 +220,7 @@ class _Question:
 
     @classmethod
     def about(cls, session_id: UUID | str, char_id: int) -> _Question | None:
-        """None where no fight can have that id."""
+        """The question about a fight; None where no fight can have that id."""
         try:
             id_ = parse_session_id(session_id)
         except ValueError:
@@ -257,6 +257,7 @@ class _Question:
         seen = _Traces(status, participants, bool(actor), raw, *map(bool, flags))
         if seen.is_active:
             return ACTIVE if seen.names(self.char_id) else UNKNOWN
+        # The document says it all, and PostgreSQL may not have it yet.
         if seen.awaits_settlement:
             return self._without_row(seen)
         if seen.was_unknown and not seen.is_known:

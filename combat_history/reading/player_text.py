@@ -77,7 +77,7 @@ def _finished(lookup: Lookup, limit: int, name_limit: int) -> str:
 
 
 def _ending(outcome: Outcome, name_limit: int) -> list[str]:
-    """How it ended, and who won where anybody did."""
+    """Lines that say how it ended, and who won where anybody did."""
     reasons: dict[str, str] = {
         FinishReason.FLEE: gettext("The fight ended in an escape"),
         FinishReason.ABANDONED: gettext("The fight was broken off"),
@@ -94,7 +94,7 @@ def _ending(outcome: Outcome, name_limit: int) -> list[str]:
 
 
 def _without_winner(outcome: Outcome) -> str:
-    """Where no team is named, the player's own part says who won."""
+    """The line without a team's name: the player's own part says who won."""
     if is_drawn(outcome):
         return gettext("Draw")
     return gettext("Victory!") if outcome.is_winner else gettext("Defeat")
@@ -157,7 +157,7 @@ def _moved(outcome: Outcome | None) -> _Moved:
 
 
 def _status(lookup: Lookup) -> list[str]:
-    """What became of it; only what is given is called credited."""
+    """The line on its settlement; only what is given is called credited."""
     credit, moved = lookup.credit, _moved(lookup.outcome)
     match credit, moved:
         case None, _:

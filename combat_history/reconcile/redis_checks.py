@@ -208,7 +208,7 @@ def _keys_of(prefix: str) -> Read:
 def _tombstones(
     client: redis.Redis, names: Sequence[bytes], _: int
 ) -> Iterator[Suspect]:
-    """Those that tell a result; of what was undone they only tell to ask elsewhere."""
+    """Tombstones that tell a result; an undone combat's only sends to PostgreSQL."""
     commands = {
         session_id: [("GETRANGE", key, "0", "40"), _in_inbox(session_id)]
         for session_id, key in _sessions(names, redis_keys.TOMBSTONE_PREFIX).items()

@@ -168,6 +168,7 @@ def assemble(
             # First: whoever waits for the belts may trade at once.
             containers.note_free(session_id, assembly.free)
         assembly.stage = containers.fill(session_id, assembly.belts)
+    # Taken back, or forgotten by Redis, while its belts were being reserved.
     is_gone = before is Stage.ACTIVE and assembly.stage is Stage.ABSENT
     if fresh and (is_gone or assembly.stage is Stage.OVER):
         _give_back(session_id, wanted, fresh)

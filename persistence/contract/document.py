@@ -201,6 +201,7 @@ def write_document(given: dict[Any, Any]) -> bytes:
     writer do.
     """
     try:
+        # Sorted at once: what is JSON already need not be written twice.
         return _written(_as_given_sorted, given)
     except PayloadInvalid:
         # Keys of several types have no order.

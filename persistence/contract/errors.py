@@ -44,7 +44,7 @@ class FailureCode(StrEnum):
 
 
 class DiscrepancyCode(StrEnum):
-    """What a settled combat, or its undoing, asked for and the tables had not."""
+    """What was short: the kind of a discrepancy of a settlement or an undo."""
 
     ITEM_GONE = "item_gone"
     ITEM_NOT_OWNED = "item_not_owned"

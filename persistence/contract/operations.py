@@ -29,6 +29,8 @@ from persistence.contract.payload import MAX_AMOUNT, MAX_BIGINT, Quantity, Templ
 
 MAX_OP_ID = 100
 MAX_SLOT = 40
+"""Both as their columns: parked_operations.op_id and inventory.slot."""
+
 MADE_BY = "op:"
 """Begins the name of a row by the operation that made it."""
 

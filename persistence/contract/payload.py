@@ -134,7 +134,7 @@ class StateSnapshot(_Strict):
 
 
 class ParticipantResult(_Strict):
-    """What the fight did to one player."""
+    """The result of the fight for one player."""
 
     is_winner: bool
     state_snapshot: StateSnapshot | None = None
@@ -148,6 +148,7 @@ class ParticipantResult(_Strict):
         gained = self.changes.items_gained
         if gained is None:
             return self.ui_report.loot_obtained
+        # Not validated once more: both values are of a model already.
         return [
             LootEntry.model_construct(item_template_id=g.item_template_id, qty=g.qty)
             for g in gained

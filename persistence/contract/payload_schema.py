@@ -60,7 +60,7 @@ def _tell_players_from_ai(participants: Schema) -> None:
 
 
 def _number() -> str:
-    """What `participants.reads_as_number` takes for one, as a regular expression."""
+    """The numbers of `participants.reads_as_number`, as a regular expression."""
     digits = _digits()
     between = f"[{SEPARATORS}]*"
     sign = f"(?:[{SIGNS}]{between})?"

@@ -73,7 +73,7 @@ class CombatStateSaver:
         return [*intake.verdicts, *_verdicts(intake, plan)]
 
     def rehearse(self, case: Case) -> tuple[Plan, str | None]:
-        """What settling this case alone would do now, and the state that was seen.
+        """Plan what settling this case alone would do now; the state that was seen.
 
         Locks and plans as `settle` does and writes nothing; the caller rolls back.
         """
@@ -93,7 +93,7 @@ class CombatStateSaver:
         return plan, seen
 
     def save(self, char_id: int) -> Saved:
-        """What the player's finished combats owe: handed off and settled by the inbox.
+        """Find results of the player that nobody handed off; the inbox settles them.
 
         Locks nothing and writes nothing itself: there is one way to settle.
         """

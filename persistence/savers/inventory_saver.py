@@ -135,7 +135,7 @@ class InventoryStateSaver:
         return {row[0]: Template(*row) for row in rows}
 
     def _reserved_ids(self, tried: Sequence[Request], bag: Bag) -> Iterator[int]:
-        """As many as these can make rows at most; gaps are harmless."""
+        """Ids for as many rows as these can make at most; gaps are harmless."""
         count = 0
         for operation in (request.operation for request in tried):
             if isinstance(operation, Add):

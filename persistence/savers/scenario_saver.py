@@ -88,7 +88,7 @@ class _Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What the table holds of a session once it is saved."""
+    """The row of a session once it is saved."""
 
     version: int
     progress: Mapping[str, str]
@@ -160,6 +160,7 @@ class ScenarioStateSaver:
             for op in parked
             if op.retry_requested and _is_canonical(op.op_id)
         }
+        # One that the account names no more is over: saved, it is closed.
         is_closing = dict.fromkeys(asked_for, True) | _named(char_id)
         sessions = []
         for session_id, fields in _read(is_closing):
@@ -205,7 +206,7 @@ def _named(char_id: int) -> dict[str, bool]:
 
 
 def _read(session_ids: Iterable[str]) -> list[tuple[str, Fields | None]]:
-    """Their hashes, all of one moment; None for a foreign type."""
+    """The hashes of sessions, all of one moment; None for a foreign type."""
     ids = list(session_ids)
     with inbox.client().pipeline() as pipe:
         for session_id in ids:
@@ -227,7 +228,7 @@ def _read(session_ids: Iterable[str]) -> list[tuple[str, Fields | None]]:
 def _sorted_out(
     char_id: int, sessions: Iterable[_Session]
 ) -> tuple[list[_Snapshot], list[Parked]]:
-    """What can be saved, and what cannot, as it is parked."""
+    """Sort sessions into those that can be saved and those that are parked."""
     snapshots, parked = [], []
     for session in sessions:
         try:
@@ -255,7 +256,7 @@ def _snapshot(session: _Session) -> _Snapshot:
 def _stuck(
     snapshots: Iterable[_Snapshot], stored: Mapping[str, _Stored]
 ) -> list[_Snapshot]:
-    """Those that are not saved, and will not be: Redis has no newer version of them.
+    """Sessions that will not be saved: Redis has no newer version of them.
 
     Looked for again under the lock, because another save may have read after this one.
     """
@@ -297,7 +298,7 @@ def _text(raw: bytes) -> str:
 
 
 def _shown(fields: Fields) -> dict[str, object]:
-    """As JSON; what is no text in a form that is not taken for one."""
+    """The fields as JSON; what is no text, in a form that is not taken for one."""
     try:
         return {_text(name): _text(value) for name, value in fields.items()}
     except ValueError:

@@ -117,6 +117,7 @@ class VitalsStateSaver:
         return self._saved(char_id, cache, known)
 
     def _undated(self, char_id: int, cache: Cache, known: _Known) -> Saved:
+        # Without a moment nothing says which is newer: a difference is for a person.
         if not known.differs(cache, *SNAPSHOT[:-1]):
             return Saved(counts={"absent": 1})
         return self._parked(char_id, cache, ParkCode.INVALID, "vitals_at: is missing")

@@ -83,7 +83,7 @@ def flush() -> bool:
 
 
 def flush_in_background(**_: object) -> None:
-    """For a process that serves for long: a pool child of the worker, the web server.
+    """Start flushing in a process that serves for long: a pool child, the web server.
 
     In a thread with a connection of its own, which it holds only while it writes: no
     task and no request waits for it.

@@ -26,7 +26,7 @@ FORGOTTEN_SECONDS = 24 * 60 * 60
 
 
 def folder() -> Path | None:
-    """None: no heartbeat is kept."""
+    """The folder of the files; None: no heartbeat is kept."""
     name = os.environ.get(FOLDER_VARIABLE)
     return Path(name) if name else None
 

@@ -71,7 +71,7 @@ def _vitals(character: Character) -> tuple[int, int, int | str]:
 
 
 def _settled(session_id: UUID) -> tuple[list[int], int]:
-    """Who fought in the combat that stands, and when it ended."""
+    """The players of the combat that stands, and when it ended."""
     row = CombatHistory.objects.filter(
         pk=session_id, settlement_status=Status.PROCESSED
     ).values_list("participant_ids", "finished_at")

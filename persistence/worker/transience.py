@@ -24,7 +24,7 @@ class Transience(Enum):
 
 
 def transience(error: BaseException) -> Transience | None:
-    """How `error` may pass, or None where another attempt cannot help."""
+    """The way in which `error` may pass; None where another attempt cannot help."""
     if isinstance(error, ReceiptRaced):
         return Transience.CONTENTION
     # Django wraps psycopg's error, which alone carries the SQLSTATE.

@@ -28,7 +28,7 @@ from persistence.savers.combat.rows import MAX_INT, MAX_PIECES, ItemRow, Templat
 
 @dataclass(slots=True)
 class Item(ItemRow):
-    """`origin_operation`: the key of the operation that made the row."""
+    """A row of the inventory. `origin_operation`: key of the operation that made it."""
 
     origin_operation: str | None = None
 
@@ -121,7 +121,7 @@ class Bag:
         return self.templates[template_id]
 
     def of_template(self, template_id: str) -> list[Item]:
-        """In the order in which they give: unequipped ones first, then by id."""
+        """Rows in the order in which they give: unequipped ones first, then by id."""
         rows = [r for r in self._own() if r.item_template_id == template_id]
         return sorted(rows, key=lambda row: (row.is_equipped, row.id))
 
@@ -273,9 +273,10 @@ class _Act:
         )
 
     def _stack(self, template_id: str, durability: int | None) -> Item | None:
-        """Where loot goes: the unequipped row of the lowest id."""
+        """The stack that loot joins: the unequipped row of the lowest id."""
         for row in self.bag.of_template(template_id):
             in_bag = not row.is_equipped and row.slot is None
+            # Joined by pieces of another durability, the stack would change its own.
             if in_bag and durability in (None, row.durability):
                 return row
         return None
@@ -295,6 +296,7 @@ class _Act:
             self._changed(row)
             self._note(row, kind, -qty)
             return
+        # Kept in the ledger: by it reconcile tells a removal from a loss.
         image = ItemRow.image(row)
         row.quantity = 0
         self._note(row, kind, -qty, image=image)

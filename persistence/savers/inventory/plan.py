@@ -24,7 +24,7 @@ MISSING = frozenset({ParkCode.ITEM_SHORTAGE, ParkCode.UNKNOWN_ITEM})
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an operation left behind: its identity, and the row it made."""
+    """An operation that was applied: its identity, and the row it made."""
 
     sha256: str
     inventory_id: int | None

@@ -40,7 +40,7 @@ Claim = tuple[str, int | str]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`key`: its op_id, or a name made of its bytes where it has no usable one.
+    """One request. `key`: its op_id, or a name made of its bytes where it has none.
 
     `operation` is None where `fault` says why it is none.
     """
