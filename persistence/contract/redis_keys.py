@@ -83,7 +83,8 @@ BELTS_READY_TTL_SECONDS = 60
 """Whoever waits for the belts has given up long before."""
 
 ENGINE_TTL_SECONDS = 600
-"""Longer than a dispatcher remembers; counted anew, it hands over in vain."""
+"""A dispatcher that remembers anything renews it within seconds. Counted anew, it would
+hand over in vain."""
 
 MAX_CONFLICTS_HELD = 5
 """Conflicting documents kept per session until a drain has recorded them."""
