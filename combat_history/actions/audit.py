@@ -98,6 +98,7 @@ def record_failure(
     try:
         record(actor, verb, target_type, acts, reason)
     except Error:
+        # The action's own error is the one that its caller has to see.
         logger.exception("the audit entry of a failed action was not written")
 
 

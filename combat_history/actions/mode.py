@@ -59,6 +59,7 @@ def set_mode(mode: Mode, *, actor: Actor, reason: str) -> bool:
         if is_new:
             settlement.write(mode, actor.name, reason)
         _audit(mode, actor, reason, before, _outcome(is_new))
+    # Obeyed here at once, by other processes within CACHE_SECONDS.
     settlement.forget()
     logger.warning(
         "settlement mode",

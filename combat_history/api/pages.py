@@ -65,6 +65,7 @@ def combats(char_id: int, limit: int, cursor: Cursor | None, path: str) -> Comba
     """One page; `path` is the address that the next page's query is added to."""
     keys = CombatParticipant.objects.filter(character_id=char_id)
     if cursor is not None:
+        # A comparison of whole keys, which is one range of the index.
         keys = keys.filter(pk__lt=(char_id, cursor.finished_at, cursor.session_id))
     # One more than asked for tells whether there is a next page.
     found = [

@@ -225,6 +225,7 @@ def _written(encoder: json.JSONEncoder, document: dict[Any, Any]) -> bytes:
         raise PayloadInvalid.single(
             FailureCode.INVALID_PAYLOAD, "", f"not writable as JSON: {error}"
         ) from error
+    # A lone surrogate passes: `unstorable` names it, where a row can say so.
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -55,6 +55,7 @@ def summary(
     meta = document["meta"]
     return to_json(
         {
+            # First of all: tombstone.lua reads it off the beginning.
             "revision": revision,
             "winner_team": meta.get("winner_team"),
             "finish_reason": meta["finish_reason"],

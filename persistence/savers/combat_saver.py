@@ -282,6 +282,7 @@ def _terminal(row: Sequence[Any], sha256: str, *, conflicting: bool) -> Verdict:
         Outcome.CONFLICT if conflicting else Outcome.DUPLICATE,
         code=str(FailureCode.PAYLOAD_CONFLICT) if conflicting else "",
         detail=f"already {status}",
+        # Once more: whoever settled it may have died before its effects.
         tombstone=_tombstone(row) if status == PROCESSED else None,
         sha256=sha256,
     )
