@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from benchmarks.combat import Combat, Json
+
 Row = tuple[Any, ...]
-Json = dict[str, Any]
 
 CHARACTER = (
     "id",
@@ -36,26 +36,6 @@ ITEM = (
     "opening_quantity",
     "reserved_session_id",
 )
-
-
-class Combat:
-    """One document with what is asked of it more than once."""
-
-    __slots__ = ("document", "finished_at", "loot", "participants", "session_id")
-
-    def __init__(self, session_id: UUID, document: Json) -> None:
-        self.session_id = session_id
-        self.document = document
-        ended = document["meta"]["end_timestamp"]
-        self.finished_at = datetime.fromtimestamp(ended, UTC)
-        self.participants = sorted(
-            (int(key), result) for key, result in document["participants"].items()
-        )
-        self.loot = {
-            char_id: result["changes"].get("items_gained")
-            or result["ui_report"]["loot_obtained"]
-            for char_id, result in self.participants
-        }
 
 
 class Ledger:
