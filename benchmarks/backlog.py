@@ -50,8 +50,8 @@ class Backlog:
         return sum(map(len, self.raws)) // len(self.raws)
 
 
-def generate(count: int, seed: str) -> Backlog:
-    return Backlog([orjson.dumps(fight) for fight in _fights(count, seed)])
+def generate(count: int, seed: str, characters: int = world.CHARACTERS) -> Backlog:
+    return Backlog([orjson.dumps(fight) for fight in _fights(count, seed, characters)])
 
 
 def hide_from_collector() -> None:
@@ -60,19 +60,22 @@ def hide_from_collector() -> None:
     gc.freeze()
 
 
-def _fights(count: int, seed: str) -> Iterator[Json]:
+def _fights(count: int, seed: str, characters: int) -> Iterator[Json]:
     dice = random.Random(seed)
-    scrolls = list(range(1, world.CHARACTERS + 1))
+    scrolls = list(range(1, characters + 1))
     dice.shuffle(scrolls)
     for number in range(count):
         last_item_of = scrolls.pop() if number % LAST_ITEM_EVERY == 0 else None
-        yield _fight(dice, FIRST_FIGHT_ENDED + number // 50, last_item_of)
+        winner = last_item_of or dice.randint(1, characters)
+        loser = (winner + dice.randrange(characters - 1)) % characters + 1
+        ended = FIRST_FIGHT_ENDED + number // 50
+        yield _fight(dice, ended, winner, loser, uses_scroll=last_item_of is not None)
 
 
-def _fight(dice: random.Random, ended: int, last_item_of: int | None) -> Json:
-    """`last_item_of`: the winner, who also uses the only scroll of a row."""
-    winner = last_item_of or dice.randint(1, world.CHARACTERS)
-    loser = (winner + dice.randrange(world.CHARACTERS - 1)) % world.CHARACTERS + 1
+def _fight(
+    dice: random.Random, ended: int, winner: int, loser: int, *, uses_scroll: bool
+) -> Json:
+    """`uses_scroll`: the winner's only one."""
     return {
         "session_id": str(_session_id(dice, ended)),
         "meta": {
@@ -81,7 +84,7 @@ def _fight(dice: random.Random, ended: int, last_item_of: int | None) -> Json:
             "finish_reason": "victory",
         },
         "participants": {
-            str(winner): _winner(dice, winner, uses_scroll=last_item_of is not None),
+            str(winner): _winner(dice, winner, uses_scroll=uses_scroll),
             str(loser): _loser(dice, loser),
         },
         "replay_log": _replay(dice, winner, loser),

@@ -16,22 +16,24 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.servers import Servers
 from persistence.contract import redis_keys
 
-FOUND = f"""
+WRITTEN = """
 SELECT (SELECT count(*) FROM combat_history WHERE settlement_status = 'processed')
            AS combats,
        (SELECT count(*) FROM combat_participants) AS participants,
        (SELECT count(*) FROM combat_replay) AS fight_logs,
        (SELECT count(*) FROM settlement_discrepancies) AS discrepancies,
-       lines AS ledger_lines, ledger_xp, ledger_gold, xp, gold, pieces, inventory_rows
-FROM (SELECT count(*) AS lines, sum(xp_delta)::bigint AS ledger_xp,
-             sum(gold_delta)::bigint AS ledger_gold
-      FROM settlement_ledger WHERE kind = 'settlement'),
-     (SELECT sum(xp - {world.XP})::bigint AS xp,
+       count(*) AS ledger_lines, sum(xp_delta)::bigint AS ledger_xp,
+       sum(gold_delta)::bigint AS ledger_gold
+FROM settlement_ledger WHERE kind = 'settlement'
+"""
+
+HOLDINGS = f"""
+SELECT xp, gold, pieces - characters * {world.PIECES} AS pieces,
+       inventory_rows - characters * {len(world.Kit)} AS inventory_rows
+FROM (SELECT count(*) AS characters, sum(xp - {world.XP})::bigint AS xp,
              sum(gold - {world.GOLD})::bigint AS gold
       FROM characters),
-     (SELECT sum(quantity) - {world.CHARACTERS * world.PIECES} AS pieces,
-             count(*) - {world.CHARACTERS * len(world.Kit)} AS inventory_rows
-      FROM inventory)
+     (SELECT sum(quantity) AS pieces, count(*) AS inventory_rows FROM inventory)
 """
 
 # Rows made by loot have ids that depend on who came first: bags are compared by kind.
@@ -56,16 +58,28 @@ Books = dict[str, int]
 """Counts and sums over a whole run; amounts are changes since the opening."""
 
 
-def check(servers: Servers, backlog: Backlog) -> None:
-    """Raises BenchmarkError where a run left anything but what `backlog` asks for."""
-    found = _found(servers, backlog)
+def check(servers: Servers, backlog: Backlog, since: Books | None = None) -> None:
+    """Raises BenchmarkError where a run left anything but what `backlog` asks for.
+
+    `since`: what was found before, where the run did not begin with a fresh world.
+    """
+    found = find(servers) | _tombstones(servers, backlog)
+    left = {name: value - (since or {}).get(name, 0) for name, value in found.items()}
     wrong = [
-        f"{name}: {found[name]} instead of {value}"
+        f"{name}: {left[name]} instead of {value}"
         for name, value in _wanted(backlog).items()
-        if found[name] != value
+        if left[name] != value
     ]
     if wrong:
         raise BenchmarkError("the books are wrong: " + ", ".join(wrong))
+
+
+def find(servers: Servers) -> Books:
+    with servers.connect() as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        rows = [cursor.execute(query).fetchone() for query in (WRITTEN, HOLDINGS)]
+    # A sum over no rows is NULL.
+    return {name: value or 0 for row in rows if row for name, value in row.items()}
 
 
 def digest(servers: Servers) -> str:
@@ -116,11 +130,7 @@ def _loot(result: dict[str, Any]) -> list[dict[str, Any]]:
     return result["ui_report"]["loot_obtained"] if gained is None else gained
 
 
-def _found(servers: Servers, backlog: Backlog) -> Books:
-    with servers.connect() as connection:
-        cursor = connection.cursor(row_factory=dict_row)
-        row = cursor.execute(FOUND).fetchone()
-    assert row is not None
+def _tombstones(servers: Servers, backlog: Backlog) -> Books:
     keys = [redis_keys.tombstone(h.session_id) for h in backlog.handoffs]
     with servers.redis() as client:
-        return row | {"tombstones": client.exists(*keys)}
+        return {"tombstones": client.exists(*keys)}

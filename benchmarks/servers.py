@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,8 +27,15 @@ from settlement_project import servers
 BASE_DIR = Path(__file__).resolve().parent.parent
 WORLD_DATABASE = "settlement_bench_world"
 RUN_DATABASE = "settlement_bench"
+GROWTH_DATABASE = "settlement_bench_growth"
 
-DROP_WITHIN_SECONDS = 120
+IN_USE_SECONDS = 600
+"""Autovacuum may be at work in a large table for minutes."""
+
+AUTOVACUUM = """
+SELECT FROM pg_stat_activity
+WHERE backend_type = 'autovacuum worker' AND datname = current_database()
+"""
 
 REDIS_DATABASE = 15
 REDIS_MARKER = "settlement:benchmark"
@@ -41,17 +48,18 @@ class Servers:
 
     database_url: str
     redis_url: str
+    run_database: str = RUN_DATABASE
 
-    def conninfo(self, database: str = RUN_DATABASE) -> str:
-        return make_conninfo(self.database_url, dbname=database)
+    def conninfo(self, database: str | None = None) -> str:
+        return make_conninfo(self.database_url, dbname=database or self.run_database)
 
-    def connect(self, database: str = RUN_DATABASE) -> psycopg.Connection:
+    def connect(self, database: str | None = None) -> psycopg.Connection:
         return psycopg.connect(self.conninfo(database), autocommit=True)
 
     def redis(self) -> redis.Redis:
         return redis.Redis.from_url(self.redis_url)
 
-    def environment(self, database: str = RUN_DATABASE) -> dict[str, str]:
+    def environment(self, database: str | None = None) -> dict[str, str]:
         """For child processes: the project under its production settings."""
         return os.environ | {
             "DATABASE_URL": self.conninfo(database),
@@ -77,16 +85,24 @@ class Servers:
         """
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             drop_database(connection, name)
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log").format(
-                    sql.Identifier(name), sql.Identifier(template)
-                )
+            create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log").format(
+                sql.Identifier(name), sql.Identifier(template)
             )
+            _once_unused(lambda: connection.execute(create))
 
     def drop_databases(self) -> None:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            for name in (RUN_DATABASE, WORLD_DATABASE):
+            for name in (RUN_DATABASE, GROWTH_DATABASE, WORLD_DATABASE):
                 drop_database(connection, name)
+
+    def wait_for_autovacuum(self) -> None:
+        """What it does now is not to be in the time that is measured next."""
+        deadline = time.monotonic() + IN_USE_SECONDS
+        with self.connect() as connection:
+            while connection.execute(AUTOVACUUM).fetchone() is not None:
+                if time.monotonic() > deadline:
+                    raise BenchmarkError("autovacuum did not come to an end")
+                time.sleep(1)
 
     def manage(self, *arguments: str, database: str) -> None:
         result = subprocess.run(
@@ -106,16 +122,25 @@ def drop_database(connection: psycopg.Connection, name: str) -> None:
         sql.Identifier(name)
     )
     plainly = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
-    deadline = time.monotonic() + DROP_WITHIN_SECONDS
-    while True:
+
+    def drop() -> None:
         try:
             connection.execute(by_force)
-            return
         except psycopg.errors.InsufficientPrivilege:
             # No role but a superuser may end autovacuum, except by a plain DROP.
-            with suppress(psycopg.errors.ObjectInUse):
-                connection.execute(plainly)
-                return
+            connection.execute(plainly)
+
+    _once_unused(drop)
+
+
+def _once_unused(change: Callable[[], object]) -> None:
+    """Of a database that autovacuum, or whoever may not be ended, is still in."""
+    deadline = time.monotonic() + IN_USE_SECONDS
+    while True:
+        try:
+            change()
+            return
+        except psycopg.errors.ObjectInUse:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from benchmarks.servers import RUN_DATABASE, WORLD_DATABASE, Servers
+from benchmarks.servers import WORLD_DATABASE, Servers
 
 CHARACTERS = 100_000
 XP, GOLD = 1000, 100_000
@@ -54,15 +54,15 @@ FROM generate_series(1, {TRINKETS}) AS i
 POPULATION = f"""
 INSERT INTO characters (id, name, xp, gold, hp, energy)
 SELECT i, 'Hero ' || i, {XP}, {GOLD}, 500, 100
-FROM generate_series(1, {CHARACTERS}) AS i
+FROM generate_series(1, %s::int) AS i
 """
 
 BELONGINGS = f"""
 INSERT INTO inventory (id, character_id, item_template_id, quantity, is_equipped, slot,
                        durability, max_durability)
-SELECT (owner - 1) * {len(Kit)} + kit.place, owner, kit.template, kit.quantity,
+SELECT (owner.id - 1) * {len(Kit)} + kit.place, owner.id, kit.template, kit.quantity,
        kit.slot IS NOT NULL, kit.slot, kit.durability, kit.durability
-FROM generate_series(1, {CHARACTERS}) AS owner,
+FROM characters AS owner,
      (VALUES ({Kit.POTIONS}, '{POTION}', 1000, 'belt_1', NULL::int),
              ({Kit.SCROLL}, '{SCROLL}', 1, 'belt_2', NULL),
              ({Kit.SWORD}, '{SWORD}', 1, 'hand', 1000),
@@ -72,18 +72,19 @@ FROM generate_series(1, {CHARACTERS}) AS owner,
 """
 
 
-def build(servers: Servers) -> None:
+def build(servers: Servers, characters: int = CHARACTERS) -> None:
     """Make the world that every run gets a copy of."""
     servers.create_database(WORLD_DATABASE, "template0")
     servers.manage("migrate", database=WORLD_DATABASE)
     with servers.connect(WORLD_DATABASE) as connection:
-        for statement in (CATALOGUE, POPULATION, BELONGINGS):
-            connection.execute(statement)
+        connection.execute(CATALOGUE)
+        connection.execute(POPULATION, [characters])
+        connection.execute(BELONGINGS)
         # Hint bits, visibility and statistics: copies inherit all three.
         connection.execute("VACUUM (ANALYZE)")
 
 
 def copy(servers: Servers) -> None:
     """A fresh world and an empty Redis: the same start for every run."""
-    servers.create_database(RUN_DATABASE, WORLD_DATABASE)
+    servers.create_database(servers.run_database, WORLD_DATABASE)
     servers.flush_redis()
