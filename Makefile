@@ -14,7 +14,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage test-browser test-json test-packages storm matrix mutants fuzz lint docs bench wheel lock clean
+.PHONY: help demo run test coverage test-browser test-json test-packages storm matrix mutants fuzz lint docs bench peers wheel lock clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -68,6 +68,8 @@ docs: $(VENV)/installed-dev  ## The documentation's site, strictly: reference up
 bench: $(VENV)/installed  ## Measure against the bare ceiling and the naive task
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+peers: .venv-peers/installed .venv-peers-arq/installed  ## What others would pick, for `make bench ARGS=--peers`
+
 mutants: $(VENV)/installed-dev  ## Change the core on purpose; show what no test notices (an hour)
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
@@ -100,4 +102,11 @@ $(VENV)/installed: requirements.lock
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv-peers/installed: benchmarks/requirements.txt
+.venv-peers-arq/installed: benchmarks/requirements-arq.txt
+.venv-peers/installed .venv-peers-arq/installed:
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -12,5 +12,8 @@ SETTINGS = "benchmarks.naive_settings"
 """For DJANGO_SETTINGS_MODULE of the worker; not of whoever imports this."""
 
 app = Celery(
-    "naive", broker=os.environ.get("REDIS_URL"), include=["benchmarks.naive_task"]
+    "naive",
+    broker=os.environ.get("REDIS_URL"),
+    include=["benchmarks.naive_task"],
+    set_as_current=False,
 )

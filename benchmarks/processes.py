@@ -76,20 +76,24 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
 
 
 @contextmanager
-def celery_worker(app: str, environment: dict[str, str]) -> Iterator[Settling]:
+def celery_worker(
+    app: str, environment: dict[str, str], python: str = sys.executable
+) -> Iterator[Settling]:
     """A prefork worker of two that is ready for messages."""
     command = ["-m", "celery", "-A", app, "worker", "-c", str(POOL_SIZE), "-l", "INFO"]
-    with _running(command, environment) as process:
+    with _running([python, *command], environment) as process:
         _await_word("ready.", process)
         yield Settling(parents=[process])
 
 
 @contextmanager
-def bare_processes(module: str, environment: dict[str, str]) -> Iterator[Settling]:
+def bare_processes(
+    module: str, environment: dict[str, str], python: str = sys.executable
+) -> Iterator[Settling]:
     """As many plain processes of `module`, each having printed `ready`."""
     with ExitStack() as stack:
         started = [
-            stack.enter_context(_running(["-m", module], environment))
+            stack.enter_context(_running([python, "-m", module], environment))
             for _ in range(POOL_SIZE)
         ]
         for process in started:
@@ -98,13 +102,11 @@ def bare_processes(module: str, environment: dict[str, str]) -> Iterator[Settlin
 
 
 @contextmanager
-def _running(
-    arguments: Sequence[str], environment: dict[str, str]
-) -> Iterator[Process]:
+def _running(command: Sequence[str], environment: dict[str, str]) -> Iterator[Process]:
     guard = ["setpriv", "--pdeathsig=TERM"] if shutil.which("setpriv") else []
     with tempfile.TemporaryFile() as output:
         popen = subprocess.Popen(
-            [*guard, sys.executable, *arguments],
+            [*guard, *command],
             cwd=BASE_DIR,
             env=environment,
             stdin=subprocess.DEVNULL,
