@@ -30,6 +30,8 @@ class Reading:
     """The processes that settle."""
     postgres: float
     redis: float
+    bench: float
+    """This process, which sends, waits and looks."""
     machine: float
     """All of the machine, ourselves included."""
 
@@ -45,8 +47,8 @@ class Reading:
 
     @property
     def foreign_cores(self) -> float:
-        """Taken by everything that is not being measured."""
-        return self.machine / self.wall - self.busy_cores
+        """Taken by everything that is not of this benchmark."""
+        return (self.machine - self.bench) / self.wall - self.busy_cores
 
 
 class Meter:
@@ -68,6 +70,7 @@ class Meter:
             pool=sum(_family(table, pid) for pid in settling) - main,
             postgres=_family(table, self._postmaster),
             redis=_family(table, self._redis),
+            bench=table[os.getpid()].own,
             machine=_machine(),
         )
 
