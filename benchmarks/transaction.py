@@ -55,7 +55,7 @@ class Settler:
         commit(self.connection, combats)
         with self.redis.pipeline(transaction=False) as pipe:
             for command in (*effects(combats), *more):
-                pipe.execute_command(*command)
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
             pipe.execute()
 
 
