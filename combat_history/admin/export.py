@@ -25,7 +25,7 @@ from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
 from combat_history.actions.export import Format, Source, Table, lines
 from combat_history.admin.base import BoundedAdmin
-from combat_history.admin.combats.action_views import ReasonForm
+from combat_history.admin.forms import ReasonForm
 from combat_history.admin.paginator import MAX_ROWS
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from combat_history.actions.batches import ALLOWED, Verb, decide
 from combat_history.actions.replay import PERMISSION
 from combat_history.admin.base import ReadOnlyAdmin, column, snapshot
 from combat_history.admin.batches.making import batch_url, selection_text, selection_url
-from combat_history.admin.combats.action_views import ReasonForm
 from combat_history.admin.combats.replay import SKIPPED
+from combat_history.admin.forms import ReasonForm
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.admin.timeline import POLICIES
 from combat_history.insight import batch_progress, explain

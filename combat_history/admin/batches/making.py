@@ -30,7 +30,8 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.actions import batches
 from combat_history.actions.batches import MAX_ITEMS
 from combat_history.actions.replay import MAX_COMBATS, PERMISSION, preview
-from combat_history.admin.combats.action_views import FOLDER, POLICIES, ReasonForm
+from combat_history.admin.combats.action_views import FOLDER
+from combat_history.admin.forms import SHORTAGES, ReasonForm
 from combat_history.admin.rendering import visible
 from combat_history.admin.review.failures import (
     FailureViews,
@@ -61,7 +62,7 @@ class BatchForm(ReasonForm):
 
     shortages = forms.ChoiceField(
         label=_("Shortages"),
-        choices=[("", _("as the setting says")), *POLICIES],
+        choices=[("", _("as the setting says")), *SHORTAGES],
         required=False,
     )
     batch_id = forms.UUIDField(required=False, widget=forms.HiddenInput)

@@ -21,13 +21,13 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions import correct, void
-from combat_history.actions.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.actions.dry_run import DryRun, dry_run, dry_run_of
 from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.actions.replay import Terms, replay
 from combat_history.admin import movements, sides
 from combat_history.admin.base import BoundedAdmin
 from combat_history.admin.combats import catalogue, dossier
+from combat_history.admin.forms import SHORTAGES, DocumentForm, ReasonForm
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import visible
 from combat_history.insight import explain
@@ -46,45 +46,13 @@ FOLDER = "admin/combat_history/combathistory"
 MAX_SHOWN = 100
 """Inventory rows shown of one player; all of them are changed."""
 
-POLICIES = [
-    ("record", _("settle with what is there; record each shortage")),
-    ("fail", _("fail the combat if anything falls short")),
-]
-
-
-DOCUMENT_ATTRS = {
-    "rows": 24,
-    "cols": 100,
-    "spellcheck": "false",
-    "class": "combat-document",
-}
-
-
-class ReasonForm(forms.Form):
-    reason = forms.CharField(
-        label=_("Reason"),
-        min_length=MIN_REASON_LENGTH,
-        max_length=MAX_REASON_LENGTH,
-        widget=forms.Textarea(attrs={"rows": 3, "cols": 80}),
-        help_text=_("It stays in the audit for ever."),
-    )
-
 
 class PreviewForm(ReasonForm):
     """`fingerprint` names the state on the page: another one is refused."""
 
-    shortages = forms.ChoiceField(label=_("Shortages"), choices=POLICIES)
+    shortages = forms.ChoiceField(label=_("Shortages"), choices=SHORTAGES)
     fingerprint = forms.CharField(
         required=False, min_length=64, max_length=64, widget=forms.HiddenInput
-    )
-
-
-class CorrectForm(ReasonForm):
-    document = forms.CharField(
-        label=_("Document"),
-        strip=False,
-        widget=forms.Textarea(attrs=DOCUMENT_ATTRS),
-        help_text=_("The whole document as it should have been sent, as JSON."),
     )
 
 
@@ -171,7 +139,7 @@ class ActionViews(BoundedAdmin):
             "missing": _missing(request, seen),
             "form": form,
             "policy": policy,
-            "policies": POLICIES,
+            "policies": SHORTAGES,
             "may_replay": may_replay,
             "status": combat.get_settlement_status_display(),
         }
@@ -189,7 +157,7 @@ class ActionViews(BoundedAdmin):
         if request.method == "POST":
             return self._corrected(request, session_id, context)
         text = json.dumps(standing, indent=2, ensure_ascii=False)
-        context["form"] = CorrectForm(initial={"document": text})
+        context["form"] = DocumentForm(initial={"document": text})
         return TemplateResponse(request, f"{FOLDER}/correct.html", context)
 
     def void_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
@@ -241,7 +209,7 @@ class ActionViews(BoundedAdmin):
         self, request: HttpRequest, session_id: UUID, context: dict[str, Any]
     ) -> HttpResponse:
         """Shows the difference and what it would do; writes it when told to apply."""
-        form = CorrectForm(request.POST)
+        form = DocumentForm(request.POST)
         context["form"] = form
         if not request.user.has_perm(correct.PERMISSION):
             return self._write_correction(request, session_id, {})
@@ -253,7 +221,7 @@ class ActionViews(BoundedAdmin):
     def _read(
         self,
         request: HttpRequest,
-        form: CorrectForm,
+        form: DocumentForm,
         session_id: UUID,
         context: dict[str, Any],
     ) -> Document | None:

@@ -19,7 +19,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.actions.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.actions.replay import (
     MAX_COMBATS,
     PERMISSION,
@@ -29,6 +28,7 @@ from combat_history.actions.replay import (
     replay,
 )
 from combat_history.admin.batches.making import BatchViews
+from combat_history.admin.forms import reason_field
 from combat_history.admin.naming import names
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
@@ -49,15 +49,11 @@ SKIPPED = {
 
 
 class ReplayForm(forms.Form):
-    reason = forms.CharField(
-        label=_("Reason"),
-        min_length=MIN_REASON_LENGTH,
-        max_length=MAX_REASON_LENGTH,
-        widget=forms.Textarea(attrs={"rows": 3, "cols": 80}),
-        help_text=_(
+    reason = reason_field(
+        _(
             "What was fixed, and why these combats may run again. It stays in the "
             "history of every combat."
-        ),
+        )
     )
 
 

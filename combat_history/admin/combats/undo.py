@@ -32,7 +32,8 @@ from combat_history.actions.undo import (
 )
 from combat_history.actions.undo_plan import Balance, ItemChange, Undo
 from combat_history.admin.base import Page
-from combat_history.admin.combats.action_views import MAX_SHOWN, ReasonForm
+from combat_history.admin.combats.action_views import MAX_SHOWN
+from combat_history.admin.forms import ReasonForm
 from combat_history.admin.movements import Change, change_of
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import EMPTY, visible

@@ -30,7 +30,7 @@ from combat_history.actions.adjust import (
     check,
 )
 from combat_history.admin.base import BoundedAdmin
-from combat_history.admin.combats.action_views import ReasonForm
+from combat_history.admin.forms import ReasonForm
 from combat_history.admin.naming import Names, combats_url, names, player_url
 from combat_history.admin.players.adjust_form import WishForm
 from combat_history.admin.rendering import EMPTY, visible

@@ -18,7 +18,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.actions.audit import MAX_REASON_LENGTH, MIN_REASON_LENGTH
 from combat_history.actions.parked import (
     MAX_OPERATIONS,
     Action,
@@ -29,6 +28,7 @@ from combat_history.actions.parked import (
     retry,
 )
 from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.forms import reason_field
 from combat_history.admin.naming import names
 from combat_history.admin.rendering import visible
 from combat_history.admin.review.parked_codes import explained
@@ -66,15 +66,9 @@ SKIPPED = {
 }
 
 
-class ReasonForm(forms.Form):
-    reason = forms.CharField(
-        label=_("Reason"),
-        min_length=MIN_REASON_LENGTH,
-        max_length=MAX_REASON_LENGTH,
-        widget=forms.Textarea(attrs={"rows": 3, "cols": 80}),
-        help_text=_(
-            "Why this is right. It stays in the history of every operation chosen."
-        ),
+class DecisionForm(forms.Form):
+    reason = reason_field(
+        _("Why this is right. It stays in the history of every operation chosen.")
     )
 
 
@@ -128,11 +122,11 @@ class ParkedViews(BoundedAdmin):
             raise PermissionDenied
         if request.method == "POST":
             pks = _pks(request.POST)
-            form = ReasonForm(request.POST)
+            form = DecisionForm(request.POST)
             if form.is_valid():
                 return self._decide(request, pks, action)
             return self._confirmation(request, pks, form, action)
-        return self._confirmation(request, _pks(request.GET), ReasonForm(), action)
+        return self._confirmation(request, _pks(request.GET), DecisionForm(), action)
 
     def _selected(
         self,
@@ -152,7 +146,7 @@ class ParkedViews(BoundedAdmin):
                 request, text % {"count": MAX_OPERATIONS}, messages.WARNING
             )
         return self._confirmation(
-            request, selected[:MAX_OPERATIONS], ReasonForm(), action
+            request, selected[:MAX_OPERATIONS], DecisionForm(), action
         )
 
     def _decide(
@@ -185,7 +179,7 @@ class ParkedViews(BoundedAdmin):
             )
 
     def _confirmation(
-        self, request: HttpRequest, pks: list[int], form: ReasonForm, action: Action
+        self, request: HttpRequest, pks: list[int], form: DecisionForm, action: Action
     ) -> HttpResponse:
         seen = preview(pks)
         codes = Counter(row.code for row in seen.rows)

@@ -29,7 +29,7 @@ from combat_history.actions.resubmit import (
     resubmit,
 )
 from combat_history.admin.base import BoundedAdmin
-from combat_history.admin.combats.action_views import DOCUMENT_ATTRS, ReasonForm
+from combat_history.admin.forms import DocumentForm
 from combat_history.admin.rendering import bytes_as_text
 from combat_history.insight import explain
 from combat_history.models import AuditEntry, RejectedPayload
@@ -59,13 +59,7 @@ RECEIPTS: dict[Receipt, tuple[int, str | _StrPromise]] = {
 }
 
 
-class ResubmitForm(ReasonForm):
-    document = forms.CharField(
-        label=_("Document"),
-        strip=False,
-        widget=forms.Textarea(attrs=DOCUMENT_ATTRS),
-        help_text=_("The whole document as it should have been sent, as JSON."),
-    )
+class ResubmitForm(DocumentForm):
     again = forms.BooleanField(
         label=_("I know; hand it over a second time."), required=False
     )

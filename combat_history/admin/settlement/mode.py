@@ -21,7 +21,7 @@ from combat_history.actions import audit
 from combat_history.actions import mode as control
 from combat_history.admin.audit_words import verb_of
 from combat_history.admin.base import ReadOnlyAdmin
-from combat_history.admin.combats.action_views import ReasonForm
+from combat_history.admin.forms import ReasonForm
 from combat_history.models import AuditEntry
 from persistence.worker import mode as settlement
 from persistence.worker.mode import Mode
