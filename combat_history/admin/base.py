@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
@@ -15,8 +16,8 @@ from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db import connection, transaction
 from django.db.models import Model, Q, QuerySet
 from django.db.models.expressions import Combinable
-from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -219,10 +220,16 @@ class BoundedAdmin(StrictAdmin):
         return queryset.filter(**{f"{self.character_field}__in": character_ids})
 
 
+def audit_of(object_id: str) -> HttpResponse:
+    """In place of Django's own log, which knows nothing of settlements."""
+    url = reverse("admin:combat_history_auditentry_changelist")
+    return HttpResponseRedirect(f"{url}?{urlencode({'q': object_id})}")
+
+
 class ReadOnlyAdmin(BoundedAdmin):
     """For those who may view; nobody adds, changes or deletes, superusers included.
 
-    `details`: the columns of one record's page.
+    `details`: the columns of one row's page.
     """
 
     details: Sequence[Column] = ()
@@ -243,10 +250,26 @@ class ReadOnlyAdmin(BoundedAdmin):
         """Short enough for a heading."""
         return visible(f"#{obj.pk}")
 
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the page of one row shows beside its `details`."""
+        return {}
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        with snapshot():
+            return super().change_view(request, object_id, form_url, extra_context)
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        name = self.name_of(context["original"])
+        row = context["original"]
+        context |= self.page_context(request, row)
+        name = self.name_of(row)
         context["title"] = f"{capfirst(self.opts.verbose_name)} {name}"
         context["subtitle"] = None
         context["crumb"] = name

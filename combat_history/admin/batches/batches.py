@@ -26,7 +26,7 @@ from django.views.decorators.cache import never_cache
 
 from combat_history.actions.batches import ALLOWED, Verb, decide
 from combat_history.actions.replay import PERMISSION
-from combat_history.admin.base import ReadOnlyAdmin, column, snapshot
+from combat_history.admin.base import ReadOnlyAdmin, audit_of, column
 from combat_history.admin.batches.making import batch_url, selection_text, selection_url
 from combat_history.admin.combats.replay import SKIPPED
 from combat_history.admin.forms import ReasonForm
@@ -134,20 +134,6 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
     def name_of(self, obj: Any) -> str:
         return short_id(obj.pk)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        with snapshot():
-            row = self.get_object(request, object_id)
-            context = {**(extra_context or {})}
-            if row is not None and self.has_view_permission(request, row):
-                context |= self._page(request, row) | _results(request, row)
-            return super().change_view(request, object_id, form_url, context)
-
     def progress_view(self, request: HttpRequest, batch_id: UUID) -> HttpResponse:
         """Numbers and results alone, for the script that renews them."""
         if not self.has_view_permission(request):
@@ -176,8 +162,7 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
     ) -> HttpResponse:
-        url = reverse("admin:combat_history_auditentry_changelist")
-        return HttpResponseRedirect(f"{url}?{urlencode({'q': object_id})}")
+        return audit_of(object_id)
 
     def _decide(self, request: HttpRequest, batch_id: UUID, verb: Verb) -> HttpResponse:
         actor = cast("User", request.user)  # admin_view lets in nobody else
@@ -197,7 +182,7 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
                 self.message_user(request, text, messages.WARNING)
         return HttpResponseRedirect(batch_url(batch_id))
 
-    def _page(self, request: HttpRequest, row: ReplayBatch) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         may_decide = request.user.has_perm(PERMISSION)
         verbs = [
             (str(verb), label)
@@ -218,6 +203,7 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
             ),
             "renew_url": f"{url}?{request.GET.urlencode()}",
             "renew_seconds": RENEW_SECONDS,
+            **_results(request, row),
         }
 
 

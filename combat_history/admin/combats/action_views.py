@@ -100,13 +100,6 @@ class ActionViews(BoundedAdmin):
             if is_offered
         ]
 
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: Any = None
-    ) -> HttpResponse:
-        """Django's own log knows nothing of settlements: the audit does."""
-        url = reverse("admin:combat_history_auditentry_changelist")
-        return HttpResponseRedirect(f"{url}?q={object_id}")
-
     def status_view(self, request: HttpRequest, session_id: UUID) -> HttpResponse:
         """The status alone, for the script that renews the page of what waits."""
         if not self.has_view_permission(request):

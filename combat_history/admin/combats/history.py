@@ -20,8 +20,8 @@ from combat_history.actions.export import HISTORY
 from combat_history.admin.base import (
     BoundedChangeList,
     ReadOnlyAdmin,
+    audit_of,
     column,
-    snapshot,
 )
 from combat_history.admin.combats import dossier
 from combat_history.admin.combats.fight_log import FightLogPage
@@ -244,22 +244,18 @@ class CombatHistoryAdmin(ExportViews, ReplayViews, ReadOnlyAdmin):
         window = {"reason_window": REASON_WINDOW if by_reason else None}
         return super().changelist_view(request, {**(extra_context or {}), **window})
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {
+            **dossier.context(row, request.user),
+            "decisions": self.decisions(request, row),
+            "replay_url": self._replay_url(request, row),
+            "undo_url": undo_url(request, row),
+        }
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
     ) -> HttpResponse:
-        with snapshot():
-            row = self.get_object(request, object_id)
-            context = {**(extra_context or {})}
-            if row is not None and self.has_view_permission(request, row):
-                context |= dossier.context(row, request.user)
-                context["decisions"] = self.decisions(request, row)
-                context["replay_url"] = self._replay_url(request, row)
-                context["undo_url"] = undo_url(request, row)
-            return super().change_view(request, object_id, form_url, context)
+        return audit_of(object_id)
 
     def _replay_url(self, request: HttpRequest, row: CombatHistory) -> str | None:
         if row.settlement_status != Status.FAILED:

@@ -73,23 +73,17 @@ class ConfirmForm(ReasonForm):
         return found
 
 
+def adjust_url(request: HttpRequest, player: Character) -> str | None:
+    """Where the button leads; None where this user cannot correct the inventory."""
+    if not request.user.has_perm(PERMISSION):
+        return None
+    return reverse(f"admin:{VIEW}", args=[player.pk])
+
+
 class AdjustViews(BoundedAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.adjust_view)
         return [path("<int:pk>/inventory/", view, name=VIEW), *super().get_urls()]
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = {**(extra_context or {})}
-        is_number = object_id.isascii() and object_id.isdecimal()
-        if request.user.has_perm(PERMISSION) and is_number:
-            context["adjust_url"] = reverse(f"admin:{VIEW}", args=[object_id])
-        return super().change_view(request, object_id, form_url, context)
 
     def adjust_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not request.user.has_perm(PERMISSION):

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin import movements, sides
-from combat_history.admin.base import ReadOnlyAdmin, snapshot
 from combat_history.admin.combats import dossier, filters
 from combat_history.admin.naming import Names, combats_url, names, session_search
 from combat_history.admin.rendering import (
@@ -93,25 +92,6 @@ class Parked:
     scope: str
     label: str | _StrPromise
     operation: str
-
-
-class PlayerViews(ReadOnlyAdmin):
-    def name_of(self, obj: Any) -> str:
-        return f"{visible(obj.name)} ({obj.pk})"
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        with snapshot():
-            row = self.get_object(request, object_id)
-            context = {**(extra_context or {})}
-            if row is not None and self.has_view_permission(request, row):
-                context |= page_context(row, request)
-            return super().change_view(request, object_id, form_url, context)
 
 
 @dataclass(frozen=True, slots=True)

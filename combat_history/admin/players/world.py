@@ -17,8 +17,8 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.admin.audited_forms import AuditedForms
 from combat_history.admin.base import SEARCH_BY_BOTH, ReadOnlyAdmin, column
 from combat_history.admin.naming import Names, name_of_item, session_search
-from combat_history.admin.players.adjust import AdjustViews
-from combat_history.admin.players.page import PlayerViews
+from combat_history.admin.players import page
+from combat_history.admin.players.adjust import AdjustViews, adjust_url
 from combat_history.admin.rendering import EMPTY, session_link, visible
 from combat_history.models import Character, InventoryItem
 
@@ -31,7 +31,7 @@ def _location(row: Character) -> str | None:
     return visible(row.location) or None
 
 
-class CharacterAdmin(AdjustViews, PlayerViews):
+class CharacterAdmin(AdjustViews, ReadOnlyAdmin):
     columns = (
         column(_("name"), _name, name="name"),
         column(_("XP"), "xp"),
@@ -45,6 +45,8 @@ class CharacterAdmin(AdjustViews, PlayerViews):
     ordering = ("id",)
     search_fields = ("name",)
     search_help_text = _("A character id, or a part of the name.")
+    session_field = ""
+    character_field = "pk"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -55,8 +57,14 @@ class CharacterAdmin(AdjustViews, PlayerViews):
             found = queryset.filter(name__icontains=term)
         return found, False
 
-    session_field = ""
-    character_field = "pk"
+    def name_of(self, obj: Any) -> str:
+        return f"{visible(obj.name)} ({obj.pk})"
+
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {
+            **page.page_context(row, request),
+            "adjust_url": adjust_url(request, row),
+        }
 
 
 def _owner(row: InventoryItem) -> str:

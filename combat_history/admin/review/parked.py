@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -153,22 +153,15 @@ class ParkedOperationAdmin(ParkedViews, TriageViews, ReadOnlyAdmin):
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return with_player(super().narrow(queryset)).defer("operation", "detail")
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        row = self.get_object(request, object_id)
-        context = {**(extra_context or {})}
-        if row is not None and row.resolution is None:
-            context["decisions"] = [
-                (_url(action, row), BUTTONS[action])
-                for action in Action
-                if request.user.has_perm(action.permission)
-            ]
-        return super().change_view(request, object_id, form_url, context)
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        if row.resolution is not None:
+            return {}
+        decisions = [
+            (_url(action, row), BUTTONS[action])
+            for action in Action
+            if request.user.has_perm(action.permission)
+        ]
+        return {"decisions": decisions}
 
 
 def _url(action: Action, row: ParkedOperation) -> str:

@@ -30,7 +30,7 @@ from combat_history.admin.rendering import (
     session_link,
     visible,
 )
-from combat_history.admin.review.resubmit import ResubmitViews
+from combat_history.admin.review.resubmit import ResubmitViews, resubmit_url
 from combat_history.admin.review.triage import TriageViews, triage
 from combat_history.insight import explain
 from combat_history.models import (
@@ -280,6 +280,9 @@ class RejectedPayloadAdmin(ResubmitViews, TriageViews, ReadOnlyAdmin):
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return super().narrow(queryset).defer("raw", "errors")
+
+    def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {"resubmit_url": resubmit_url(request, row)}
 
 
 def _key(row: AppliedOperation) -> str:

@@ -65,25 +65,18 @@ class ResubmitForm(DocumentForm):
     )
 
 
+def resubmit_url(request: HttpRequest, row: RejectedPayload) -> str | None:
+    """Where the button leads; None where this user cannot resubmit."""
+    if not request.user.has_perm(PERMISSION):
+        return None
+    return reverse("admin:combat_history_rejectedpayload_resubmit", args=[row.pk])
+
+
 class ResubmitViews(BoundedAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.resubmit_view)
         name = "combat_history_rejectedpayload_resubmit"
         return [path("<int:pk>/resubmit/", view, name=name), *super().get_urls()]
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = {**(extra_context or {})}
-        is_number = object_id.isascii() and object_id.isdecimal()
-        if request.user.has_perm(PERMISSION) and is_number:
-            name = "admin:combat_history_rejectedpayload_resubmit"
-            context["resubmit_url"] = reverse(name, args=[object_id])
-        return super().change_view(request, object_id, form_url, context)
 
     def resubmit_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not request.user.has_perm(PERMISSION):

@@ -294,6 +294,6 @@ def test_pages_cost_the_same_for_two_combats_and_for_hundreds(
     assert costs() == few == FEW
 
 
-FEW = {"confirmation": 6, "of the list": 7, "page": 11, "progress": 6}
+FEW = {"confirmation": 6, "of the list": 7, "page": 10, "progress": 6}
 """Of these, two are the session and its user, one is the banner's, and three of the
 page are its snapshot's."""

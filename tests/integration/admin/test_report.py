@@ -296,7 +296,7 @@ def test_a_report_costs_a_fixed_number_of_queries(client: Client) -> None:
             target_id=str(combat.pk),
             outcome="done",
         )
-    assert count_queries(client, change_url(combat)) == few == 13
+    assert count_queries(client, change_url(combat)) == few == 12
 
 
 @pytest.mark.parametrize(
