@@ -13,10 +13,12 @@ from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import display_for_value, get_fields_from_path
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
 from django.db.models import Model, Q, QuerySet
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -28,6 +30,7 @@ from persistence.contract.ids import parse_session_id
 from persistence.contract.payload import MAX_BIGINT
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
     from django.utils.functional import _StrPromise
 
     ModelAdmin = admin.ModelAdmin[Any]
@@ -132,10 +135,16 @@ class BoundedChangeList(ChangeList):
         return owner.narrow(rows) if isinstance(owner, BoundedAdmin) else rows
 
 
+def actor_of(request: HttpRequest) -> User:
+    """Who asks: `admin_view` lets in nobody but users."""
+    return cast("User", request.user)
+
+
 class Page(ABC):
     """A page of an admin beside Django's own: one class for one address.
 
-    `admin` lists it in its `pages`, and lends it permissions, site and messages.
+    `admin` lists it in its `pages`, and lends it permissions and site. Its address is
+    named as Django names its own: by application, model and `name`.
     """
 
     route: str
@@ -145,7 +154,35 @@ class Page(ABC):
         self.admin = admin
 
     @abstractmethod
-    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse: ...
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponseBase: ...
+
+    @property
+    def full_name(self) -> str:
+        opts = self.admin.opts
+        return f"{opts.app_label}_{opts.model_name}_{self.name}"
+
+    def url(self, *args: object) -> str:
+        return reverse(f"admin:{self.full_name}", args=args)
+
+    def require_view(self, request: HttpRequest) -> None:
+        if not self.admin.has_view_permission(request):
+            raise PermissionDenied
+
+    def may_act(
+        self, request: HttpRequest, permission: str, *, viewers_look: bool = False
+    ) -> bool:
+        """Whether the user may do what this page does; who may not even look gets 403.
+
+        A POST of somebody who may not act is let through for the action to deny, which
+        writes that into the audit.
+        """
+        may_act = request.user.has_perm(permission)
+        if request.method == "POST" and not may_act:
+            return False
+        if not may_act and not viewers_look:
+            raise PermissionDenied
+        self.require_view(request)
+        return may_act
 
     def context(self, request: HttpRequest) -> dict[str, Any]:
         """What every page of an admin is drawn with."""
@@ -180,8 +217,8 @@ class BoundedAdmin(StrictAdmin):
     def get_urls(self) -> list[URLPattern]:
         # Before Django's own, whose last pattern takes everything for an id.
         own = [
-            path(page.route, self.admin_site.admin_view(page(self)), name=page.name)
-            for page in self.pages
+            path(page.route, self.admin_site.admin_view(page), name=page.full_name)
+            for page in (page(self) for page in self.pages)
         ]
         return [*own, *super().get_urls()]
 

@@ -93,8 +93,13 @@ def failure_label(code: str | None) -> str:
     return format_html('<span title="{}">{}</span>', code, explain.failure(code).label)
 
 
+def combat_url(session_id: UUID) -> str:
+    return reverse("admin:combat_history_combathistory_change", args=[session_id])
+
+
 def session_link(session_id: UUID) -> SafeString:
-    url = reverse("admin:combat_history_combathistory_change", args=[session_id])
     return format_html(
-        '<a class="combat-id" href="{}">{}</a>', url, short_id(session_id)
+        '<a class="combat-id" href="{}">{}</a>',
+        combat_url(session_id),
+        short_id(session_id),
     )

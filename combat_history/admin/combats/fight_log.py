@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin import sides, svg
 from combat_history.admin.base import Page
 from combat_history.admin.naming import names
-from combat_history.admin.rendering import visible
+from combat_history.admin.rendering import combat_url, visible
 from combat_history.insight import explain
 from combat_history.insight.fight_log import (
     FightLog,
@@ -57,12 +55,11 @@ class Chart:
 
 class FightLogPage(Page):
     route = "<uuid:session_id>/fight-log/"
-    name = "combat_history_combathistory_fight_log"
+    name = "fight_log"
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         session_id: UUID = named["session_id"]
-        if not self.admin.has_view_permission(request):
-            raise PermissionDenied
+        self.require_view(request)
         row = CombatHistory.objects.only("result_payload").filter(pk=session_id).first()
         if row is None:
             raise Http404
@@ -74,9 +71,7 @@ class FightLogPage(Page):
             **self.context(request),
             "title": _("The fight, turn by turn"),
             "short_id": short_id(session_id),
-            "combat_url": reverse(
-                "admin:combat_history_combathistory_change", args=[session_id]
-            ),
+            "combat_url": combat_url(session_id),
             "charts": [
                 _chart(series, number, len(view.turns), names)
                 for number, series in enumerate(view.series)

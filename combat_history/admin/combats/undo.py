@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psycopg
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -31,12 +30,12 @@ from combat_history.actions.undo import (
     undo_combat,
 )
 from combat_history.actions.undo_plan import Balance, ItemChange, Undo
-from combat_history.admin.base import Page
+from combat_history.admin.base import Page, actor_of
 from combat_history.admin.combats.action_views import MAX_SHOWN
 from combat_history.admin.forms import ReasonForm
 from combat_history.admin.movements import Change, change_of
 from combat_history.admin.naming import Names, names
-from combat_history.admin.rendering import EMPTY, visible
+from combat_history.admin.rendering import EMPTY, combat_url, visible
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import DomainFailure
@@ -44,10 +43,7 @@ from persistence.contract.ids import short_id
 from persistence.savers.combat.rows import Discrepancy
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
     from django.utils.functional import _StrPromise
-
-VIEW = "combat_history_combathistory_undo"
 
 SKIPPED: dict[SkipReason, str | _StrPromise] = {
     SkipReason.PENDING: _("it is not settled yet"),
@@ -77,22 +73,18 @@ def undo_url(request: HttpRequest, row: CombatHistory) -> str | None:
         return None
     if not request.user.has_perm(PERMISSION):
         return None
-    return reverse(f"admin:{VIEW}", args=[row.pk])
+    return reverse("admin:combat_history_combathistory_undo", args=[row.pk])
 
 
 class UndoPage(Page):
     route = "<uuid:session_id>/undo/"
-    name = VIEW
+    name = "undo"
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         session_id: UUID = named["session_id"]
         form = UndoForm(request.POST if request.method == "POST" else None)
-        if not request.user.has_perm(PERMISSION):
-            if request.method == "POST":
-                self._undo(request, session_id, "refuse")  # denied, and audited
-            raise PermissionDenied
-        if not self.admin.has_view_permission(request):
-            raise PermissionDenied
+        if not self.may_act(request, PERMISSION):
+            return self._undo(request, session_id, "refuse")
         if request.method == "POST" and form.is_valid():
             try:
                 return self._undo(request, session_id, form.cleaned_data["on_shortage"])
@@ -100,37 +92,38 @@ class UndoPage(Page):
                 text = gettext(
                     "Nothing was changed: some of it can no longer be undone."
                 )
-                self.admin.message_user(request, text, messages.ERROR)
+                messages.error(request, text)
         return self._undo_page(request, session_id, form)
 
     def _undo(
         self, request: HttpRequest, session_id: UUID, on_shortage: OnShortage
     ) -> HttpResponse:
-        actor = cast("User", request.user)  # admin_view lets in nobody else
-        reason = request.POST.get("reason", "")
         try:
             done = undo_combat(
-                session_id, actor=actor, reason=reason, on_shortage=on_shortage
+                session_id,
+                actor=actor_of(request),
+                reason=request.POST.get("reason", ""),
+                on_shortage=on_shortage,
             )
         except (Error, psycopg.Error, DomainFailure) as error:
             text = gettext("Nothing was changed: %s")
-            self.admin.message_user(request, text % error, messages.ERROR)
+            messages.error(request, text % error)
         else:
             self._tell_undone(request, done)
-        return HttpResponseRedirect(_back(session_id))
+        return HttpResponseRedirect(combat_url(session_id))
 
     def _tell_undone(self, request: HttpRequest, done: UndoResult) -> None:
         if done.skipped is not None:
-            self.admin.message_user(request, _skipped(done.skipped), messages.WARNING)
+            messages.warning(request, _skipped(done.skipped))
         else:
             text = gettext("The combat is undone by counter-lines.")
-            self.admin.message_user(request, text, messages.SUCCESS)
+            messages.success(request, text)
         if not done.announced:
             text = gettext(
                 "Redis does not answer. For up to a day players may still be told "
                 "that the reward was credited; repeat the action to correct that."
             )
-            self.admin.message_user(request, text, messages.WARNING)
+            messages.warning(request, text)
 
     def _undo_page(
         self, request: HttpRequest, session_id: UUID, form: UndoForm
@@ -148,7 +141,7 @@ class UndoPage(Page):
             "form": form,
             "session_id": session_id,
             "short_id": short_id(session_id),
-            "back_url": _back(session_id),
+            "back_url": combat_url(session_id),
             "skipped": _skipped(seen.skipped) if seen.skipped else None,
             "failure": explain.failure(failure.code) if failure else None,
             "failure_detail": visible(failure.detail) if failure else "",
@@ -238,7 +231,3 @@ def _shortage(short: Discrepancy, named: Names) -> dict[str, Any]:
 
 def _skipped(reason: SkipReason) -> str:
     return gettext("This combat cannot be undone: %s.") % SKIPPED[reason]
-
-
-def _back(session_id: UUID) -> str:
-    return reverse("admin:combat_history_combathistory_change", args=[session_id])

@@ -127,7 +127,7 @@ class DashboardPage(Page):
     """The figures alone, for the script that renews them."""
 
     route = "dashboard/"
-    name = "combat_history_combathistory_dashboard"
+    name = "dashboard"
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         if not is_allowed(request):
