@@ -30,7 +30,6 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.actions import batches
 from combat_history.actions.batches import MAX_ITEMS
 from combat_history.actions.replay import MAX_COMBATS, PERMISSION, preview
-from combat_history.admin.combats.action_views import FOLDER
 from combat_history.admin.forms import SHORTAGES, ReasonForm
 from combat_history.admin.rendering import visible
 from combat_history.admin.review.failures import (
@@ -146,7 +145,8 @@ class BatchViews(FailureViews):
             ],
             "unlisted": max(0, total - len(shown)),
         }
-        return TemplateResponse(request, f"{FOLDER}/replay_batch.html", context)
+        template = "admin/combat_history/combathistory/replay_batch.html"
+        return TemplateResponse(request, template, context)
 
     def _make(
         self, request: HttpRequest, chosen: Chosen, form: BatchForm

@@ -11,19 +11,23 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.fields.json import KeyTransform
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.actions import correct, void
 from combat_history.actions.export import HISTORY
 from combat_history.admin.base import (
     BoundedChangeList,
+    Page,
     ReadOnlyAdmin,
     audit_of,
     column,
 )
 from combat_history.admin.combats import dossier
+from combat_history.admin.combats.correct import CorrectPage
 from combat_history.admin.combats.fight_log import FightLogPage
 from combat_history.admin.combats.filters import (
     REASON_WINDOW,
@@ -34,8 +38,10 @@ from combat_history.admin.combats.filters import (
     StatusFilter,
     position,
 )
+from combat_history.admin.combats.preview import PreviewPage
 from combat_history.admin.combats.replay import ReplayViews
 from combat_history.admin.combats.undo import UndoPage, undo_url
+from combat_history.admin.combats.void import VoidPage
 from combat_history.admin.export import ExportViews
 from combat_history.admin.paginator import MAX_ROWS
 from combat_history.admin.rendering import badges, failure_label, visible
@@ -173,10 +179,50 @@ class HistoryChangeList(BoundedChangeList):
         return self.get_query_string(below)
 
 
+class StatusPage(Page):
+    """The status alone, for the script that renews the page of a combat that waits."""
+
+    route = "<uuid:session_id>/status/"
+    name = "status"
+
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        self.require_view(request)
+        combat = CombatHistory.objects.filter(pk=named["session_id"])
+        status = combat.values_list("settlement_status", flat=True).first()
+        if status is None:
+            raise Http404
+        return HttpResponse(status, content_type="text/plain")
+
+
+def decisions(request: HttpRequest, row: CombatHistory) -> list[tuple[str, str]]:
+    """Pages on which this user may decide about the combat, as (address, label)."""
+    may = request.user.has_perm
+    is_failed = row.settlement_status == Status.FAILED
+    waits = is_failed or row.settlement_status == Status.PENDING
+    offered = [
+        ("preview", gettext("Preview"), waits),
+        ("correct", gettext("Correct"), is_failed and may(correct.PERMISSION)),
+        ("void", gettext("Void"), waits and may(void.PERMISSION)),
+    ]
+    return [
+        (reverse(f"admin:combat_history_combathistory_{page}", args=[row.pk]), label)
+        for page, label, is_offered in offered
+        if is_offered
+    ]
+
+
 class CombatHistoryAdmin(ExportViews, ReplayViews, ReadOnlyAdmin):
     """Read-only; the one thing that can be done to a combat here is its replay."""
 
-    pages = (DashboardPage, FightLogPage, UndoPage)
+    pages = (
+        DashboardPage,
+        StatusPage,
+        FightLogPage,
+        PreviewPage,
+        CorrectPage,
+        VoidPage,
+        UndoPage,
+    )
     export_table = HISTORY
 
     list_display = (
@@ -247,7 +293,7 @@ class CombatHistoryAdmin(ExportViews, ReplayViews, ReadOnlyAdmin):
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         return {
             **dossier.context(row, request.user),
-            "decisions": self.decisions(request, row),
+            "decisions": decisions(request, row),
             "replay_url": self._replay_url(request, row),
             "undo_url": undo_url(request, row),
         }

@@ -30,8 +30,8 @@ from combat_history.actions.undo import (
     undo_combat,
 )
 from combat_history.actions.undo_plan import Balance, ItemChange, Undo
-from combat_history.admin.base import Page, actor_of
-from combat_history.admin.combats.action_views import MAX_SHOWN
+from combat_history.admin.base import actor_of
+from combat_history.admin.combats.combat_page import MAX_SHOWN, CombatPage
 from combat_history.admin.forms import ReasonForm
 from combat_history.admin.movements import Change, change_of
 from combat_history.admin.naming import Names, names
@@ -39,7 +39,6 @@ from combat_history.admin.rendering import EMPTY, combat_url, visible
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import DomainFailure
-from persistence.contract.ids import short_id
 from persistence.savers.combat.rows import Discrepancy
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def undo_url(request: HttpRequest, row: CombatHistory) -> str | None:
     return reverse("admin:combat_history_combathistory_undo", args=[row.pk])
 
 
-class UndoPage(Page):
+class UndoPage(CombatPage):
     route = "<uuid:session_id>/undo/"
     name = "undo"
 
@@ -136,12 +135,8 @@ class UndoPage(Page):
         if seen.skipped is SkipReason.UNKNOWN:
             raise Http404
         context = {
-            **self.context(request),
-            "title": _("Undo a settled combat"),
+            **self.combat_context(request, session_id, _("Undo a settled combat")),
             "form": form,
-            "session_id": session_id,
-            "short_id": short_id(session_id),
-            "back_url": combat_url(session_id),
             "skipped": _skipped(seen.skipped) if seen.skipped else None,
             "failure": explain.failure(failure.code) if failure else None,
             "failure_detail": visible(failure.detail) if failure else "",

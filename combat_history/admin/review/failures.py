@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.actions.triage import MAX_TARGETS
-from combat_history.admin.combats.action_views import FOLDER, ActionViews
 from combat_history.admin.naming import names
 from combat_history.admin.rendering import EMPTY
 from combat_history.admin.review.triage import NOTED, TriageForm, TriageViews, shown
@@ -51,11 +50,11 @@ Bounds = tuple[str, datetime | None, datetime | None]
 """Cause and times of a group, as its address names it."""
 
 
-class FailureViews(TriageViews, ActionViews):
+class FailureViews(TriageViews):
     """All groups on one page, the combats of a group on another."""
 
     triage_kind = Triage.Kind.COMBAT
-    change_list_template = f"{FOLDER}/list_with_failures.html"
+    change_list_template = "admin/combat_history/combathistory/list_with_failures.html"
 
     def get_urls(self) -> list[URLPattern]:
         pages = {
@@ -87,7 +86,8 @@ class FailureViews(TriageViews, ActionViews):
             "is_cut": seen.is_cut,
             "limit": MAX_LOOKED_AT,
         }
-        return TemplateResponse(request, f"{FOLDER}/failures.html", context)
+        template = "admin/combat_history/combathistory/failures.html"
+        return TemplateResponse(request, template, context)
 
     def group_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -140,7 +140,8 @@ class FailureViews(TriageViews, ActionViews):
             "may_triage": self.has_triage_permission(request),
             "form": form,
         }
-        return TemplateResponse(request, f"{FOLDER}/failure_group.html", context)
+        template = "admin/combat_history/combathistory/failure_group.html"
+        return TemplateResponse(request, template, context)
 
     def _failure_context(self, request: HttpRequest, title: Any) -> dict[str, Any]:
         return {
