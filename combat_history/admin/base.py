@@ -222,6 +222,10 @@ class BoundedAdmin(StrictAdmin):
         ]
         return [*own, *super().get_urls()]
 
+    def list_url(self) -> str:
+        meta = self.opts
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

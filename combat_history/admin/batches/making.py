@@ -30,10 +30,10 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.actions import batches
 from combat_history.actions.batches import MAX_ITEMS
 from combat_history.actions.replay import MAX_COMBATS, PERMISSION, preview
+from combat_history.admin.base import ReadOnlyAdmin
 from combat_history.admin.forms import SHORTAGES, ReasonForm
 from combat_history.admin.rendering import visible
 from combat_history.admin.review.failures import (
-    FailureViews,
     bounds_of,
     group_query,
     time_of,
@@ -79,7 +79,7 @@ class Chosen:
     fields: list[tuple[str, str]]
 
 
-class BatchViews(FailureViews):
+class BatchViews(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.batch_view)
         return [path("replay/batch/", view, name=NEW), *super().get_urls()]

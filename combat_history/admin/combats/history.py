@@ -45,6 +45,11 @@ from combat_history.admin.combats.void import VoidPage
 from combat_history.admin.export import ExportViews
 from combat_history.admin.paginator import MAX_ROWS
 from combat_history.admin.rendering import badges, failure_label, visible
+from combat_history.admin.review.failures import (
+    CombatTriagePage,
+    FailureGroupPage,
+    FailuresPage,
+)
 from combat_history.admin.settlement.dashboard import DashboardPage
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
@@ -216,6 +221,9 @@ class CombatHistoryAdmin(ExportViews, ReplayViews, ReadOnlyAdmin):
 
     pages = (
         DashboardPage,
+        FailuresPage,
+        FailureGroupPage,
+        CombatTriagePage,
         StatusPage,
         FightLogPage,
         PreviewPage,
@@ -224,6 +232,7 @@ class CombatHistoryAdmin(ExportViews, ReplayViews, ReadOnlyAdmin):
         UndoPage,
     )
     export_table = HISTORY
+    change_list_template = "admin/combat_history/combathistory/list_with_failures.html"
 
     list_display = (
         combat,

@@ -8,18 +8,20 @@ from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.actions.triage import MAX_TARGETS
+from combat_history.actions.triage import PERMISSION as TRIAGE_PERMISSION
+from combat_history.admin.base import Page
 from combat_history.admin.naming import names
 from combat_history.admin.rendering import EMPTY
-from combat_history.admin.review.triage import NOTED, TriageForm, TriageViews, shown
+from combat_history.admin.review.triage import NOTED, TriageForm, TriagePage, shown
 from combat_history.insight import explain
 from combat_history.insight.failures import (
     MAX_LOOKED_AT,
@@ -44,40 +46,27 @@ AGES = (
     _("older than a week"),
 )
 
+FAILURES = "admin:combat_history_combathistory_failures"
 BATCH = "admin:combat_history_combathistory_replay_batch"
 
 Bounds = tuple[str, datetime | None, datetime | None]
 """Cause and times of a group, as its address names it."""
 
 
-class FailureViews(TriageViews):
-    """All groups on one page, the combats of a group on another."""
+class FailuresPage(Page):
+    """All groups of failures, by cause and age."""
 
-    triage_kind = Triage.Kind.COMBAT
-    change_list_template = "admin/combat_history/combathistory/list_with_failures.html"
+    route = "failures/"
+    name = "failures"
 
-    def get_urls(self) -> list[URLPattern]:
-        pages = {
-            "failures/": ("failures", self.failures_view),
-            "failures/group/": ("failure_group", self.group_view),
-        }
-        own = [
-            path(
-                route,
-                self.admin_site.admin_view(view),
-                name=f"combat_history_combathistory_{name}",
-            )
-            for route, (name, view) in pages.items()
-        ]
-        return [*own, *super().get_urls()]
-
-    def failures_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        self.require_view(request)
         seen = failures()
         snoozed = [group for group in seen.groups if group.is_snoozed]
         context = {
-            **self._failure_context(request, _("Failed settlements")),
+            **self.context(request),
+            **_failure_context(request),
+            "title": _("Failed settlements"),
             "groups": [
                 _group_context(group) for group in seen.groups if not group.is_snoozed
             ],
@@ -89,38 +78,18 @@ class FailureViews(TriageViews):
         template = "admin/combat_history/combathistory/failures.html"
         return TemplateResponse(request, template, context)
 
-    def group_view(self, request: HttpRequest) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return self._group_page(request, bounds_of(request.GET), TriageForm())
 
-    def triage_targets(self, request: HttpRequest) -> list[str]:
-        if "whole_group" not in request.POST:
-            return super().triage_targets(request)
-        ids = member_ids(*bounds_of(request.POST), limit=MAX_TARGETS)
-        return [str(session_id) for session_id in ids]
+class FailureGroupPage(Page):
+    """The combats of one group, and a form to say something of them."""
 
-    def triage_group(self, request: HttpRequest) -> str:
-        if "whole_group" not in request.POST:
-            return ""
-        named = group_query(*bounds_of(request.POST))
-        return urlencode(named)[:MAX_GROUP_NAME]
+    route = "failures/group/"
+    name = "failure_group"
 
-    def triage_target(self, text: str) -> str:
-        return str(parse_session_id(text))
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        self.require_view(request)
+        return self.show(request, bounds_of(request.GET), TriageForm())
 
-    def triage_page(
-        self, request: HttpRequest, targets: Sequence[str], form: TriageForm
-    ) -> HttpResponse:
-        """The group's page again: what was not understood there is said there."""
-        if "code" in request.POST:
-            return self._group_page(request, bounds_of(request.POST), form)
-        return super().triage_page(request, targets, form)
-
-    def triage_back(self) -> str:
-        return reverse("admin:combat_history_combathistory_failures")
-
-    def _group_page(
+    def show(
         self, request: HttpRequest, bounds: Bounds, form: TriageForm
     ) -> HttpResponse:
         code, since, before = bounds
@@ -128,7 +97,9 @@ class FailureViews(TriageViews):
         found = list(rows[: MAX_MEMBERS + 1])
         cause = explain.failure(code)
         context = {
-            **self._failure_context(request, cause.label),
+            **self.context(request),
+            **_failure_context(request),
+            "title": cause.label,
             "cause": cause,
             "rows": _members(found[:MAX_MEMBERS]),
             "is_cut": len(found) > MAX_MEMBERS,
@@ -137,22 +108,50 @@ class FailureViews(TriageViews):
             "since": since.isoformat() if since else "",
             "before": before.isoformat() if before else "",
             "replay_url": f"{reverse(BATCH)}?{urlencode(group_query(*bounds))}",
-            "may_triage": self.has_triage_permission(request),
+            "may_triage": request.user.has_perm(TRIAGE_PERMISSION),
             "form": form,
         }
         template = "admin/combat_history/combathistory/failure_group.html"
         return TemplateResponse(request, template, context)
 
-    def _failure_context(self, request: HttpRequest, title: Any) -> dict[str, Any]:
-        return {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "opts": self.opts,
-            "media": self.media,
-            "back_url": self.triage_back(),
-            "may_replay": request.user.has_perm(REPLAY_PERMISSION),
-            "action_url": reverse("admin:combat_history_combathistory_triage"),
-        }
+
+class CombatTriagePage(TriagePage):
+    """Takes what was said of some combats of a group, or of the whole group."""
+
+    def targets(self, request: HttpRequest) -> list[str]:
+        if "whole_group" not in request.POST:
+            return super().targets(request)
+        ids = member_ids(*bounds_of(request.POST), limit=MAX_TARGETS)
+        return [str(session_id) for session_id in ids]
+
+    def group(self, request: HttpRequest) -> str:
+        if "whole_group" not in request.POST:
+            return ""
+        named = group_query(*bounds_of(request.POST))
+        return urlencode(named)[:MAX_GROUP_NAME]
+
+    def target(self, text: str) -> str:
+        return str(parse_session_id(text))
+
+    def ask(
+        self, request: HttpRequest, targets: Sequence[str], form: TriageForm
+    ) -> HttpResponse:
+        """The group's page again: what was not understood there is said there."""
+        if "code" in request.POST:
+            group = FailureGroupPage(self.admin)
+            return group.show(request, bounds_of(request.POST), form)
+        return super().ask(request, targets, form)
+
+    def back_url(self) -> str:
+        return reverse(FAILURES)
+
+
+def _failure_context(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "back_url": reverse(FAILURES),
+        "may_replay": request.user.has_perm(REPLAY_PERMISSION),
+        "action_url": reverse("admin:combat_history_combathistory_triage"),
+    }
 
 
 def _group_context(group: Group) -> dict[str, Any]:

@@ -16,9 +16,23 @@ from combat_history.admin.base import SEARCH_BY_CHARACTER, ReadOnlyAdmin, column
 from combat_history.admin.naming import player, with_player
 from combat_history.admin.rendering import cut, preformatted, pretty, visible
 from combat_history.admin.review.parked_codes import explained
-from combat_history.admin.review.parked_pages import BUTTONS, ParkedViews
-from combat_history.admin.review.triage import TriageViews, triage
-from combat_history.models import ParkedOperation, Triage
+from combat_history.admin.review.parked_pages import (
+    BUTTONS,
+    DiscardPage,
+    RetryPage,
+    discard_selected,
+    may_discard,
+    may_retry,
+    retry_selected,
+)
+from combat_history.admin.review.triage import (
+    TriagePage,
+    may_triage,
+    triage,
+    triage_selected,
+    with_triage,
+)
+from combat_history.models import ParkedOperation
 from persistence.contract.errors import ParkCode
 from persistence.protocols import SyncScope
 
@@ -119,8 +133,14 @@ def _document(row: ParkedOperation) -> SafeString:
     return preformatted(pretty(row.operation))
 
 
-class ParkedOperationAdmin(ParkedViews, TriageViews, ReadOnlyAdmin):
+class ParkedOperationAdmin(ReadOnlyAdmin):
     """Read-only; what can be done here is to retry, or to discard."""
+
+    pages = (RetryPage, DiscardPage, TriagePage)
+    actions = (retry_selected, discard_selected, triage_selected)
+    has_retry_permission = may_retry
+    has_discard_permission = may_discard
+    has_triage_permission = may_triage
 
     columns = (
         operation,
@@ -131,8 +151,6 @@ class ParkedOperationAdmin(ParkedViews, TriageViews, ReadOnlyAdmin):
         state,
         column(_("parked"), "parked_at"),
     )
-    triage_kind = Triage.Kind.PARKED
-    actions = (*ParkedViews.actions, *TriageViews.actions)
     list_display = (*columns, triage)
     details = (
         *columns,
@@ -151,7 +169,7 @@ class ParkedOperationAdmin(ParkedViews, TriageViews, ReadOnlyAdmin):
     session_field = ""
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return with_player(super().narrow(queryset)).defer("operation", "detail")
+        return with_player(with_triage(queryset)).defer("operation", "detail")
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         if row.resolution is not None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db import Error
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -27,16 +26,13 @@ from combat_history.actions.parked import (
     preview,
     retry,
 )
-from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.base import BoundedAdmin, Page, actor_of
 from combat_history.admin.forms import reason_field
 from combat_history.admin.naming import names
 from combat_history.admin.rendering import visible
 from combat_history.admin.review.parked_codes import explained
 from combat_history.models import ParkedOperation
 from persistence.contract.payload import MAX_BIGINT
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
 
 MAX_LISTED = 20
 """Operations shown one by one before a decision."""
@@ -72,67 +68,27 @@ class DecisionForm(forms.Form):
     )
 
 
-class ParkedViews(BoundedAdmin):
-    """Two actions of the list, each with a page for one operation or many.
+class DecisionPage(Page):
+    """Asks for a reason to retry or discard, of one operation or many.
 
     A GET and the list's action only show; `actions.parked` does, and checks the
     permission again.
     """
 
-    actions = ("retry_selected", "discard_selected")
+    action: ClassVar[Action]
 
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(Action.RETRY.permission)
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        may_act = self.may_act(request, self.action.permission)
+        if request.method != "POST":
+            return self._confirmation(request, _pks(request.GET), DecisionForm())
+        pks = _pks(request.POST)
+        form = DecisionForm(request.POST)
+        if not may_act or form.is_valid():
+            return self._decide(request, pks)
+        return self._confirmation(request, pks, form)
 
-    def has_discard_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(Action.DISCARD.permission)
-
-    def get_urls(self) -> list[URLPattern]:
-        own = [
-            path(
-                f"{action}/",
-                self.admin_site.admin_view(partial(self.decision_view, action=action)),
-                name=f"combat_history_parkedoperation_{action}",
-            )
-            for action in Action
-        ]
-        return [*own, *super().get_urls()]
-
-    @admin.action(permissions=["retry"], description=_("Retry the selected operations"))
-    def retry_selected(
+    def show_selected(
         self, request: HttpRequest, queryset: QuerySet[ParkedOperation]
-    ) -> HttpResponse:
-        return self._selected(request, queryset, Action.RETRY)
-
-    @admin.action(
-        permissions=["discard"], description=_("Discard the selected operations")
-    )
-    def discard_selected(
-        self, request: HttpRequest, queryset: QuerySet[ParkedOperation]
-    ) -> HttpResponse:
-        return self._selected(request, queryset, Action.DISCARD)
-
-    def decision_view(self, request: HttpRequest, action: Action) -> HttpResponse:
-        if not request.user.has_perm(action.permission):
-            if request.method == "POST":
-                # Denied, and audited.
-                return self._decide(request, _pks(request.POST), action)
-            raise PermissionDenied
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        if request.method == "POST":
-            pks = _pks(request.POST)
-            form = DecisionForm(request.POST)
-            if form.is_valid():
-                return self._decide(request, pks, action)
-            return self._confirmation(request, pks, form, action)
-        return self._confirmation(request, _pks(request.GET), DecisionForm(), action)
-
-    def _selected(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[ParkedOperation],
-        action: Action,
     ) -> HttpResponse:
         """Show what would be done: what is parked still first, oldest first."""
         pks = queryset.order_by("-resolved_at", "pk").values_list("pk", flat=True)
@@ -142,58 +98,47 @@ class ParkedViews(BoundedAdmin):
                 "At most %(count)d operations are decided on at a time; the others "
                 "stay as they are. Repeat the action for them."
             )
-            self.message_user(
-                request, text % {"count": MAX_OPERATIONS}, messages.WARNING
-            )
-        return self._confirmation(
-            request, selected[:MAX_OPERATIONS], DecisionForm(), action
-        )
+            messages.warning(request, text % {"count": MAX_OPERATIONS})
+        return self._confirmation(request, selected[:MAX_OPERATIONS], DecisionForm())
 
-    def _decide(
-        self, request: HttpRequest, pks: list[int], action: Action
-    ) -> HttpResponse:
-        actor = cast("User", request.user)  # admin_view lets in nobody else
+    def _decide(self, request: HttpRequest, pks: list[int]) -> HttpResponse:
+        decide = DECIDE[self.action]
         reason = request.POST.get("reason", "")
         try:
-            decision = DECIDE[action](pks, actor=actor, reason=reason)
+            decision = decide(pks, actor=actor_of(request), reason=reason)
         except Error as error:
             text = gettext("The database refused; nothing was changed. It said: %s")
-            self.message_user(request, text % error, messages.ERROR)
+            messages.error(request, text % error)
         else:
-            self._tell(request, decision, action)
+            self._tell(request, decision)
         return HttpResponseRedirect(_back(pks))
 
-    def _tell(self, request: HttpRequest, decision: Decision, action: Action) -> None:
+    def _tell(self, request: HttpRequest, decision: Decision) -> None:
         if count := len(decision.done):
-            self.message_user(request, _done(action, count), messages.SUCCESS)
+            messages.success(request, _done(self.action, count))
         for line in _skipped_lines(decision.skipped):
-            self.message_user(request, line, messages.WARNING)
+            messages.warning(request, line)
         if not decision.announced:
-            self.message_user(
-                request,
-                gettext(
-                    "Redis does not answer. The operations are marked; the next save "
-                    "of the player tries them."
-                ),
-                messages.WARNING,
+            text = gettext(
+                "Redis does not answer. The operations are marked; the next save "
+                "of the player tries them."
             )
+            messages.warning(request, text)
 
     def _confirmation(
-        self, request: HttpRequest, pks: list[int], form: DecisionForm, action: Action
+        self, request: HttpRequest, pks: list[int], form: DecisionForm
     ) -> HttpResponse:
         seen = preview(pks)
         codes = Counter(row.code for row in seen.rows)
         listed = seen.rows[:MAX_LISTED]
         known = names((row.character_id for row in listed), [])
         context = {
-            **self.admin_site.each_context(request),
-            "title": TITLES[action],
-            "notice": NOTICES[action],
-            "button": BUTTONS[action],
-            "opts": self.opts,
-            "media": self.media,
+            **self.context(request),
+            "title": TITLES[self.action],
+            "notice": NOTICES[self.action],
+            "button": BUTTONS[self.action],
             "form": form,
-            "action_url": reverse(f"admin:combat_history_parkedoperation_{action}"),
+            "action_url": self.url(),
             "back_url": _back(pks),
             "pks": [row.pk for row in seen.rows],
             "listed": [
@@ -215,6 +160,40 @@ class ParkedViews(BoundedAdmin):
         }
         template = "admin/combat_history/parkedoperation/decide.html"
         return TemplateResponse(request, template, context)
+
+
+class RetryPage(DecisionPage):
+    route = "retry/"
+    name = "retry"
+    action = Action.RETRY
+
+
+class DiscardPage(DecisionPage):
+    route = "discard/"
+    name = "discard"
+    action = Action.DISCARD
+
+
+def may_retry(admin: BoundedAdmin, request: HttpRequest) -> bool:
+    return request.user.has_perm(Action.RETRY.permission)
+
+
+def may_discard(admin: BoundedAdmin, request: HttpRequest) -> bool:
+    return request.user.has_perm(Action.DISCARD.permission)
+
+
+@admin.action(permissions=["retry"], description=_("Retry the selected operations"))
+def retry_selected(
+    admin: BoundedAdmin, request: HttpRequest, queryset: QuerySet[ParkedOperation]
+) -> HttpResponse:
+    return RetryPage(admin).show_selected(request, queryset)
+
+
+@admin.action(permissions=["discard"], description=_("Discard the selected operations"))
+def discard_selected(
+    admin: BoundedAdmin, request: HttpRequest, queryset: QuerySet[ParkedOperation]
+) -> HttpResponse:
+    return DiscardPage(admin).show_selected(request, queryset)
 
 
 def _done(action: Action, count: int) -> str:

@@ -30,8 +30,14 @@ from combat_history.admin.rendering import (
     session_link,
     visible,
 )
-from combat_history.admin.review.resubmit import ResubmitViews, resubmit_url
-from combat_history.admin.review.triage import TriageViews, triage
+from combat_history.admin.review.resubmit import ResubmitPage, resubmit_url
+from combat_history.admin.review.triage import (
+    TriagePage,
+    may_triage,
+    triage,
+    triage_selected,
+    with_triage,
+)
 from combat_history.insight import explain
 from combat_history.models import (
     AppliedOperation,
@@ -40,7 +46,6 @@ from combat_history.models import (
     SettlementAttempt,
     SettlementDiscrepancy,
     SettlementFailure,
-    Triage,
 )
 from persistence.contract.errors import DiscrepancyCode, FailureCode
 
@@ -115,8 +120,10 @@ class DiscrepancyFilter(admin.SimpleListFilter):
         return queryset.filter(code=code) if code else queryset
 
 
-class SettlementDiscrepancyAdmin(TriageViews, ReadOnlyAdmin):
-    triage_kind = Triage.Kind.DISCREPANCY
+class SettlementDiscrepancyAdmin(ReadOnlyAdmin):
+    pages = (TriagePage,)
+    actions = (triage_selected,)
+    has_triage_permission = may_triage
     columns = (
         combat,
         player,
@@ -134,7 +141,7 @@ class SettlementDiscrepancyAdmin(TriageViews, ReadOnlyAdmin):
     search_help_text = SEARCH_BY_BOTH
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return with_player(super().narrow(queryset))
+        return with_player(with_triage(queryset))
 
 
 def _outcome(row: SettlementAttempt) -> object:
@@ -254,8 +261,10 @@ class RejectionFilter(admin.SimpleListFilter):
         return queryset.filter(code=code) if code else queryset
 
 
-class RejectedPayloadAdmin(ResubmitViews, TriageViews, ReadOnlyAdmin):
-    triage_kind = Triage.Kind.REJECTED
+class RejectedPayloadAdmin(ReadOnlyAdmin):
+    pages = (ResubmitPage, TriagePage)
+    actions = (triage_selected,)
+    has_triage_permission = may_triage
     columns = (
         rejection,
         column(_("session id"), _session, name="session_id"),
@@ -279,7 +288,7 @@ class RejectedPayloadAdmin(ResubmitViews, TriageViews, ReadOnlyAdmin):
     character_field = ""
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return super().narrow(queryset).defer("raw", "errors")
+        return with_triage(queryset).defer("raw", "errors")
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         return {"resubmit_url": resubmit_url(request, row)}

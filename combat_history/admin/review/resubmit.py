@@ -6,16 +6,15 @@ permission again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import redis
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -28,9 +27,9 @@ from combat_history.actions.resubmit import (
     handed_over_before,
     resubmit,
 )
-from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.base import Page, actor_of
 from combat_history.admin.forms import DocumentForm
-from combat_history.admin.rendering import bytes_as_text
+from combat_history.admin.rendering import bytes_as_text, combat_url
 from combat_history.insight import explain
 from combat_history.models import AuditEntry, RejectedPayload
 from persistence.contract.errors import FailureCode, PayloadInvalid
@@ -38,7 +37,6 @@ from persistence.contract.ids import short_id
 from persistence.engine.handoff import Receipt
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
     from django.utils.functional import _StrPromise
 
 TEMPLATE = "admin/combat_history/rejectedpayload/resubmit.html"
@@ -72,24 +70,19 @@ def resubmit_url(request: HttpRequest, row: RejectedPayload) -> str | None:
     return reverse("admin:combat_history_rejectedpayload_resubmit", args=[row.pk])
 
 
-class ResubmitViews(BoundedAdmin):
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.resubmit_view)
-        name = "combat_history_rejectedpayload_resubmit"
-        return [path("<int:pk>/resubmit/", view, name=name), *super().get_urls()]
+class ResubmitPage(Page):
+    route = "<int:pk>/resubmit/"
+    name = "resubmit"
 
-    def resubmit_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not request.user.has_perm(PERMISSION):
-            if request.method == "POST":
-                return self._resubmit(request, pk)  # denied, and audited
-            raise PermissionDenied
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        pk: int = named["pk"]
+        if not self.may_act(request, PERMISSION):
+            return self._resubmit(request, pk)
         try:
             row = RejectedPayload.objects.get(pk=pk)
         except (RejectedPayload.DoesNotExist, OverflowError):
             raise Http404 from None
-        context = self._resubmit_context(request, row)
+        context = self._context(request, row)
         if request.method == "POST":
             form = ResubmitForm(request.POST)
             sound = _check(pk, form.data.get("document", ""), context)
@@ -101,37 +94,34 @@ class ResubmitViews(BoundedAdmin):
         return TemplateResponse(request, TEMPLATE, {**context, "form": form})
 
     def _resubmit(self, request: HttpRequest, pk: int) -> HttpResponse:
-        actor = cast("User", request.user)  # admin_view lets in nobody else
-        text = request.POST.get("document", "")
-        reason = request.POST.get("reason", "")
-        again = "again" in request.POST
         refusals = (PayloadInvalid, NotResubmittable, AlreadyHandedOver, ValueError)
         try:
-            receipt = resubmit(pk, text, actor=actor, reason=reason, again=again)
+            receipt = resubmit(
+                pk,
+                request.POST.get("document", ""),
+                actor=actor_of(request),
+                reason=request.POST.get("reason", ""),
+                again="again" in request.POST,
+            )
         except redis.RedisError as error:
             told = gettext(
                 "It is not known whether Redis took it: %s. Hand over the same "
                 "document once more."
             )
-            self.message_user(request, told % error, messages.ERROR)
+            messages.error(request, told % error)
         except (Error, *refusals, RejectedPayload.DoesNotExist) as error:
-            told = gettext("Nothing was changed: %s") % error
-            self.message_user(request, told, messages.ERROR)
+            messages.error(request, gettext("Nothing was changed: %s") % error)
         else:
             level, words = RECEIPTS[receipt]
-            self.message_user(request, str(words), level)
+            messages.add_message(request, level, str(words))
         return HttpResponseRedirect(_page_of(pk))
 
-    def _resubmit_context(
-        self, request: HttpRequest, row: RejectedPayload
-    ) -> dict[str, Any]:
+    def _context(self, request: HttpRequest, row: RejectedPayload) -> dict[str, Any]:
         is_conflict = row.code == FailureCode.PAYLOAD_CONFLICT
         known = AuditEntry.objects.filter(target_type=TARGET, target_id=str(row.pk))
         return {
-            **self.admin_site.each_context(request),
+            **self.context(request),
             "title": _("Correct and resubmit"),
-            "opts": self.opts,
-            "media": self.media,
             "short_id": f"#{row.pk}",
             "back_url": _page_of(row.pk),
             "cause": explain.failure(row.code),
@@ -178,5 +168,4 @@ def _page_of(pk: int) -> str:
 def _history_of(row: RejectedPayload) -> str | None:
     if row.session_id is None:
         return None
-    name = "admin:combat_history_combathistory_change"
-    return reverse(name, args=[row.session_id])
+    return combat_url(row.session_id)

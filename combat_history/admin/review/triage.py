@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db import Error
-from django.db.models import CharField, OuterRef, QuerySet, Subquery
+from django.db.models import CharField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Cast, JSONObject
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import localize
@@ -29,9 +28,15 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions.triage import MAX_NOTE_LENGTH, PERMISSION, Say, Verb, say
-from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.base import BoundedAdmin, Page, actor_of
 from combat_history.admin.rendering import EMPTY, visible
-from combat_history.models import Triage
+from combat_history.models import (
+    CombatHistory,
+    ParkedOperation,
+    RejectedPayload,
+    SettlementDiscrepancy,
+    Triage,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -102,137 +107,137 @@ class TriageForm(forms.Form):
         )
 
 
-class TriageViews(BoundedAdmin):
-    """An action of the list, a page to say it on, and a column."""
+KINDS: dict[type[Model], Triage.Kind] = {
+    CombatHistory: Triage.Kind.COMBAT,
+    SettlementDiscrepancy: Triage.Kind.DISCREPANCY,
+    RejectedPayload: Triage.Kind.REJECTED,
+    ParkedOperation: Triage.Kind.PARKED,
+}
 
-    triage_kind: ClassVar[Triage.Kind]
-    actions: Any = ("triage_selected",)
 
-    def has_triage_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(PERMISSION)
+class TriagePage(Page):
+    """Takes what a list's action or another page was told; shows what was amiss in it.
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.triage_view)
-        return [path("triage/", view, name=self._triage_name()), *super().get_urls()]
+    A combat's is `CombatTriagePage`.
+    """
 
-    def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        rows = Triage.objects.filter(
-            kind=self.triage_kind,
-            target_id=Cast(OuterRef("pk"), CharField()),
-        )
-        said = rows.values(said=JSONObject(**{name: name for name in NOTED}))
-        noted: QuerySet[Any] = super().narrow(queryset).annotate(triage=Subquery(said))
-        return noted
+    route = "triage/"
+    name = "triage"
 
-    @admin.action(
-        permissions=["triage"], description=_("Acknowledge, snooze, assign or note")
-    )
-    def triage_selected(
-        self, request: HttpRequest, queryset: QuerySet[Any]
-    ) -> HttpResponse:
-        pks = queryset.order_by("pk").values_list("pk", flat=True)
-        targets = [str(pk) for pk in pks[:MAX_SELECTED]]
-        return self.triage_page(request, targets, TriageForm())
-
-    def triage_view(self, request: HttpRequest) -> HttpResponse:
-        permitted = self.has_triage_permission(request)
-        # What somebody sends who may not is denied where it acts, and audited.
-        is_denied = not permitted and request.method == "POST"
-        if not is_denied and not (permitted and self.has_view_permission(request)):
-            raise PermissionDenied
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        may_triage = self.may_act(request, PERMISSION)
         if request.method != "POST":
-            return HttpResponseRedirect(self.triage_back())
-        targets = self.triage_targets(request)
+            return HttpResponseRedirect(self.back_url())
+        targets = self.targets(request)
         form = TriageForm(request.POST)
-        if permitted and not targets:
+        if may_triage and not targets:
             text = gettext("Nothing was chosen, and nothing was changed.")
-            self.message_user(request, text, messages.WARNING)
-            return HttpResponseRedirect(self.triage_back())
+            messages.warning(request, text)
+            return HttpResponseRedirect(self.back_url())
         if form.is_valid():
             return self._say(request, targets, form.said())
-        if not permitted:
+        if not may_triage:
             return self._say(request, targets, Say(Verb.ACKNOWLEDGE))
-        return self.triage_page(request, targets, form)
+        return self.ask(request, targets, form)
 
-    def triage_targets(self, request: HttpRequest) -> list[str]:
+    def targets(self, request: HttpRequest) -> list[str]:
         """What a POST names. Raises BadRequest."""
         targets = request.POST.getlist("target")
         try:
-            found = [self.triage_target(text) for text in targets]
+            found = [self.target(text) for text in targets]
         except ValueError as error:
             raise BadRequest(str(error)) from None
         if len(found) > MAX_SELECTED:
             raise BadRequest(f"at most {MAX_SELECTED} targets are expected")
         return found
 
-    def triage_group(self, request: HttpRequest) -> str:
+    def group(self, request: HttpRequest) -> str:
         """The name of what a POST names as a whole, for the audit."""
         return ""
 
-    def triage_target(self, text: str) -> str:
+    def target(self, text: str) -> str:
         """An id in its standard form. Raises ValueError."""
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise ValueError("ids are whole numbers")
         return str(int(text))
 
-    def triage_back(self) -> str:
-        meta = self.opts
-        return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+    def back_url(self) -> str:
+        return self.admin.list_url()
 
-    def triage_page(
+    def ask(
         self, request: HttpRequest, targets: Sequence[str], form: TriageForm
     ) -> HttpResponse:
         context = {
-            **self.admin_site.each_context(request),
+            **self.context(request),
             "title": _("Acknowledge, snooze, assign or note"),
-            "opts": self.opts,
-            "media": self.media,
             "form": form,
             "targets": targets,
-            "action_url": reverse(f"admin:{self._triage_name()}"),
-            "back_url": self.triage_back(),
+            "action_url": self.url(),
+            "back_url": self.back_url(),
         }
         return TemplateResponse(request, TEMPLATE, context)
 
     def _say(
         self, request: HttpRequest, targets: Sequence[str], what: Say
     ) -> HttpResponse:
-        actor = cast("User", request.user)  # admin_view lets in nobody else
         try:
             said = say(
-                self.triage_kind,
+                KINDS[self.admin.model],
                 targets,
                 what,
-                actor=actor,
-                group=self.triage_group(request),
+                actor=actor_of(request),
+                group=self.group(request),
             )
         except (Error, ValueError) as error:
             text = gettext("Nothing was changed: %s")
-            self.message_user(request, text % error, messages.ERROR)
-            return HttpResponseRedirect(self.triage_back())
+            messages.error(request, text % error)
+            return HttpResponseRedirect(self.back_url())
         if count := len(said.done):
             text = ngettext(
                 "Saved for %(count)d thing.",
                 "Saved for %(count)d things.",
                 count,
             )
-            self.message_user(request, text % {"count": count}, messages.SUCCESS)
+            messages.success(request, text % {"count": count})
         if count := len(said.skipped):
             text = ngettext(
                 "%(count)d thing does not wait any more.",
                 "%(count)d things do not wait any more.",
                 count,
             )
-            self.message_user(request, text % {"count": count}, messages.WARNING)
-        return HttpResponseRedirect(self.triage_back())
+            messages.warning(request, text % {"count": count})
+        return HttpResponseRedirect(self.back_url())
 
-    def _triage_name(self) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}_triage"
+
+def may_triage(admin: BoundedAdmin, request: HttpRequest) -> bool:
+    return request.user.has_perm(PERMISSION)
+
+
+@admin.action(
+    permissions=["triage"], description=_("Acknowledge, snooze, assign or note")
+)
+def triage_selected(
+    admin: BoundedAdmin, request: HttpRequest, queryset: QuerySet[Any]
+) -> HttpResponse:
+    pks = queryset.order_by("pk").values_list("pk", flat=True)
+    targets = [str(pk) for pk in pks[:MAX_SELECTED]]
+    return TriagePage(admin).ask(request, targets, TriageForm())
+
+
+def with_triage(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Each row of a list with what the team says of it, in the list's own query."""
+    of_row = Triage.objects.filter(
+        kind=KINDS[rows.model],
+        target_id=Cast(OuterRef("pk"), CharField()),
+    )
+    said = of_row.values(said=JSONObject(**{name: name for name in NOTED}))
+    noted: QuerySet[Any] = rows.annotate(triage=Subquery(said))
+    return noted
 
 
 @admin.display(description=_("triage"))
 def triage(row: Any) -> SafeString | str:
-    """What the team wrote down about a row that `TriageViews.narrow` annotated."""
+    """The column of rows `with_triage`."""
     said = getattr(row, "triage", None)
     return shown(said) if said else EMPTY
 
