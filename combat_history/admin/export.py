@@ -6,30 +6,27 @@ A GET shows what would be exported; a POST, with a reason, is audited and stream
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django import forms
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
+from django.db.models import Model
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.cache import never_cache
 
 from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
-from combat_history.actions.export import Format, Source, Table, lines
-from combat_history.admin.base import BoundedAdmin
+from combat_history.actions.export import AUDIT, HISTORY, Format, Source, Table, lines
+from combat_history.admin.base import Page, actor_of
 from combat_history.admin.forms import ReasonForm
 from combat_history.admin.paginator import MAX_ROWS
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+from combat_history.models import AuditEntry, CombatHistory
 
 TEMPLATE = "admin/combat_history/export.html"
 VERB = "export"
@@ -54,34 +51,31 @@ class ExportForm(ReasonForm):
     )
 
 
-class ExportViews(BoundedAdmin):
+TABLES: dict[type[Model], Table] = {CombatHistory: HISTORY, AuditEntry: AUDIT}
+
+
+class ExportPage(Page):
     """Who may view the list may export it."""
 
-    export_table: ClassVar[Table]
+    route = "export/"
+    name = "export"
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(never_cache(self.export_view))
-        return [path("export/", view, name=self._export_name()), *super().get_urls()]
-
-    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponseBase:
         form = ExportForm(request.POST if request.method == "POST" else None)
-        if not self.has_view_permission(request):
+        if not self.admin.has_view_permission(request):
             if request.method == "POST":
-                actor = cast("User", request.user)  # admin_view lets in nobody else
+                table = TABLES[self.admin.model]
                 reason = request.POST.get("reason", "")
-                audit.deny(actor, VERB, TARGET, [self.export_table.name], reason)
+                audit.deny(actor_of(request), VERB, TARGET, [table.name], reason)
             raise PermissionDenied
         source, count = self._source(request)
         if request.method == "POST" and form.is_valid():
-            return self._export(request, source, form.cleaned_data)
-        meta = self.opts
-        back_url = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+            return _export(request, source, form.cleaned_data)
+        back_url = self.admin.list_url()
         asked = request.GET.urlencode()
         context = {
-            **self.admin_site.each_context(request),
+            **self.context(request),
             "title": _("Export"),
-            "opts": meta,
-            "media": self.media,
             "form": form,
             "count": f"{count}+" if count == MAX_ROWS else count,
             "filters": [
@@ -94,35 +88,32 @@ class ExportViews(BoundedAdmin):
     def _source(self, request: HttpRequest) -> tuple[Source, int]:
         """The list's rows in the list's order, and how many it tells."""
         try:
-            shown = self.get_changelist_instance(request)
+            shown = self.admin.get_changelist_instance(request)
         except IncorrectLookupParameters as error:
             raise BadRequest(str(error)) from None
         order = shown.get_ordering(request, shown.queryset)
-        source = Source(self.export_table, shown.queryset, tuple(map(str, order)))
+        table = TABLES[self.admin.model]
+        source = Source(table, shown.queryset, tuple(map(str, order)))
         return source, shown.result_count
 
-    def _export(
-        self, request: HttpRequest, source: Source, asked: dict[str, Any]
-    ) -> HttpResponseBase:
-        actor = cast("User", request.user)  # admin_view lets in nobody else
-        form = Format(asked["format"])
-        table = source.table.name
-        told = {"format": form, "filters": dict(request.GET.lists())}
-        audit.record(
-            actor, VERB, TARGET, [Act(table, Outcome.DONE, after=told)], asked["reason"]
-        )
-        parts = _chunks(lines(source, form))
-        # What is iterated over in step would be read to its end before a byte is sent.
-        is_async = isinstance(request, ASGIRequest)
-        name = f"{table}-{timezone.now():%Y%m%dT%H%M%SZ}.{form}"
-        return StreamingHttpResponse(
-            _from_thread(parts) if is_async else parts,
-            content_type=CONTENT_TYPES[form],
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
 
-    def _export_name(self) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}_export"
+def _export(
+    request: HttpRequest, source: Source, asked: dict[str, Any]
+) -> HttpResponseBase:
+    form = Format(asked["format"])
+    table = source.table.name
+    exported = {"format": form, "filters": dict(request.GET.lists())}
+    act = Act(table, Outcome.DONE, after=exported)
+    audit.record(actor_of(request), VERB, TARGET, [act], asked["reason"])
+    parts = _chunks(lines(source, form))
+    # What is iterated over in step would be read to its end before a byte is sent.
+    is_async = isinstance(request, ASGIRequest)
+    name = f"{table}-{timezone.now():%Y%m%dT%H%M%SZ}.{form}"
+    return StreamingHttpResponse(
+        _from_thread(parts) if is_async else parts,
+        content_type=CONTENT_TYPES[form],
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 def _chunks(told: Iterable[str]) -> Iterator[bytes]:

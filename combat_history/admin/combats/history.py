@@ -18,7 +18,6 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions import correct, void
-from combat_history.actions.export import HISTORY
 from combat_history.admin.base import (
     BoundedChangeList,
     Page,
@@ -42,7 +41,7 @@ from combat_history.admin.combats.preview import PreviewPage
 from combat_history.admin.combats.replay import ReplayViews
 from combat_history.admin.combats.undo import UndoPage, undo_url
 from combat_history.admin.combats.void import VoidPage
-from combat_history.admin.export import ExportViews
+from combat_history.admin.export import ExportPage
 from combat_history.admin.paginator import MAX_ROWS
 from combat_history.admin.rendering import badges, failure_label, visible
 from combat_history.admin.review.failures import (
@@ -216,11 +215,12 @@ def decisions(request: HttpRequest, row: CombatHistory) -> list[tuple[str, str]]
     ]
 
 
-class CombatHistoryAdmin(ExportViews, ReplayViews, ReadOnlyAdmin):
+class CombatHistoryAdmin(ReplayViews, ReadOnlyAdmin):
     """Read-only; the one thing that can be done to a combat here is its replay."""
 
     pages = (
         DashboardPage,
+        ExportPage,
         FailuresPage,
         FailureGroupPage,
         CombatTriagePage,
@@ -231,7 +231,6 @@ class CombatHistoryAdmin(ExportViews, ReplayViews, ReadOnlyAdmin):
         VoidPage,
         UndoPage,
     )
-    export_table = HISTORY
     change_list_template = "admin/combat_history/combathistory/list_with_failures.html"
 
     list_display = (

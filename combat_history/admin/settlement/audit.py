@@ -12,10 +12,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.actions.export import AUDIT
 from combat_history.admin.audit_words import target_of, verb_of
 from combat_history.admin.base import ReadOnlyAdmin, column
-from combat_history.admin.export import ExportViews
+from combat_history.admin.export import ExportPage
 from combat_history.admin.rendering import EMPTY, preformatted, pretty, visible
 from combat_history.models import AuditEntry
 from persistence.contract.ids import parse_session_id, short_id
@@ -73,10 +72,10 @@ def target(entry: AuditEntry) -> SafeString:
     )
 
 
-class AuditEntryAdmin(ExportViews, ReadOnlyAdmin):
+class AuditEntryAdmin(ReadOnlyAdmin):
     """Search by target (a session id in any form, any other id) or by user name."""
 
-    export_table = AUDIT
+    pages = (ExportPage,)
     list_display = (
         "at",
         "actor_name",
