@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.actions.replay import SkipReason
 from combat_history.insight.fight_log import Problem
 from persistence.contract.errors import DiscrepancyCode, FailureCode
 from persistence.contract.meta import FinishReason
@@ -201,6 +202,13 @@ OUTCOMES: dict[str, str | _StrPromise] = {
     Outcome.CONFLICT: _("conflict"),
     Outcome.REJECTED: _("rejected"),
     "": _("never ended"),
+}
+
+NOT_REPLAYED: dict[str, str | _StrPromise] = {
+    SkipReason.PENDING: _("already in the queue"),
+    SkipReason.PROCESSED: _("already settled"),
+    SkipReason.VOIDED: _("voided"),
+    SkipReason.UNKNOWN: _("not in the history"),
 }
 
 FINISH_REASONS: dict[str, str | _StrPromise] = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db import Error
 from django.http import (
     Http404,
@@ -18,17 +18,15 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.cache import never_cache
 
 from combat_history.actions.batches import ALLOWED, Verb, decide
 from combat_history.actions.replay import PERMISSION
-from combat_history.admin.base import ReadOnlyAdmin, audit_of, column
+from combat_history.admin.base import Page, ReadOnlyAdmin, actor_of, audit_of, column
 from combat_history.admin.batches.making import batch_url, selection_text, selection_url
-from combat_history.admin.combats.replay import SKIPPED
 from combat_history.admin.forms import ReasonForm
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.admin.timeline import POLICIES
@@ -38,7 +36,6 @@ from combat_history.models import ReplayBatch
 from persistence.contract.ids import short_id
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
     from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
 
@@ -66,8 +63,8 @@ DONE = {
     Verb.RESUME: _("The batch goes on."),
     Verb.CANCEL: _("The batch is cancelled; what is queued by now is replayed still."),
 }
-REASONS: dict[str, _StrPromise] = {
-    **{str(reason): words for reason, words in SKIPPED.items()},
+REASONS: dict[str, str | _StrPromise] = {
+    **explain.NOT_REPLAYED,
     ReplayBatch.State.CANCELLED: _("the batch was cancelled"),
     ReplayBatch.State.STOPPED: _("the batch was stopped"),
     "superseded": _("replayed again by somebody else"),
@@ -101,9 +98,66 @@ def _selection(row: ReplayBatch) -> str:
     return selection_text(row.selection)
 
 
-class ReplayBatchAdmin(ReadOnlyAdmin):
-    """Read-only but for pause, resume and cancel, which have a POST of their own."""
+class ProgressPage(Page):
+    """Numbers and results alone, for the script that renews them."""
 
+    route = "<uuid:batch_id>/progress/"
+    name = "progress"
+
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        self.require_view(request)
+        row = ReplayBatch.objects.filter(pk=named["batch_id"]).first()
+        if row is None:
+            raise Http404
+        template = "admin/combat_history/includes/batch_progress.html"
+        return TemplateResponse(request, template, _results(request, row))
+
+
+class DecidePage(Page):
+    """Takes the POST of pause, resume and cancel; there is nothing to look at."""
+
+    route = "<uuid:batch_id>/decide/"
+    name = "decide"
+
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        batch_id: UUID = named["batch_id"]
+        may_decide = self.may_act(request, PERMISSION, viewers_look=True)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        try:
+            verb = Verb(request.POST.get("verb", ""))
+        except ValueError:
+            raise BadRequest("pause, resume or cancel") from None
+        form = ReasonForm(request.POST)
+        if not may_decide or form.is_valid():
+            return self._decide(request, batch_id, verb)
+        text = gettext("Nothing was changed: %s")
+        for error in form.errors.get("reason", []):
+            messages.error(request, text % error)
+        return HttpResponseRedirect(batch_url(batch_id))
+
+    def _decide(self, request: HttpRequest, batch_id: UUID, verb: Verb) -> HttpResponse:
+        reason = request.POST.get("reason", "")
+        try:
+            is_done = decide(batch_id, verb, actor=actor_of(request), reason=reason)
+        except ReplayBatch.DoesNotExist:
+            raise Http404 from None
+        except Error as error:
+            text = gettext("Nothing was changed: %s")
+            messages.error(request, text % error)
+        else:
+            if is_done:
+                messages.success(request, str(DONE[verb]))
+            else:
+                text = gettext("Nothing was changed: the batch is in another state.")
+                messages.warning(request, text)
+        return HttpResponseRedirect(batch_url(batch_id))
+
+
+class ReplayBatchAdmin(ReadOnlyAdmin):
+    """Read-only but for pause, resume and cancel."""
+
+    pages = (ProgressPage, DecidePage)
     list_display = (
         batch,
         "created_at",
@@ -116,71 +170,16 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
     ordering = ("-created_at",)
     change_form_template = "admin/combat_history/replaybatch/change_form.html"
 
-    def get_urls(self) -> list[URLPattern]:
-        pages = {"progress": self.progress_view, "decide": self.decide_view}
-        own = [
-            path(
-                f"<uuid:batch_id>/{name}/",
-                self.admin_site.admin_view(view),
-                name=f"combat_history_replaybatch_{name}",
-            )
-            for name, view in pages.items()
-        ]
-        return [*own, *super().get_urls()]
-
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return []
 
     def name_of(self, obj: Any) -> str:
         return short_id(obj.pk)
 
-    def progress_view(self, request: HttpRequest, batch_id: UUID) -> HttpResponse:
-        """Numbers and results alone, for the script that renews them."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return _fragment(request, _found(batch_id))
-
-    def decide_view(self, request: HttpRequest, batch_id: UUID) -> HttpResponse:
-        # What somebody sends who may not is denied where it acts, and audited.
-        is_denied = request.method == "POST" and not request.user.has_perm(PERMISSION)
-        if not is_denied and not self.has_view_permission(request):
-            raise PermissionDenied
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        try:
-            verb = Verb(request.POST.get("verb", ""))
-        except ValueError:
-            raise BadRequest("pause, resume or cancel") from None
-        form = ReasonForm(request.POST)
-        if request.user.has_perm(PERMISSION) and not form.is_valid():
-            text = gettext("Nothing was changed: %s")
-            for error in form.errors.get("reason", []):
-                self.message_user(request, text % error, messages.ERROR)
-            return HttpResponseRedirect(batch_url(batch_id))
-        return self._decide(request, batch_id, verb)
-
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
     ) -> HttpResponse:
         return audit_of(object_id)
-
-    def _decide(self, request: HttpRequest, batch_id: UUID, verb: Verb) -> HttpResponse:
-        actor = cast("User", request.user)  # admin_view lets in nobody else
-        reason = request.POST.get("reason", "")
-        try:
-            is_done = decide(batch_id, verb, actor=actor, reason=reason)
-        except ReplayBatch.DoesNotExist:
-            raise Http404 from None
-        except Error as error:
-            text = gettext("Nothing was changed: %s")
-            self.message_user(request, text % error, messages.ERROR)
-        else:
-            if is_done:
-                self.message_user(request, str(DONE[verb]), messages.SUCCESS)
-            else:
-                text = gettext("Nothing was changed: the batch is in another state.")
-                self.message_user(request, text, messages.WARNING)
-        return HttpResponseRedirect(batch_url(batch_id))
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         may_decide = request.user.has_perm(PERMISSION)
@@ -205,19 +204,6 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
             "renew_seconds": RENEW_SECONDS,
             **_results(request, row),
         }
-
-
-@never_cache
-def _fragment(request: HttpRequest, row: ReplayBatch) -> HttpResponse:
-    template = "admin/combat_history/includes/batch_progress.html"
-    return TemplateResponse(request, template, _results(request, row))
-
-
-def _found(batch_id: UUID) -> ReplayBatch:
-    row = ReplayBatch.objects.filter(pk=batch_id).first()
-    if row is None:
-        raise Http404
-    return row
 
 
 def _results(request: HttpRequest, row: ReplayBatch) -> dict[str, Any]:

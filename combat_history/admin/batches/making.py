@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db import Error
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.formats import localize
 from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
@@ -30,7 +30,7 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.actions import batches
 from combat_history.actions.batches import MAX_ITEMS
 from combat_history.actions.replay import MAX_COMBATS, PERMISSION, preview
-from combat_history.admin.base import ReadOnlyAdmin
+from combat_history.admin.base import Page, actor_of
 from combat_history.admin.forms import SHORTAGES, ReasonForm
 from combat_history.admin.rendering import visible
 from combat_history.admin.review.failures import (
@@ -43,11 +43,7 @@ from combat_history.insight.failures import members
 from combat_history.models import CombatHistory, Status
 from persistence.contract.ids import parse_session_id, short_id
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
 LIST = "admin:combat_history_combathistory_changelist"
-NEW = "combat_history_combathistory_replay_batch"
 
 MAX_LISTED = 20
 """Combats shown one by one, the oldest; the totals count all."""
@@ -79,38 +75,32 @@ class Chosen:
     fields: list[tuple[str, str]]
 
 
-class BatchViews(ReadOnlyAdmin):
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.batch_view)
-        return [path("replay/batch/", view, name=NEW), *super().get_urls()]
+class BatchPage(Page):
+    """Makes a batch of combats that a group, a list or their ids name."""
 
-    def batch_view(self, request: HttpRequest) -> HttpResponse:
-        permitted = request.user.has_perm(PERMISSION)
-        # What somebody sends who may not is denied where it acts, and audited.
-        is_denied = request.method == "POST" and not permitted
-        if not is_denied and not self.has_view_permission(request):
-            raise PermissionDenied
-        if request.method == "POST":
-            form = BatchForm(request.POST)
-            is_valid = form.is_valid()
-            if "batch_id" in form.errors:
-                raise BadRequest("batch_id is no UUID")
-            chosen = self._chosen(request, request.POST)
-            if not permitted or is_valid:
-                return self._make(request, chosen, form)
-            return self.batch_confirmation(request, chosen, form)
-        if not permitted:
-            raise PermissionDenied
-        chosen = self._chosen(request, request.GET)
-        return self.batch_confirmation(request, chosen, _new_form())
+    route = "replay/batch/"
+    name = "replay_batch"
 
-    def batch_of_list(self, request: HttpRequest) -> HttpResponse:
-        """The page for all combats of the list that the request is for."""
-        return self.batch_confirmation(
-            request, self._listed(request, request.GET.urlencode()), _new_form()
-        )
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        may_replay = self.may_act(request, PERMISSION)
+        if request.method != "POST":
+            chosen = self._chosen(request, request.GET)
+            return self._confirmation(request, chosen, _new_form())
+        form = BatchForm(request.POST)
+        is_valid = form.is_valid()
+        if "batch_id" in form.errors:
+            raise BadRequest("batch_id is no UUID")
+        chosen = self._chosen(request, request.POST)
+        if not may_replay or is_valid:
+            return self._make(request, chosen, form)
+        return self._confirmation(request, chosen, form)
 
-    def batch_confirmation(
+    def show_list(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a batch of all combats of the list that the request is for."""
+        chosen = self._listed(request, request.GET.urlencode())
+        return self._confirmation(request, chosen, _new_form())
+
+    def _confirmation(
         self, request: HttpRequest, chosen: Chosen, form: BatchForm
     ) -> HttpResponse:
         failed = chosen.rows.filter(settlement_status=Status.FAILED)
@@ -122,14 +112,12 @@ class BatchViews(ReadOnlyAdmin):
         oldest = failed.order_by("finished_at", "session_id").values_list("pk")
         shown = preview([pk for (pk,) in oldest[:MAX_LISTED]]).stakes
         context = {
-            **self.admin_site.each_context(request),
+            **self.context(request),
             "title": _("Replay in the background"),
-            "opts": self.opts,
-            "media": self.media,
             "form": form,
             "fields": chosen.fields,
             "selection": selection_text(chosen.selection),
-            "action_url": reverse(f"admin:{NEW}"),
+            "action_url": self.url(),
             "back_url": selection_url(chosen.selection),
             "total": total,
             "left_out": max(0, total - MAX_ITEMS),
@@ -151,34 +139,33 @@ class BatchViews(ReadOnlyAdmin):
     def _make(
         self, request: HttpRequest, chosen: Chosen, form: BatchForm
     ) -> HttpResponse:
-        actor = cast("User", request.user)  # admin_view lets in nobody else
         batch_id = form.cleaned_data["batch_id"] or uuid4()
         try:
             total = batches.create(
                 chosen.rows,
                 chosen.selection,
                 batch_id=batch_id,
-                actor=actor,
+                actor=actor_of(request),
                 reason=request.POST.get("reason", ""),
                 shortages=form.cleaned_data.get("shortages") or None,
             )
         except Error as error:
             text = gettext("The database refused; nothing was replayed. It said: %s")
-            self.message_user(request, text % error, messages.ERROR)
+            messages.error(request, text % error)
             return HttpResponseRedirect(selection_url(chosen.selection))
         if not total:
             text = gettext(
                 "Nothing is replayed: none of these combats has failed, or they wait "
                 "in another batch."
             )
-            self.message_user(request, text, messages.WARNING)
+            messages.warning(request, text)
             return HttpResponseRedirect(selection_url(chosen.selection))
         text = ngettext(
             "%(count)d combat is replayed in the background.",
             "%(count)d combats are replayed in the background.",
             total,
         )
-        self.message_user(request, text % {"count": total}, messages.SUCCESS)
+        messages.success(request, text % {"count": total})
         if not request.user.has_perm("combat_history.view_replaybatch"):
             return HttpResponseRedirect(selection_url(chosen.selection))
         return HttpResponseRedirect(batch_url(batch_id))
@@ -204,7 +191,7 @@ class BatchViews(ReadOnlyAdmin):
         asked = copy(request)
         asked.GET = QueryDict(parameters.urlencode())
         try:
-            rows = self.get_changelist_instance(asked).get_queryset(asked)
+            rows = self.admin.get_changelist_instance(asked).get_queryset(asked)
         except IncorrectLookupParameters as error:
             raise BadRequest(str(error)) from None
         named = parameters.urlencode()

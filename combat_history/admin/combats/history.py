@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -25,6 +24,7 @@ from combat_history.admin.base import (
     audit_of,
     column,
 )
+from combat_history.admin.batches.making import BatchPage
 from combat_history.admin.combats import dossier
 from combat_history.admin.combats.correct import CorrectPage
 from combat_history.admin.combats.fight_log import FightLogPage
@@ -38,7 +38,12 @@ from combat_history.admin.combats.filters import (
     position,
 )
 from combat_history.admin.combats.preview import PreviewPage
-from combat_history.admin.combats.replay import ReplayViews
+from combat_history.admin.combats.replay import (
+    ReplayPage,
+    may_replay,
+    replay_selected,
+    replay_url,
+)
 from combat_history.admin.combats.undo import UndoPage, undo_url
 from combat_history.admin.combats.void import VoidPage
 from combat_history.admin.export import ExportPage
@@ -132,7 +137,7 @@ LISTED = (
 
 
 RECEIVED_BOUNDS = ("received_at__gte", "received_at__lt")
-"""What a group of failures is listed by; see `failure_views`."""
+"""What a group of failures is listed by; see `review.failures`."""
 
 
 class HistoryChangeList(BoundedChangeList):
@@ -215,8 +220,8 @@ def decisions(request: HttpRequest, row: CombatHistory) -> list[tuple[str, str]]
     ]
 
 
-class CombatHistoryAdmin(ReplayViews, ReadOnlyAdmin):
-    """Read-only; the one thing that can be done to a combat here is its replay."""
+class CombatHistoryAdmin(ReadOnlyAdmin):
+    """Read-only; what can be done to a combat is done on a page of its own."""
 
     pages = (
         DashboardPage,
@@ -224,6 +229,8 @@ class CombatHistoryAdmin(ReplayViews, ReadOnlyAdmin):
         FailuresPage,
         FailureGroupPage,
         CombatTriagePage,
+        ReplayPage,
+        BatchPage,
         StatusPage,
         FightLogPage,
         PreviewPage,
@@ -231,6 +238,8 @@ class CombatHistoryAdmin(ReplayViews, ReadOnlyAdmin):
         VoidPage,
         UndoPage,
     )
+    actions = (replay_selected,)
+    has_replay_permission = may_replay
     change_list_template = "admin/combat_history/combathistory/list_with_failures.html"
 
     list_display = (
@@ -302,7 +311,7 @@ class CombatHistoryAdmin(ReplayViews, ReadOnlyAdmin):
         return {
             **dossier.context(row, request.user),
             "decisions": decisions(request, row),
-            "replay_url": self._replay_url(request, row),
+            "replay_url": replay_url(request, row),
             "undo_url": undo_url(request, row),
         }
 
@@ -310,11 +319,3 @@ class CombatHistoryAdmin(ReplayViews, ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, extra_context: Any = None
     ) -> HttpResponse:
         return audit_of(object_id)
-
-    def _replay_url(self, request: HttpRequest, row: CombatHistory) -> str | None:
-        if row.settlement_status != Status.FAILED:
-            return None
-        if not self.has_replay_permission(request):
-            return None
-        url = reverse("admin:combat_history_combathistory_replay")
-        return f"{url}?{urlencode({'session_id': row.session_id})}"

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.db import Error
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -27,25 +28,17 @@ from combat_history.actions.replay import (
     preview,
     replay,
 )
-from combat_history.admin.batches.making import BatchViews
+from combat_history.admin.base import BoundedAdmin, Page, actor_of
+from combat_history.admin.batches.making import BatchPage
 from combat_history.admin.forms import reason_field
 from combat_history.admin.naming import names
+from combat_history.admin.rendering import combat_url
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
 from persistence.contract.ids import parse_session_id, short_id
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
 MAX_LISTED = 20
 """Combats shown one by one before a replay; the totals count all."""
-
-SKIPPED = {
-    SkipReason.PENDING: _("already in the queue"),
-    SkipReason.PROCESSED: _("already settled"),
-    SkipReason.VOIDED: _("voided"),
-    SkipReason.UNKNOWN: _("not in the history"),
-}
 
 
 class ReplayForm(forms.Form):
@@ -57,25 +50,35 @@ class ReplayForm(forms.Form):
     )
 
 
-class ReplayViews(BatchViews):
-    """An action of the list, and a page of its own for one combat or many.
+def replay_url(request: HttpRequest, row: CombatHistory) -> str | None:
+    """Where the button leads; None where this user cannot replay the combat."""
+    if row.settlement_status != Status.FAILED or not request.user.has_perm(PERMISSION):
+        return None
+    url = reverse("admin:combat_history_combathistory_replay")
+    return f"{url}?{urlencode({'session_id': row.session_id})}"
+
+
+class ReplayPage(Page):
+    """Asks for a reason to replay, of one combat or many.
 
     A GET and the list's action only show; `actions.replay` does, and checks the
     permission again.
     """
 
-    actions = ("replay_selected",)
+    route = "replay/"
+    name = "replay"
 
-    def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(PERMISSION)
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        may_replay = self.may_act(request, PERMISSION)
+        if request.method != "POST":
+            return self._confirmation(request, _session_ids(request.GET), ReplayForm())
+        session_ids = _session_ids(request.POST)
+        form = ReplayForm(request.POST)
+        if not may_replay or form.is_valid():
+            return self._replay(request, session_ids)
+        return self._confirmation(request, session_ids, form)
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.replay_view)
-        name = "combat_history_combathistory_replay"
-        return [path("replay/", view, name=name), *super().get_urls()]
-
-    @admin.action(permissions=["replay"], description=_("Replay the selected combats"))
-    def replay_selected(
+    def show_selected(
         self, request: HttpRequest, queryset: QuerySet[CombatHistory]
     ) -> HttpResponse:
         """Show what would be replayed: failed ones first, oldest first.
@@ -84,45 +87,24 @@ class ReplayViews(BatchViews):
         """
         failed = _pks(queryset.filter(settlement_status=Status.FAILED))
         if len(failed) > MAX_COMBATS and request.POST.get("select_across") == "1":
-            return self.batch_of_list(request)
+            return BatchPage(self.admin).show_list(request)
         others = _pks(queryset.exclude(settlement_status=Status.FAILED))
         selected = [*failed, *others]
         if len(selected) > MAX_COMBATS:
-            self.message_user(
-                request,
-                gettext(
-                    "At most %(count)d combats are replayed at a time; the others stay "
-                    "as they are. Repeat the action for them."
-                )
-                % {"count": MAX_COMBATS},
-                messages.WARNING,
+            text = gettext(
+                "At most %(count)d combats are replayed at a time; the others stay "
+                "as they are. Repeat the action for them."
             )
+            messages.warning(request, text % {"count": MAX_COMBATS})
         return self._confirmation(request, selected[:MAX_COMBATS], ReplayForm())
 
-    def replay_view(self, request: HttpRequest) -> HttpResponse:
-        permitted = self.has_replay_permission(request)
-        # What somebody sends who may not is denied where it acts, and audited.
-        is_denied = request.method == "POST" and not permitted
-        if not is_denied and not self.has_view_permission(request):
-            raise PermissionDenied
-        if request.method == "POST":
-            session_ids = _session_ids(request.POST)
-            form = ReplayForm(request.POST)
-            if not permitted or form.is_valid():
-                return self._replay(request, session_ids)
-            return self._confirmation(request, session_ids, form)
-        if not permitted:
-            raise PermissionDenied
-        return self._confirmation(request, _session_ids(request.GET), ReplayForm())
-
     def _replay(self, request: HttpRequest, session_ids: list[UUID]) -> HttpResponse:
-        actor = cast("User", request.user)  # admin_view lets in nobody else
         reason = request.POST.get("reason", "")
         try:
-            result = replay(session_ids, actor=actor, reason=reason)
+            result = replay(session_ids, actor=actor_of(request), reason=reason)
         except Error as error:
             text = gettext("The database refused; nothing was replayed. It said: %s")
-            self.message_user(request, text % error, messages.ERROR)
+            messages.error(request, text % error)
         else:
             self._tell(request, result)
         return HttpResponseRedirect(_back(session_ids))
@@ -135,18 +117,15 @@ class ReplayViews(BatchViews):
                 "%(count)d combats were put back into the queue.",
                 count,
             )
-            self.message_user(request, text % {"count": count}, messages.SUCCESS)
+            messages.success(request, text % {"count": count})
         for line in _skipped_lines(result.skipped):
-            self.message_user(request, line, messages.WARNING)
+            messages.warning(request, line)
         if not result.announced:
-            self.message_user(
-                request,
-                gettext(
-                    "Redis does not answer. The combats are marked; the sweep puts "
-                    "them into the queue as soon as it can."
-                ),
-                messages.WARNING,
+            text = gettext(
+                "Redis does not answer. The combats are marked; the sweep puts "
+                "them into the queue as soon as it can."
             )
+            messages.warning(request, text)
 
     def _confirmation(
         self, request: HttpRequest, session_ids: list[UUID], form: ReplayForm
@@ -156,13 +135,11 @@ class ReplayViews(BatchViews):
         listed = seen.stakes[:MAX_LISTED]
         known = names(chain.from_iterable(s.participant_ids for s in listed), [])
         context = {
-            **self.admin_site.each_context(request),
+            **self.context(request),
             "title": _("Replay failed combats"),
-            "opts": self.opts,
-            "media": self.media,
             "form": form,
-            "action_url": reverse("admin:combat_history_combathistory_replay"),
-            "batch_url": reverse("admin:combat_history_combathistory_replay_batch"),
+            "action_url": self.url(),
+            "batch_url": BatchPage(self.admin).url(),
             "back_url": _back(session_ids),
             "session_ids": [stake.session_id for stake in seen.stakes],
             "listed": [
@@ -187,6 +164,17 @@ class ReplayViews(BatchViews):
         )
 
 
+def may_replay(admin: BoundedAdmin, request: HttpRequest) -> bool:
+    return request.user.has_perm(PERMISSION)
+
+
+@admin.action(permissions=["replay"], description=_("Replay the selected combats"))
+def replay_selected(
+    admin: BoundedAdmin, request: HttpRequest, queryset: QuerySet[CombatHistory]
+) -> HttpResponse:
+    return ReplayPage(admin).show_selected(request, queryset)
+
+
 def _pks(queryset: QuerySet[CombatHistory]) -> list[UUID]:
     oldest = queryset.order_by("finished_at", "session_id")
     return list(oldest.values_list("session_id", flat=True)[: MAX_COMBATS + 1])
@@ -209,14 +197,12 @@ def _skipped_lines(skipped: dict[UUID, SkipReason]) -> list[str]:
             "%(count)d combats are skipped: %(reason)s.",
             count,
         )
-        % {"count": count, "reason": SKIPPED[reason]}
+        % {"count": count, "reason": explain.NOT_REPLAYED[reason]}
         for reason, count in Counter(skipped.values()).items()
     ]
 
 
 def _back(session_ids: Sequence[Any]) -> str:
     if len(session_ids) == 1:
-        return reverse(
-            "admin:combat_history_combathistory_change", args=[session_ids[0]]
-        )
+        return combat_url(session_ids[0])
     return reverse("admin:combat_history_combathistory_changelist")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from uuid import uuid4
 
 from django import forms
@@ -16,7 +16,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from pydantic_core import from_json
@@ -29,7 +29,7 @@ from combat_history.actions.adjust import (
     adjust,
     check,
 )
-from combat_history.admin.base import BoundedAdmin
+from combat_history.admin.base import Page, actor_of
 from combat_history.admin.forms import ReasonForm
 from combat_history.admin.naming import Names, combats_url, names, player_url
 from combat_history.admin.players.adjust_form import WishForm
@@ -42,11 +42,7 @@ from persistence.contract.errors import ItemReserved, OperationInvalid
 from persistence.contract.ids import short_id
 from persistence.savers.inventory.bag import Refused
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
 TEMPLATE = "admin/combat_history/character/inventory.html"
-VIEW = "combat_history_character_inventory"
 
 MAX_OFFERED = 300
 """Templates that the browser proposes; of a larger catalogue any other is typed."""
@@ -77,20 +73,17 @@ def adjust_url(request: HttpRequest, player: Character) -> str | None:
     """Where the button leads; None where this user cannot correct the inventory."""
     if not request.user.has_perm(PERMISSION):
         return None
-    return reverse(f"admin:{VIEW}", args=[player.pk])
+    return reverse("admin:combat_history_character_inventory", args=[player.pk])
 
 
-class AdjustViews(BoundedAdmin):
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.adjust_view)
-        return [path("<int:pk>/inventory/", view, name=VIEW), *super().get_urls()]
+class InventoryPage(Page):
+    route = "<int:pk>/inventory/"
+    name = "inventory"
 
-    def adjust_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if not request.user.has_perm(PERMISSION):
-            if request.method == "POST":
-                self._adjust(request, pk, [])  # denied, and audited
-            raise PermissionDenied
-        if not self.has_view_permission(request):
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
+        pk: int = named["pk"]
+        if not self.may_act(request, PERMISSION):
+            _adjust(request, pk, [])
             raise PermissionDenied
         try:
             player = Character.objects.get(pk=pk)
@@ -101,7 +94,7 @@ class AdjustViews(BoundedAdmin):
         form = ConfirmForm(request.POST)
         is_valid = form.is_valid()
         operations = form.cleaned_data.get("operations", [])
-        if is_valid and self._adjust(request, pk, operations):
+        if is_valid and _adjust(request, pk, operations):
             return HttpResponseRedirect(player_url(pk))
         # With the same op_id: sent again, it is still one correction.
         seen = {"form": form, **_seen(pk, operations)}
@@ -121,45 +114,41 @@ class AdjustViews(BoundedAdmin):
         seen = {"wish": wish, "form": form, **_seen(player.pk, operations)}
         return self._page(request, player, seen)
 
-    def _adjust(
-        self, request: HttpRequest, pk: int, operations: Sequence[Document]
-    ) -> bool:
-        """Whether it is in the queue now, or was before."""
-        actor = cast("User", request.user)  # admin_view lets in nobody else
-        reason = request.POST.get("reason", "")
-        try:
-            changes = adjust(pk, operations, actor=actor, reason=reason)
-        except (*FAILURES, NothingToCorrect, OperationInvalid) as error:
-            self.message_user(request, _words(error), messages.ERROR)
-            return False
-        if changes is None:
-            text = gettext("This very correction was queued before: it applies once.")
-            self.message_user(request, text, messages.WARNING)
-        else:
-            text = gettext("The correction is queued: %s. A worker applies it.")
-            lines = _lines(changes)
-            self.message_user(request, text % "; ".join(lines), messages.SUCCESS)
-        return True
-
     def _page(
         self, request: HttpRequest, player: Character, seen: dict[str, Any]
     ) -> HttpResponse:
         items, more_items = inventory(player.pk)
         known = names([], [item.item_template_id for item in items])
         context = {
-            **self.admin_site.each_context(request),
+            **self.context(request),
             "title": _("Correct the inventory"),
-            "opts": self.opts,
-            "media": self.media,
             "short_id": f"{visible(player.name)} ({player.pk})",
             "back_url": player_url(player.pk),
-            "here": reverse(f"admin:{VIEW}", args=[player.pk]),
+            "here": self.url(player.pk),
             "items": [_item(item, known) for item in items],
             "more_items": more_items,
             "offered": _offered() if "wish" in seen else [],
             **seen,
         }
         return TemplateResponse(request, TEMPLATE, context)
+
+
+def _adjust(request: HttpRequest, pk: int, operations: Sequence[Document]) -> bool:
+    """Whether it is in the queue now, or was before."""
+    reason = request.POST.get("reason", "")
+    try:
+        changes = adjust(pk, operations, actor=actor_of(request), reason=reason)
+    except (*FAILURES, NothingToCorrect, OperationInvalid) as error:
+        messages.error(request, _words(error))
+        return False
+    if changes is None:
+        text = gettext("This very correction was queued before: it applies once.")
+        messages.warning(request, text)
+    else:
+        text = gettext("The correction is queued: %s. A worker applies it.")
+        lines = _lines(changes)
+        messages.success(request, text % "; ".join(lines))
+    return True
 
 
 def _seen(char_id: int, operations: Sequence[Document]) -> dict[str, Any]:

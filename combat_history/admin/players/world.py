@@ -18,7 +18,7 @@ from combat_history.admin.audited_forms import AuditedForms
 from combat_history.admin.base import SEARCH_BY_BOTH, ReadOnlyAdmin, column
 from combat_history.admin.naming import Names, name_of_item, session_search
 from combat_history.admin.players import page
-from combat_history.admin.players.adjust import AdjustViews, adjust_url
+from combat_history.admin.players.adjust import InventoryPage, adjust_url
 from combat_history.admin.rendering import EMPTY, session_link, visible
 from combat_history.models import Character, InventoryItem
 
@@ -31,7 +31,8 @@ def _location(row: Character) -> str | None:
     return visible(row.location) or None
 
 
-class CharacterAdmin(AdjustViews, ReadOnlyAdmin):
+class CharacterAdmin(ReadOnlyAdmin):
+    pages = (InventoryPage,)
     columns = (
         column(_("name"), _name, name="name"),
         column(_("XP"), "xp"),
