@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
 from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
-from combat_history.admin.base import BoundedAdmin
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+from combat_history.admin.base import BoundedAdmin, actor_of
 
 
 class AuditedForms(BoundedAdmin):
@@ -24,8 +21,7 @@ class AuditedForms(BoundedAdmin):
         before = {name: form.initial.get(name) for name in names} if change else None
         after = {name: form.cleaned_data[name] for name in names}
         act = Act(str(obj.pk), Outcome.DONE, before=before, after=after)
-        actor = cast("User", request.user)  # admin_view lets in nobody else
-        audit.record(actor, self._verb(change), self._target(), [act], "")
+        audit.record(actor_of(request), self._verb(change), self._target(), [act], "")
 
     def changeform_view(
         self,
@@ -37,9 +33,8 @@ class AuditedForms(BoundedAdmin):
         change = object_id is not None
         may = self.has_change_permission if change else self.has_add_permission
         if request.method == "POST" and not may(request):
-            actor = cast("User", request.user)
             named = [object_id or "new"]
-            audit.deny(actor, self._verb(change), self._target(), named, "")
+            audit.deny(actor_of(request), self._verb(change), self._target(), named, "")
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def _verb(self, change: bool) -> str:

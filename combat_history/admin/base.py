@@ -214,13 +214,15 @@ class BoundedAdmin(StrictAdmin):
     class Media:
         css = {"all": ["combat_history/admin.css"]}
 
-    def get_urls(self) -> list[URLPattern]:
-        # Before Django's own, whose last pattern takes everything for an id.
-        own = [
+    def page_urls(self) -> list[URLPattern]:
+        return [
             path(page.route, self.admin_site.admin_view(page), name=page.full_name)
             for page in (page(self) for page in self.pages)
         ]
-        return [*own, *super().get_urls()]
+
+    def get_urls(self) -> list[URLPattern]:
+        # Before Django's own, whose last pattern takes everything for an id.
+        return [*self.page_urls(), *super().get_urls()]
 
     def list_url(self) -> str:
         meta = self.opts

@@ -16,7 +16,6 @@ from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.cache import never_cache
 
 from combat_history.admin import svg
 from combat_history.admin.base import Page
@@ -132,13 +131,8 @@ class DashboardPage(Page):
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         if not is_allowed(request):
             raise PermissionDenied
-        return _fragment(request)
-
-
-@never_cache
-def _fragment(request: HttpRequest) -> HttpResponse:
-    template = "admin/combat_history/includes/figures.html"
-    return TemplateResponse(request, template, context(request))
+        template = "admin/combat_history/includes/figures.html"
+        return TemplateResponse(request, template, context(request))
 
 
 def is_allowed(request: HttpRequest) -> bool:

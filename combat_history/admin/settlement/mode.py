@@ -5,32 +5,29 @@ A GET shows; `combat_history.actions.mode` acts, and checks the permission again
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db import Error
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions import audit
 from combat_history.actions import mode as control
 from combat_history.admin.audit_words import verb_of
-from combat_history.admin.base import ReadOnlyAdmin
+from combat_history.admin.base import Page, ReadOnlyAdmin, actor_of
 from combat_history.admin.forms import ReasonForm
 from combat_history.models import AuditEntry
 from persistence.worker import mode as settlement
 from persistence.worker.mode import Mode
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
     from django.utils.functional import _StrPromise
 
-NAME = "combat_history_settlementcontrol_changelist"
 TEMPLATE = "admin/combat_history/control.html"
 TARGET = "settlement"
 """Type and id of it in the audit."""
@@ -61,27 +58,24 @@ class ControlForm(ReasonForm):
     )
 
 
-class SettlementControlAdmin(ReadOnlyAdmin):
-    """Not a list: one page about the one row there may be."""
+class ControlPage(Page):
+    """In place of a list: there is one row at most."""
 
-    def get_urls(self) -> list[URLPattern]:
-        return [path("", self.admin_site.admin_view(self.control_view), name=NAME)]
+    route = ""
+    name = "changelist"
 
-    def control_view(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         form = ControlForm(request.POST if request.method == "POST" else None)
         may_act = request.user.has_perm(control.PERMISSION)
         if request.method == "POST" and (not may_act or form.is_valid()):
             return self._set_mode(request)
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+        self.require_view(request)
         state = settlement.read()
         others = [mode for mode in BUTTONS if mode is not state.mode]
         earlier = AuditEntry.objects.filter(target_type=TARGET, target_id=TARGET)
         context = {
-            **self.admin_site.each_context(request),
+            **self.context(request),
             "title": _("Pause and resume settlement"),
-            "opts": self.opts,
-            "media": self.media,
             "state": state,
             "meaning": MEANINGS[state.mode],
             "form": form,
@@ -98,7 +92,7 @@ class SettlementControlAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, TEMPLATE, context)
 
     def _set_mode(self, request: HttpRequest) -> HttpResponse:
-        actor = cast("User", request.user)  # admin_view lets in nobody else
+        actor = actor_of(request)
         asked = request.POST.get("mode", "")
         # Of somebody who may not, whatever was asked for is denied.
         mode = Mode(asked) if asked in Mode.values else Mode.PAUSED
@@ -109,15 +103,19 @@ class SettlementControlAdmin(ReadOnlyAdmin):
             verb = settlement.VERBS[mode]
             audit.record_failure(actor, verb, TARGET, [TARGET], reason, error)
             text = gettext("Nothing was changed: %s")
-            self.message_user(request, text % error, messages.ERROR)
+            messages.error(request, text % error)
         else:
-            self._tell(request, mode, is_new)
-        return HttpResponseRedirect(reverse(f"admin:{NAME}"))
+            if is_new:
+                text = gettext("Settlement is now: %s.")
+                messages.success(request, text % mode.label)
+            else:
+                text = gettext("Nothing was changed: settlement was %s already.")
+                messages.warning(request, text % mode.label)
+        return HttpResponseRedirect(self.url())
 
-    def _tell(self, request: HttpRequest, mode: Mode, is_new: bool) -> None:
-        if is_new:
-            text = gettext("Settlement is now: %s.")
-            self.message_user(request, text % mode.label, messages.SUCCESS)
-        else:
-            text = gettext("Nothing was changed: settlement was %s already.")
-            self.message_user(request, text % mode.label, messages.WARNING)
+
+class SettlementControlAdmin(ReadOnlyAdmin):
+    pages = (ControlPage,)
+
+    def get_urls(self) -> list[URLPattern]:
+        return self.page_urls()
