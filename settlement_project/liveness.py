@@ -5,6 +5,9 @@ Not a thread: it would go on while the loop that takes messages stands still.
 
 from __future__ import annotations
 
+import signal
+import threading
+from types import FrameType
 from typing import Any
 
 from celery import bootsteps
@@ -41,14 +44,41 @@ class WorkerHeartbeat(bootsteps.StartStopStep):
 class BeatScheduler(Scheduler):
     """Beat's schedule in memory: intervals of seconds need no file of the last run."""
 
+    _listens = False
+    _is_told_to_stop = False
+
     def setup_schedule(self) -> None:
         super().setup_schedule()
         heartbeat.begin("beat")
 
     def tick(self, *args: Any, **options: Any) -> Any:
+        if not self._listens:
+            self._listen()
+        if self._is_told_to_stop:
+            raise SystemExit
         heartbeat.touch("beat")
         return super().tick(*args, **options)
 
     def close(self) -> None:
         heartbeat.end("beat")
         super().close()
+
+    def _listen(self) -> None:
+        """Remember SIGTERM beside Celery's handler.
+
+        That one raises SystemExit, which Python makes an error of its own where a class
+        is being made: beat would send on until it is killed.
+        """
+        self._listens = True
+        handler = signal.getsignal(signal.SIGTERM)
+        # Embedded in a worker, beat has none, or is a thread of it.
+        if not callable(handler) or threading.current_thread() is not (
+            threading.main_thread()
+        ):
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._is_told_to_stop = True
+            handler(number, frame)
+
+        signal.signal(signal.SIGTERM, stop)
