@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import redis
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Task, shared_task
 from celery.signals import worker_ready
 from celery.utils.saferepr import saferepr
@@ -27,7 +28,7 @@ from persistence.sweeping.players import player_id
 from persistence.worker import counts, drain, inbox, known, rejected, rings, saves
 from persistence.worker import mode as settlement
 from persistence.worker.intake import taking
-from persistence.worker.keeping import keep
+from persistence.worker.keeping import RETRY_SECONDS, keep
 from persistence.worker.rejected import Rejected
 from persistence.worker.sql import Row
 from persistence.worker.unreadable import refuse_call
@@ -43,6 +44,7 @@ class CombatTask(Task[Any, Any]):
     name="settle_combat",  # contract with the engine's send_task
     base=CombatTask,
     acks_late=True,  # a killed worker means redelivery; the inbox makes it harmless
+    acks_on_timeout=False,  # so does one that is killed because it hangs
     ignore_result=True,  # combat_history is the result
     max_retries=3,  # bounds redelivery after a lost worker
     default_retry_delay=1,
@@ -61,27 +63,42 @@ def settle_combat(
     # A list is refused, and kept as it is.
     given: Any = [payload, *more, unknown] if more or unknown else payload
     try:
-        handoff = unchecked(given, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
-    except PayloadInvalid as error:
-        keep(settle_combat, partial(_reject, payload=given, error=error))
+        rung = _record(given)
+    except SoftTimeLimitExceeded as error:
+        # Acknowledged, a message that nobody has recorded would be gone.
+        raise settle_combat.retry(
+            exc=error, countdown=RETRY_SECONDS, max_retries=None
+        ) from error
+    if rung is None:
         return
-    try:
-        # Acknowledged, the message is gone.
-        _, rung = inbox.record(handoff, replicas=settings.SETTLEMENT_SUBMIT_REPLICAS)
-    except redis.RedisError:
-        # A row instead: acknowledging what nobody has recorded would lose it.
-        logger.warning("not in the inbox, receipt goes to PostgreSQL", exc_info=True)
-        delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
-        # The sweep finds the pending row and puts it into the inbox.
-        keep(settle_combat, lambda cursor: combat_saver(cursor).receive(delivery))
-        return
-    known.keep(handoff)
     drain.check_connection()
     taken = taking.take_along(settle_combat, settings.SETTLEMENT_BATCH_SIZE - 1)
     if rung or taken.rung:
         # The drain below answers this ring; others must be free to ring again.
         inbox.silence_doorbell()
     drain_batch(started)
+
+
+def _record(given: Any) -> bool | None:
+    """Record a payload in the inbox; whether the caller is to answer its ring.
+
+    None where PostgreSQL has it: as a pending row, or as a rejected payload.
+    """
+    try:
+        handoff = unchecked(given, settings.SETTLEMENT_MAX_DOCUMENT_BYTES)
+    except PayloadInvalid as error:
+        keep(settle_combat, partial(_reject, payload=given, error=error))
+        return None
+    try:
+        _, rung = inbox.record(handoff, replicas=settings.SETTLEMENT_SUBMIT_REPLICAS)
+    except redis.RedisError:
+        logger.warning("not in the inbox, receipt goes to PostgreSQL", exc_info=True)
+        delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
+        # The sweep finds the pending row and puts it into the inbox.
+        keep(settle_combat, lambda cursor: combat_saver(cursor).receive(delivery))
+        return None
+    known.keep(handoff)
+    return rung
 
 
 @shared_task(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +24,10 @@ from tests.support.journal import Fight, Journal
 from tests.support.ledger_oracle import Oracle
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.waiting import wait_until
-from tests.support.worker import running_worker
+from tests.support.worker import CeleryProcess, running_worker
+
+DELIVERIES = 4
+"""Of a message whose worker dies: once, and Celery's three retries."""
 
 
 @pytest.fixture
@@ -132,6 +138,65 @@ def test_a_time_limit_that_strikes_in_a_commit_leaves_a_worker_that_works(
             wait_settled(watch, journal)
             assert worker.children() == pool
             assert "in an atomic block" not in worker.output()
+
+
+def test_a_time_limit_before_a_result_is_recorded_loses_nothing(
+    pair: ServerPair, watch: Oracle, producer: Celery, wired: Staff, tmp_path: Path
+) -> None:
+    journal, fights = tell_story(watch, 1)
+    wired.dismiss()
+    watch.redis.delete("celery", "sweep", "saves", "unacked", "unacked_index")
+    with proxy_to(HOST, pair.redis.port) as cable:
+        env = pair.environment(
+            REDIS_URL=pair.redis_url(cable.port),
+            SETTLEMENT_HARD_LIMIT_SECONDS="3",
+            SETTLEMENT_DRAIN_SECONDS="1",
+        )
+        with running_worker(tmp_path, concurrency=1, beat=False, **env) as worker:
+            wait_until(lambda: "sweep[" in worker.output(), "it has begun")
+            cable.pause()
+            producer.send_task("settle_combat", args=[fights[0].document])
+            wait_until(lambda: "Retry in" in worker.output(), "the limit strikes")
+            cable.resume()
+            journal.accepted.add(fights[0].session_id)
+            wait_settled(watch, journal)
+
+
+def test_a_result_whose_worker_dies_each_time_is_kept(
+    pair: ServerPair, watch: Oracle, producer: Celery, wired: Staff, tmp_path: Path
+) -> None:
+    """Before it is recorded nothing but the message knows of it."""
+    _, fights = tell_story(watch, 1)
+    wired.dismiss()
+    watch.redis.delete("celery", "sweep", "saves", "unacked", "unacked_index")
+    with proxy_to(HOST, pair.redis.port) as cable:
+        env = pair.environment(REDIS_URL=pair.redis_url(cable.port))
+        with running_worker(tmp_path, concurrency=1, beat=False, **env) as worker:
+            wait_until(lambda: "sweep[" in worker.output(), "it has begun")
+            cable.pause()
+            producer.send_task("settle_combat", args=[fights[0].document])
+            for times in range(1, DELIVERIES + 1):
+                wait_until(
+                    lambda n=times: _received(worker) >= n,  # type: ignore[misc]
+                    f"delivery {times}",
+                )
+                # By now it waits for an answer of Redis, and does so for seconds.
+                time.sleep(1)
+                os.kill(worker.children()[0], signal.SIGKILL)
+            cable.resume()
+            wait_until(lambda: _kept(watch), "the message is kept")
+
+
+def _received(worker: CeleryProcess) -> int:
+    return len(re.findall(r"Task settle_combat\[\S+\] received", worker.output()))
+
+
+def _kept(watch: Oracle) -> bool:
+    """The raw bytes are there, and why."""
+    rows = watch.read(
+        "SELECT raw FROM rejected_payloads WHERE code = 'unreadable_message'"
+    )
+    return any(b"session_id" in bytes(row["raw"]) for row in rows)
 
 
 def test_messages_that_no_worker_can_read_harm_nobody_else(

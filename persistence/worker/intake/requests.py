@@ -45,15 +45,19 @@ class LeanRequest(Request):
 
     def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> None:
         """What is lost with the task is kept before its message is acknowledged."""
-        error = exc_info.exception
-        is_traced = isinstance(error, ExceptionWithTraceback)
-        call = self._lost(error.exc if is_traced else error)
+        error: Any = exc_info.exception
+        error = error.exc if isinstance(error, ExceptionWithTraceback) else error
+        if isinstance(error, Reject):
+            # Celery's word for a retry that it could not send: nobody rejects here.
+            error.requeue = True
+        call = self._lost(error)
         if call is not None:
             # Where the broker is away this raises, and nothing is acknowledged.
             rings.send(KEEP, call)
         super().on_failure(exc_info, *args, **options)
 
     def _lost(self, error: BaseException) -> list[Any] | None:
+        """The call that keeps it; None where nothing is lost."""
         if isinstance(error, NOT_DONE):
             return None
         if isinstance(error, DecodeError):
@@ -76,6 +80,8 @@ class ReadableRequest(LeanRequest):
     combat is prevented in the admin, where it is seen.
     """
 
+    _context: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         payload = self.args[0] if self.args else self.kwargs.get("payload")
@@ -90,6 +96,13 @@ class ReadableRequest(LeanRequest):
     def terminate(self, *_: Any, **__: Any) -> None:
         """It ends by itself, within its time limits."""
         logger.warning("termination ignored", extra={"task_id": self.id})
+
+    def _lost(self, error: BaseException) -> list[Any] | None:
+        # Celery delivers it no further: it may have ended its worker each time.
+        is_last = self._context.retries >= (self.task.max_retries or 0)
+        if isinstance(error, WorkerLostError) and is_last:
+            return call_to_keep(self.message, error)
+        return super()._lost(error)
 
     @property
     def request_dict(self) -> dict[str, Any]:
