@@ -13,7 +13,9 @@ local session = sid and sid ~= '' and ARGV[2] .. sid
 local function belt()
     local actor = redis.pcall('HGET', session, 'actor:' .. char_id)
     if type(actor) ~= 'string' then return {} end
-    local parsed, container = pcall(cjson.decode, actor)
+    -- As text: an id beyond 14 digits would come back as another number.
+    local exact = string.gsub(actor, '("inventory_id"%s*:%s*)(%d+)(%s*[,}])', '%1"%2"%3')
+    local parsed, container = pcall(cjson.decode, exact)
     local items = parsed and type(container) == 'table' and container.belt_items
     return type(items) == 'table' and items or {}
 end

@@ -23,7 +23,7 @@ from persistence.contract.errors import (
     OperationInvalid,
 )
 from persistence.contract.ids import short_id
-from persistence.contract.payload import MAX_PARTICIPANTS
+from persistence.contract.payload import MAX_BIGINT, MAX_PARTICIPANTS
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import Receipt
 from persistence.protocols import GameMode, SyncScope
@@ -301,13 +301,14 @@ def test_an_operation_that_breaks_its_contract_queues_nothing(
     assert not intents(redis_client)
 
 
+@pytest.mark.parametrize("row", [POTION, 10**14, MAX_BIGINT])
 def test_the_belt_of_a_running_combat_is_not_taken_from(
-    engine: SyncDispatcher, redis_client: redis.Redis
+    engine: SyncDispatcher, redis_client: redis.Redis, row: int
 ) -> None:
     session_id = new_session_id()
     engine.start_combat_sync(session_id, [HERO])
     belt = {
-        "inventory_id": POTION,
+        "inventory_id": row,
         "item_template_id": "hp_pot_small",
         "slot": "belt_1",
         "quantity": 5,
@@ -317,12 +318,12 @@ def test_the_belt_of_a_running_combat_is_not_taken_from(
         redis_keys.session(session_id), "actor:101", json.dumps(container)
     )
     add = op("a", "add", item_template_id="wolf_pelt", qty=2)
-    take = op("b", "remove", inventory_id=POTION, qty=1)
+    take = op("b", "remove", inventory_id=row, qty=1)
 
     with pytest.raises(ItemReserved) as refused:
         engine.change_inventory_sync(HERO, [add, take])
 
-    assert refused.value.inventory_ids == [POTION]
+    assert refused.value.inventory_ids == [row]
     assert refused.value.session_id == str(session_id)
     assert not redis_client.exists(redis_keys.inventory_delta(HERO))
     engine.change_inventory_sync(HERO, [add])

@@ -49,7 +49,7 @@ class LeanRequest(Request):
         error = error.exc if isinstance(error, ExceptionWithTraceback) else error
         if isinstance(error, Reject):
             # Celery's word for a retry that it could not send: nobody rejects here.
-            error.requeue = True
+            error.requeue = True  # type: ignore[attr-defined]  # stubs lack it
         call = self._lost(error)
         if call is not None:
             # Where the broker is away this raises, and nothing is acknowledged.
