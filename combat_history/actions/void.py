@@ -10,6 +10,7 @@ from uuid import UUID
 
 import redis
 from django.db import Error
+from django.db.models.functions import Now
 
 from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
@@ -81,7 +82,7 @@ def _void(session_ids: Sequence[UUID], actor: User, reason: str) -> Voided:
         )
         ReplayRequest.objects.filter(
             session_id__in=open_ones, state=ReplayRequest.State.QUEUED
-        ).update(state=ReplayRequest.State.REFUSED, detail="voided")
+        ).update(state=ReplayRequest.State.REFUSED, detail="voided", finished_at=Now())
         # Locks the owners of the belts: after the history rows, as everybody does.
         release(cursor, open_ones)
         skipped = {

@@ -38,7 +38,7 @@ _PROBLEMS = {
     "422": "The document breaks the contract; nothing was recorded.",
     "429": "Too many unknown combats in a minute.",
     "500": "An error that nobody foresaw; the server's log tells.",
-    "503": "PostgreSQL did not answer; ask again.",
+    "503": "A server did not answer, or nobody can say just now; ask again.",
 }
 _COMMON_PROBLEMS = ("401", "405", "500", "503")
 _RETRIED = ("429", "503")

@@ -99,7 +99,12 @@ def _entries(char_id: int, page: list[Cursor]) -> list[CombatEntry]:
         )
     )
     by_id = {row[0]: row[1:] for row in rows}
-    return [_entry(char_id, key, *by_id[key.session_id]) for key in page]
+    return [
+        _entry(char_id, key, *by_id[key.session_id])
+        for key in page
+        # A fight that somebody deleted by hand is none.
+        if key.session_id in by_id
+    ]
 
 
 def _entry(

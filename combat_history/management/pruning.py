@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from django.core.management.base import BaseCommand, CommandError
@@ -30,19 +31,33 @@ def cutoff(days: int) -> datetime:
     return timezone.now() - timedelta(days=days)
 
 
-def prune(command: BaseCommand, verb: str, what: str, done: Iterable[Pruned]) -> Pruned:
-    """The sum of all batches, also of those before a failure."""
+def prune(
+    command: BaseCommand,
+    verb: str,
+    what: str,
+    done: Iterable[Pruned],
+    before: datetime | None,
+) -> Pruned:
+    """The sum of all batches, in the audit as `verb`; also of those before a failure.
+
+    `before`: what was older is gone; None of a dry run.
+    """
     total = Pruned()
     try:
         for pruned in done:
             total += pruned
     except (DatabaseError, InterfaceError) as error:
         command.stdout.write(f"{total.rows} {what} until then")
-        raise CommandError(f"{verb} ended early: {error}") from error
+        with suppress(DatabaseError, InterfaceError):
+            _record(verb, before, total)
+        raise CommandError(f"ended early: {error}") from error
+    _record(verb, before, total)
     return total
 
 
-def record(verb: str, before: datetime, total: Pruned) -> None:
+def _record(verb: str, before: datetime | None, total: Pruned) -> None:
+    if before is None:
+        return
     actor = command_actor()
     AuditEntry.objects.create(
         actor_name=actor.name,

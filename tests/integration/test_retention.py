@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -20,6 +21,7 @@ from combat_history.reconcile import reconcile
 from tests.conftest import Settle
 from tests.support.admin import add_combat
 from tests.support.documents import sample_document
+from tests.support.worker import database_url
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -76,6 +78,21 @@ def test_fight_logs_of_old_settled_combats_go(batch: str) -> None:
     assert (entry.verb, entry.detail) == ("prune_replays", "6 rows, 600 bytes")
 
     assert run("prune_fight_logs", "--older-than", "30").startswith("0 fight logs")
+
+
+def test_what_went_before_a_failure_is_in_the_audit() -> None:
+    add_fight(100)
+    held = add_fight(50)
+    with psycopg.connect(database_url()) as other:
+        other.execute(
+            "SELECT FROM combat_replay WHERE session_id = %s FOR UPDATE", [held.pk]
+        )
+        with pytest.raises(CommandError, match="ended early"):
+            run("prune_fight_logs", "--older-than", "30", "--batch", "1")
+
+    assert with_replay() == {held.pk}
+    entry = AuditEntry.objects.get()
+    assert (entry.verb, entry.detail) == ("prune_replays", "1 rows, 100 bytes")
 
 
 def test_the_books_stay_clean_without_fight_logs(settle_here: Settle) -> None:

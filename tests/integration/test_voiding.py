@@ -64,7 +64,8 @@ def test_a_queued_replay_is_voided_before_a_worker_takes_it(admin: User) -> None
     settle_inbox()
 
     assert status(session_id) == "voided"
-    assert request_of(session_id).state == "refused"
+    refused = request_of(session_id)
+    assert (refused.state, refused.finished_at is not None) == ("refused", True)
 
 
 def test_players_are_told_of_a_voided_combat_that_no_worker_has_looked_at(

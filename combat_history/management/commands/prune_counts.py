@@ -22,8 +22,8 @@ class Command(BaseCommand):
         before = pruning.cutoff(options["older_than"])
         dry_run = options["dry_run"]
         done = retention.prune_counts(before, options["batch"], dry_run=dry_run)
-        total = pruning.prune(self, "prune_counts", "counts deleted", done)
+        total = pruning.prune(
+            self, "prune_counts", "counts deleted", done, None if dry_run else before
+        )
         ending = "would be deleted" if dry_run else "deleted"
         self.stdout.write(f"{total.rows} counts {ending}")
-        if not dry_run:
-            pruning.record("prune_counts", before, total)

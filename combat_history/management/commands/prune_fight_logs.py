@@ -26,9 +26,13 @@ class Command(BaseCommand):
         before = pruning.cutoff(options["older_than"])
         dry_run = options["dry_run"]
         done = retention.prune_logs(before, options["batch"], dry_run=dry_run)
-        total = pruning.prune(self, "prune_fight_logs", "fight logs deleted", done)
+        total = pruning.prune(
+            self,
+            "prune_replays",
+            "fight logs deleted",
+            done,
+            None if dry_run else before,
+        )
         size = filesizeformat(total.size).replace("\xa0", " ")
         ending = "would be deleted" if dry_run else "deleted"
         self.stdout.write(f"{total.rows} fight logs, {size}, {ending}")
-        if not dry_run:
-            pruning.record("prune_replays", before, total)
