@@ -99,6 +99,7 @@ class Story:
                 self.journal.unsure_conflicts.add(sid)
         for sid, line in self.ended_by_system.items():
             row = rows.get(sid)
+            self._may_be_ended_twice(sid, line)
             if row is None:
                 if line["kind"] == "forced" or not self.may_be_forgotten(sid):
                     self.journal.accepted.add(sid)
@@ -166,6 +167,14 @@ class Story:
                 at = told[sid]["at"]
                 if self.happened(AMNESIA, at - UNSURE_SECONDS, at + UNSURE_SECONDS):
                     self.journal.unsure_conflicts.add(UUID(sid))
+
+    def _may_be_ended_twice(self, sid: UUID, line: Line) -> None:
+        """Redis was emptied, and the engine has begun it there once more: the sweep of
+        an older worker ends it without a look at its row. What it makes is no result,
+        but a conflict that people see."""
+        if self.happened(AMNESIA, line["at"] - UNSURE_SECONDS, float("inf")):
+            self.journal.conflicts.setdefault(sid, 1)
+            self.journal.unsure_conflicts.add(sid)
 
     def _was_forced_and_forgotten(self, sid: UUID, row: Row) -> bool:
         """A late result that Redis took for the first one: it was emptied since."""
