@@ -16,7 +16,7 @@ _known: dict[bytes, Read] = {}
 
 
 def keep(handoff: Handoff) -> None:
-    """Of a document that was handed over; the oldest one makes room for it."""
+    """Remember how a document that was handed over reads; the oldest one makes room."""
     if handoff.read is None or len(handoff.raw) > MAX_BYTES:
         return
     _known[handoff.raw] = handoff.read
@@ -25,5 +25,5 @@ def keep(handoff: Handoff) -> None:
 
 
 def take(raw: bytes | None) -> Read | None:
-    """What these very bytes were read as, once."""
+    """Return how these very bytes read, and forget it; None where nobody knows."""
     return None if raw is None else _known.pop(raw, None)
