@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from itertools import count
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from combat_history.actions.undo_plan import (
@@ -29,6 +29,7 @@ from tests.unit.strategies import BOUNDED, FIGHTERS, Tables, batches, planned, t
 
 TEMPLATES = Catalogue(CATALOGUE).by_id
 FIRST_UNDONE_ID = 5000
+MOST_ROUNDS = 10
 
 
 def sound(start: Tables) -> Tables:
@@ -252,7 +253,7 @@ def test_worlds_and_batches_do_make_shortages_and_removals() -> None:
     """The properties above would say little of combats that move nothing."""
     seen: Counter[str] = Counter()
 
-    @settings(BOUNDED, derandomize=True)
+    @BOUNDED
     @given(start=tables().map(sound), combats=batches(), data=st.data())
     def collect(start: Tables, combats: list[Combat], data: st.DataObject) -> None:
         plan, now = planned(combats, start)
@@ -265,8 +266,7 @@ def test_worlds_and_batches_do_make_shortages_and_removals() -> None:
             seen["made"] += any(row.id >= FIRST_UNDONE_ID for row in undone.inserted)
             seen["removed"] += bool(undone.removed)
 
-    collect()
-    assert {
+    wanted = {
         "undo_item_short",
         "undo_gold_short",
         "undo_xp_short",
@@ -274,4 +274,10 @@ def test_worlds_and_batches_do_make_shortages_and_removals() -> None:
         "returned",
         "made",
         "removed",
-    } <= {what for what, times in seen.items() if times}
+    }
+    # Some come about once in a hundred: what is drawn differs from run to run.
+    for _ in range(MOST_ROUNDS):
+        collect()
+        if wanted <= (found := {what for what, times in seen.items() if times}):
+            break
+    assert wanted <= found
