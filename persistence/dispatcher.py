@@ -31,7 +31,7 @@ from persistence.engine import calls
 from persistence.engine.answers import CombatStart, ContextSwitch, read_start
 from persistence.engine.calls import Call, SessionId
 from persistence.engine.doorbell import Doorbell
-from persistence.engine.handoff import Handoff, Receipt, answer, checked, in_the_future
+from persistence.engine.handoff import Receipt, answer, checked, in_the_future
 from persistence.engine.redis import Asked, EngineRedis, NotAnswered
 from persistence.engine.remembered import Answer, Kept, Limits, Memory, Reminder
 from persistence.protocols import GameMode, SyncScope
@@ -112,7 +112,9 @@ class SyncDispatcher:
             answered = await self._asend(call, self._memory.asked())
         except NotAnswered as error:
             raise HandoffFailed(str(handoff.session_id), str(error)) from error
-        return self._accepted(call, answered, partial(self._receipt, handoff))
+        return self._accepted(
+            call, answered, partial(self._receipt, handoff.session_id)
+        )
 
     def submit_combat_sync(self, payload: Payload) -> Receipt:
         """The synchronous twin of `submit_combat`."""
@@ -122,7 +124,9 @@ class SyncDispatcher:
             answered = self._send(call, self._memory.asked())
         except NotAnswered as error:
             raise HandoffFailed(str(handoff.session_id), str(error)) from error
-        return self._accepted(call, answered, partial(self._receipt, handoff))
+        return self._accepted(
+            call, answered, partial(self._receipt, handoff.session_id)
+        )
 
     async def start_combat(
         self,
@@ -313,12 +317,13 @@ class SyncDispatcher:
         if self._memory.keep(call, generation, read):
             self._reminder.wake()
 
-    def _receipt(self, handoff: Handoff, reply: Any) -> Receipt:
+    # Remembered with the call: the hand-off's parsed document is not to be.
+    def _receipt(self, session_id: UUID, reply: Any) -> Receipt:
         receipt, to_ring = answer(reply)
         if to_ring:
             self._doorbell.press("settle_inbox")
         if receipt is Receipt.CONFLICT:
-            raise PayloadConflict(str(handoff.session_id))
+            raise PayloadConflict(str(session_id))
         if receipt is Receipt.FUTURE:
             raise in_the_future()
         return receipt

@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ from tests.chaos.matrix import sampled
 from tests.chaos.rig import HOST, Cables, ServerPair, Staff, staff
 from tests.support.ledger_oracle import Oracle
 from tests.support.proxy import proxy_to
+from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 from tests.support.worker import database_url
 
@@ -42,6 +44,13 @@ def pytest_collection_modifyitems(
     if cells:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[redis.Redis]:
+    """A Redis of a test's own, to be emptied and replaced."""
+    with running_redis(tmp_path) as url, redis.Redis.from_url(url) as client:
+        yield client
 
 
 @pytest.fixture(scope="session", autouse=True)

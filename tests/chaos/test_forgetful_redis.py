@@ -10,7 +10,6 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,63 +24,31 @@ from persistence.contract.errors import DispatchFailed, HandoffFailed
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine import scripts
 from persistence.engine.handoff import Receipt, checked
-from persistence.engine.remembered import Limits
 from persistence.protocols import GameMode, SyncScope
 from tests.chaos.rig import HOST
 from tests.support.documents import make_document, op
+from tests.support.forgetting import (
+    PLAYER,
+    add,
+    connected,
+    is_recorded,
+    port_of,
+    queued,
+)
 from tests.support.ids import new_session_id
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.redis_server import running_redis
 from tests.support.waiting import wait_until
 
-PLAYER = 7
 PLAYERS = range(1, 6)
 PER_SECOND = 60
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[redis.Redis]:
-    with running_redis(tmp_path) as url, redis.Redis.from_url(url) as client:
-        yield client
 
 
 @pytest.fixture
 def engine(server: redis.Redis) -> Iterator[SyncDispatcher]:
     with connected(port_of(server)) as dispatcher:
         yield dispatcher
-
-
-@contextmanager
-def connected(port: int, remembered: Limits | None = None) -> Iterator[SyncDispatcher]:
-    dispatcher = SyncDispatcher(
-        f"redis://{HOST}:{port}/0", timeout=1, remembered=remembered
-    )
-    yield dispatcher
-    dispatcher.close()
-
-
-def port_of(client: redis.Redis) -> int:
-    port: int = client.connection_pool.connection_kwargs["port"]
-    return port
-
-
-def add(op_id: str) -> Document:
-    return op(op_id, "add", item_template_id="wolf_pelt", qty=1)
-
-
-def is_recorded(client: redis.Redis, document: Document) -> bool:
-    session_id = UUID(document["session_id"])
-    return (
-        client.hexists(redis_keys.result(session_id), "raw")
-        and client.zscore(redis_keys.INBOX, str(session_id)) is not None
-    )
-
-
-def queued(client: redis.Redis, char_id: int = PLAYER) -> list[str]:
-    """Without the repetitions, which are harmless: each is applied once."""
-    raw: Any = client.lrange(redis_keys.inventory_delta(char_id), 0, -1)
-    return list(dict.fromkeys(json.loads(one)["op_id"] for one in raw))
 
 
 @dataclass
@@ -308,81 +275,6 @@ def test_what_several_loops_were_told_is_handed_over_again_after_one_was_closed(
 
     for document in documents:
         wait_until(lambda d=document: is_recorded(server, d), "it is known again")  # type: ignore[misc]
-
-
-def test_memory_is_bounded_and_says_so(
-    server: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    documents = [make_document() for _ in range(3)]
-    with connected(port_of(server), Limits(calls=2)) as engine:
-        for document in documents:
-            engine.submit_combat_sync(document)
-        server.flushall()
-    assert [is_recorded(server, d) for d in documents] == [False, True, True]
-    assert "more is accepted than can be remembered" in caplog.text
-
-    with connected(port_of(server), Limits(seconds=0)) as engine:
-        engine.submit_combat_sync(documents[0])
-        server.flushall()
-    assert not is_recorded(server, documents[0])
-
-
-def test_what_is_old_and_not_done_yet_is_handed_over_again(
-    server: redis.Redis,
-) -> None:
-    document, session_id = make_document(), new_session_id()
-    with connected(port_of(server), Limits(seconds=0.5)) as engine:
-        engine.submit_combat_sync(document)
-        engine.change_inventory_sync(PLAYER, [add("a")])
-        engine.dispatch_sync(SyncScope.VITALS, char_id=PLAYER)
-        engine.start_combat_sync(session_id, [8])
-        time.sleep(3)
-        engine.change_inventory_sync(PLAYER, [add("b")])
-        server.flushall()
-
-        wait_until(lambda: is_recorded(server, document), "the result is there again")
-        wait_until(lambda: queued(server) == ["a", "b"], "so are the operations")
-        wait_until(
-            lambda: server.zscore(redis_keys.INTENTS, "vitals:7") is not None,
-            "so is what was to be saved",
-        )
-        assert engine.heartbeat_sync(session_id)
-
-
-def test_what_is_old_and_done_is_forgotten(server: redis.Redis) -> None:
-    document = make_document()
-    sid = document["session_id"]
-    with connected(port_of(server), Limits(seconds=0.5)) as engine:
-        engine.start_combat_sync(sid, [PLAYER])
-        engine.submit_combat_sync(document)
-        engine.change_inventory_sync(PLAYER, [add("a")])
-        engine.change_inventory_sync(8, [add("c")])
-        engine.dispatch_sync(SyncScope.VITALS, char_id=PLAYER)
-        server.zrem(redis_keys.INBOX, sid)
-        server.delete(redis_keys.inventory_delta(PLAYER))
-        server.zrem(redis_keys.INTENTS, "vitals:7")
-        time.sleep(3)
-        server.flushall()
-
-        wait_until(lambda: queued(server, 8) == ["c"], "what waits is there again")
-
-    assert not is_recorded(server, document)
-    assert queued(server) == []
-    assert server.zscore(redis_keys.INTENTS, "vitals:7") is None
-
-
-def test_the_age_of_what_is_remembered_stands_still_while_redis_is_away(
-    server: redis.Redis,
-) -> None:
-    document, door = make_document(), Proxy((HOST, port_of(server)))
-    with connected(door.port, Limits(seconds=1)) as engine:
-        engine.submit_combat_sync(document)
-        door.pause()
-        server.flushall()
-        time.sleep(2.5)
-        door.resume()
-        wait_until(lambda: is_recorded(server, document), "it is known again")
-    door.close()
 
 
 def test_hundreds_of_lost_fights_are_known_again_in_a_few_round_trips(
