@@ -8,7 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -28,6 +28,20 @@ from tests.support.worker import CeleryProcess, running_worker
 
 DELIVERIES = 4
 """Of a message whose worker dies: once, and Celery's three retries."""
+
+
+SHORT = {"SETTLEMENT_HARD_LIMIT_SECONDS": "3", "SETTLEMENT_DRAIN_SECONDS": "1"}
+
+
+@pytest.fixture
+def alone(pair: ServerPair, watch: Oracle, wired: Staff) -> ServerPair:
+    """The servers without the wired staff, for a worker with limits of its own.
+
+    Messages carry their sender's limits: none of that staff's may be left.
+    """
+    wired.dismiss()
+    watch.redis.delete("celery", "sweep", "saves", "unacked", "unacked_index")
+    return pair
 
 
 @pytest.fixture
@@ -111,22 +125,11 @@ def test_a_half_open_client_holds_up_its_own_character_and_nobody_else(
 
 
 def test_a_time_limit_that_strikes_in_a_commit_leaves_a_worker_that_works(
-    pair: ServerPair,
-    watch: Oracle,
-    engine: SyncDispatcher,
-    wired: Staff,
-    tmp_path: Path,
+    alone: ServerPair, watch: Oracle, engine: SyncDispatcher, tmp_path: Path
 ) -> None:
     journal, fights = tell_story(watch, 3)
-    wired.dismiss()
-    # Messages carry their sender's limits: none of the wired staff's may be left.
-    watch.redis.delete("celery", "sweep", "saves", "unacked", "unacked_index")
-    with proxy_to(HOST, pair.postgres.port) as cable:
-        env = pair.environment(
-            DATABASE_URL=pair.database_url(cable.port),
-            SETTLEMENT_HARD_LIMIT_SECONDS="3",
-            SETTLEMENT_DRAIN_SECONDS="1",
-        )
+    with proxy_to(HOST, alone.postgres.port) as cable:
+        env = alone.environment(DATABASE_URL=alone.database_url(cable.port), **SHORT)
         with running_worker(tmp_path, concurrency=1, beat=True, **env) as worker:
             pool = worker.children()
             fault = cable.hold_reply_to(b"COMMIT")
@@ -140,63 +143,73 @@ def test_a_time_limit_that_strikes_in_a_commit_leaves_a_worker_that_works(
             assert "in an atomic block" not in worker.output()
 
 
-def test_a_time_limit_before_a_result_is_recorded_loses_nothing(
-    pair: ServerPair, watch: Oracle, producer: Celery, wired: Staff, tmp_path: Path
-) -> None:
-    journal, fights = tell_story(watch, 1)
-    wired.dismiss()
-    watch.redis.delete("celery", "sweep", "saves", "unacked", "unacked_index")
-    with proxy_to(HOST, pair.redis.port) as cable:
-        env = pair.environment(
-            REDIS_URL=pair.redis_url(cable.port),
-            SETTLEMENT_HARD_LIMIT_SECONDS="3",
-            SETTLEMENT_DRAIN_SECONDS="1",
-        )
-        with running_worker(tmp_path, concurrency=1, beat=False, **env) as worker:
+@contextmanager
+def cut_off(
+    alone: ServerPair, folder: Path, **limits: str
+) -> Iterator[tuple[Proxy, CeleryProcess]]:
+    """A worker whose way to the Redis of combats, not to the broker, has frozen."""
+    with proxy_to(HOST, alone.redis.port) as cable:
+        env = alone.environment(REDIS_URL=alone.redis_url(cable.port), **limits)
+        with running_worker(folder, concurrency=1, beat=False, **env) as worker:
             wait_until(lambda: "sweep[" in worker.output(), "it has begun")
             cable.pause()
-            producer.send_task("settle_combat", args=[fights[0].document])
-            wait_until(lambda: "Retry in" in worker.output(), "the limit strikes")
-            cable.resume()
-            journal.accepted.add(fights[0].session_id)
-            wait_settled(watch, journal)
+            yield cable, worker
+
+
+def _received(worker: CeleryProcess, times: int) -> None:
+    """Returns while the task waits for an answer of Redis, as it does for seconds."""
+    line = re.compile(r"Task settle_combat\[\S+\] received")
+    wait_until(lambda: len(line.findall(worker.output())) >= times, f"delivery {times}")
+    time.sleep(1)
+
+
+def test_a_soft_limit_before_a_result_is_recorded_loses_nothing(
+    alone: ServerPair, watch: Oracle, producer: Celery, tmp_path: Path
+) -> None:
+    journal, (fight,) = tell_story(watch, 1)
+    with cut_off(alone, tmp_path, **SHORT) as (cable, worker):
+        producer.send_task("settle_combat", args=[fight.document])
+        wait_until(lambda: "Retry in" in worker.output(), "the limit strikes")
+        cable.resume()
+        journal.accepted.add(fight.session_id)
+        wait_settled(watch, journal)
+
+
+def test_a_hard_limit_before_a_result_is_recorded_loses_nothing(
+    alone: ServerPair, watch: Oracle, producer: Celery, tmp_path: Path
+) -> None:
+    """A process that hears of no limit is killed, and its message delivered again."""
+    journal, (fight,) = tell_story(watch, 1)
+    with cut_off(alone, tmp_path, **SHORT) as (cable, worker):
+        producer.send_task("settle_combat", args=[fight.document])
+        _received(worker, 1)
+        os.kill(worker.children()[0], signal.SIGSTOP)
+        wait_until(lambda: "Hard time limit" in worker.output(), "the limit strikes")
+        cable.resume()
+        journal.accepted.add(fight.session_id)
+        wait_settled(watch, journal)
 
 
 def test_a_result_whose_worker_dies_each_time_is_kept(
-    pair: ServerPair, watch: Oracle, producer: Celery, wired: Staff, tmp_path: Path
+    alone: ServerPair, watch: Oracle, producer: Celery, tmp_path: Path
 ) -> None:
     """Before it is recorded nothing but the message knows of it."""
-    _, fights = tell_story(watch, 1)
-    wired.dismiss()
-    watch.redis.delete("celery", "sweep", "saves", "unacked", "unacked_index")
-    with proxy_to(HOST, pair.redis.port) as cable:
-        env = pair.environment(REDIS_URL=pair.redis_url(cable.port))
-        with running_worker(tmp_path, concurrency=1, beat=False, **env) as worker:
-            wait_until(lambda: "sweep[" in worker.output(), "it has begun")
-            cable.pause()
-            producer.send_task("settle_combat", args=[fights[0].document])
-            for times in range(1, DELIVERIES + 1):
-                wait_until(
-                    lambda n=times: _received(worker) >= n,  # type: ignore[misc]
-                    f"delivery {times}",
-                )
-                # By now it waits for an answer of Redis, and does so for seconds.
-                time.sleep(1)
-                os.kill(worker.children()[0], signal.SIGKILL)
-            cable.resume()
-            wait_until(lambda: _kept(watch), "the message is kept")
+    _, (fight,) = tell_story(watch, 1)
+    with cut_off(alone, tmp_path) as (cable, worker):
+        producer.send_task("settle_combat", args=[fight.document])
+        for times in range(1, DELIVERIES + 1):
+            _received(worker, times)
+            os.kill(worker.children()[0], signal.SIGKILL)
+        cable.resume()
+        wait_until(lambda: _is_kept(watch, fight), "the message is kept")
 
 
-def _received(worker: CeleryProcess) -> int:
-    return len(re.findall(r"Task settle_combat\[\S+\] received", worker.output()))
-
-
-def _kept(watch: Oracle) -> bool:
-    """The raw bytes are there, and why."""
+def _is_kept(watch: Oracle, fight: Fight) -> bool:
     rows = watch.read(
         "SELECT raw FROM rejected_payloads WHERE code = 'unreadable_message'"
     )
-    return any(b"session_id" in bytes(row["raw"]) for row in rows)
+    named = str(fight.session_id).encode()
+    return any(named in bytes(row["raw"]) for row in rows)
 
 
 def test_messages_that_no_worker_can_read_harm_nobody_else(
