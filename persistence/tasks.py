@@ -72,8 +72,8 @@ def settle_combat(
     if rung is None:
         return
     drain.check_connection()
-    taken = taking.take_along(settle_combat, settings.SETTLEMENT_BATCH_SIZE - 1)
-    if rung or taken.rung:
+    # First: whether or not this one rang, those behind it are to be recorded.
+    if taking.take_along(settle_combat, settings.SETTLEMENT_BATCH_SIZE - 1) or rung:
         # The drain below answers this ring; others must be free to ring again.
         inbox.silence_doorbell()
     drain_batch(started)

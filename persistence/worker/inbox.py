@@ -94,9 +94,13 @@ def replicated(name: str, keys: list[str], args: Sequence[Any], replicas: int) -
         script(name)(keys=keys, args=args, client=pipe)
         pipe.wait(replicas, REPLICATED_WITHIN_MS)
         reply, reached = pipe.execute()
-    if reached < replicas:
-        raise NotReplicated(f"{reached} of {replicas} replicas have it")
+    _check_reached(reached, replicas)
     return reply
+
+
+def _check_reached(reached: object, replicas: int) -> None:
+    if not (isinstance(reached, int) and reached >= replicas):
+        raise NotReplicated(f"{reached} of {replicas} replicas have it")
 
 
 def record(handoff: Handoff, *, replicas: int = 0) -> tuple[Receipt, bool]:
@@ -121,10 +125,11 @@ def record_all(
     with client().pipeline(transaction=False) as pipe:
         for handoff in handoffs:
             run(keys=handoff.keys, args=handoff.args, client=pipe)
-        pipe.wait(replicas, REPLICATED_WITHIN_MS)
-        *replies, reached = pipe.execute(raise_on_error=False)
-    if replicas and not (isinstance(reached, int) and reached >= replicas):
-        raise NotReplicated(f"{reached} of {replicas} replicas have it")
+        if replicas:
+            pipe.wait(replicas, REPLICATED_WITHIN_MS)
+        replies = pipe.execute(raise_on_error=False)
+    if replicas:
+        _check_reached(replies.pop(), replicas)
     return [None if isinstance(r, Exception) else answer(r) for r in replies]
 
 

@@ -1,6 +1,6 @@
 """Documents that this process has read at its door and is likely to settle next.
 
-Reading one, and checking it against the contract, costs about a fifth of settling it.
+Reading one and checking it against the contract would be done twice otherwise.
 """
 
 from __future__ import annotations

@@ -154,4 +154,6 @@ def test_while_somebody_else_takes_celery_delivers_each(
     wait_idle()
 
     assert settled() == {document["session_id"] for document in documents}
+    lines = [x for x in worker.output().splitlines() if "taken along" in x]
+    assert not [line for line in lines for id_ in sent if id_ in line]
     assert queue.get(redis_keys.taker("celery")) == b"somebody"

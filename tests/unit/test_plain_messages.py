@@ -22,11 +22,11 @@ def read(item: object) -> Any:
 
 @pytest.mark.parametrize("given", [DOCUMENT, TEXT, json.dumps(DOCUMENT, indent=1)])
 def test_a_document_or_its_text_is_recorded_as_it_was_written(given: object) -> None:
-    item = envelope(call(given), headers=headers(id="one", root_id="root"))
+    item = envelope(call(given), headers=headers(id="one"))
 
     found = read(item)
 
-    assert (found.task_id, found.root_id, found.parent_id) == ("one", "root", None)
+    assert found.task_id == "one"
     assert str(found.handoff.session_id) == DOCUMENT["session_id"]
     assert json.loads(found.handoff.raw) == DOCUMENT
     assert found.message == raw(item)
@@ -43,11 +43,13 @@ LEFT_TO_CELERY: dict[str, object] = {
     "eta": envelope(call(TEXT), headers=headers(eta="2030-01-01T00:00:00+00:00")),
     "expires": envelope(call(TEXT), headers=headers(expires="2030-01-01T00:00:00")),
     "group": envelope(call(TEXT), headers=headers(group="g")),
+    "sent by a task": envelope(call(TEXT), headers=headers(parent_id="p")),
     "retry": envelope(call(TEXT), headers=headers(retries=1)),
     "packed": envelope(call(TEXT), headers=headers(compression="application/x-gzip")),
     "stamped": envelope(call(TEXT), headers=headers(stamped_headers=["a"])),
     "another task": envelope(call("vitals", 7), headers=headers(task="save")),
     "no id": envelope(call(TEXT), headers=headers(id=None)),
+    "odd header": envelope(call(TEXT), headers=headers(timelimit="long")),
     "long id": envelope(call(TEXT), headers=headers(id="x" * 256)),
     "callbacks": envelope(call(TEXT, callbacks=[{"task": "engine.settled"}])),
     "chain": envelope(call(TEXT, chain=[{"task": "engine.settled"}])),

@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 from celery import current_app
+from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from persistence.worker.intake.envelopes import SETTLE
@@ -17,7 +18,7 @@ from persistence.worker.intake.plain import Plain
 logger = logging.getLogger(__name__)
 
 
-def tell_of(taken: Sequence[Plain], hostname: str) -> None:
+def tell_of(taken: Sequence[Plain], connection: Connection, hostname: str) -> None:
     """Show each as received, started and succeeded, all in one message.
 
     The worker itself groups its events so. Where the broker is away they are dropped.
@@ -25,16 +26,13 @@ def tell_of(taken: Sequence[Plain], hostname: str) -> None:
     if not taken or not current_app.conf.worker_send_task_events:
         return
     try:
-        with (
-            current_app.connection_or_acquire() as connection,
-            current_app.events.Dispatcher(
-                connection,
-                hostname=hostname,
-                buffer_while_offline=False,
-                buffer_group={"task"},
-                buffer_limit=sys.maxsize,
-            ) as dispatcher,
-        ):
+        with current_app.events.Dispatcher(
+            connection,
+            hostname=hostname,
+            buffer_while_offline=False,
+            buffer_group={"task"},
+            buffer_limit=sys.maxsize,
+        ) as dispatcher:
             for one in taken:
                 _tell(dispatcher, one)
             dispatcher.flush()
@@ -49,8 +47,8 @@ def _tell(dispatcher: Any, taken: Plain) -> None:
         name=SETTLE,
         args=f"({taken.handoff.session_id},)",
         kwargs="{}",
-        root_id=taken.root_id,
-        parent_id=taken.parent_id,
+        root_id=taken.task_id,
+        parent_id=None,
         retries=0,
         eta=None,
         expires=None,

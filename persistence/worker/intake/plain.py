@@ -7,7 +7,6 @@ what follows a task, waits for its moment, or sets aside what cannot be read.
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,25 @@ from pydantic_core import from_json
 
 from persistence.contract.errors import PayloadInvalid
 from persistence.engine.handoff import Handoff, unchecked
-from persistence.worker.intake.envelopes import JSON_TYPE, MAX_NAME, SETTLE
+from persistence.worker.intake.envelopes import JSON_TYPE, SETTLE, Unreadable, name_in
+from persistence.worker.intake.messages import KNOWN
 
 BEGINS = b"[["
 ENDS = b'], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
 """The text around the one argument of a task that nothing follows."""
 
-UNUSUAL = ("eta", "expires", "group", "compression", "shadow", "stamped_headers")
+UNUSUAL = (
+    *("eta", "expires", "group", "parent_id"),
+    *("compression", "shadow", "stamped_headers"),
+)
 """Headers which say that there is more to a task than its argument."""
+
+
+UNUSABLE = (
+    *(ValueError, LookupError, TypeError, AttributeError),
+    *(PayloadInvalid, Unreadable),
+)
+"""Raised by what is no envelope, no plain call, or no document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +42,6 @@ class Plain:
 
     message: bytes
     task_id: str
-    root_id: str | None
-    parent_id: str | None
     handoff: Handoff
 
 
@@ -45,23 +53,17 @@ def plain(message: bytes, max_bytes: int) -> Plain | None:
         if not _is_usual(envelope, headers):
             return None
         handoff = unchecked(_argument(envelope["body"]), max_bytes)
-    except (ValueError, LookupError, TypeError, AttributeError, PayloadInvalid):
+        return Plain(message, name_in(headers, "id"), handoff)
+    except UNUSABLE:
         return None
-    task_id, root_id, parent_id = (
-        value if isinstance(value := headers.get(name), str) else None
-        for name in ("id", "root_id", "parent_id")
-    )
-    return Plain(message, task_id or "", root_id, parent_id, handoff)
 
 
 def _is_usual(envelope: dict[str, Any], headers: dict[str, Any]) -> bool:
-    task_id = headers.get("id")
     return (
         headers.get("task") == SETTLE
-        and isinstance(task_id, str)
-        and 0 < len(task_id) <= MAX_NAME
         and not headers.get("retries")
         and all(headers.get(name) is None for name in UNUSUAL)
+        and all(is_sound(headers.get(name)) for name, is_sound in KNOWN.items())
         and envelope["content-type"] == JSON_TYPE
         and envelope["content-encoding"] == "utf-8"
         and envelope["properties"]["body_encoding"] == "base64"
@@ -70,10 +72,7 @@ def _is_usual(envelope: dict[str, Any], headers: dict[str, Any]) -> bool:
 
 def _argument(body: str) -> bytes:
     """The text of the document, which may itself be a JSON string."""
-    try:
-        call = b64decode(body, validate=True)
-    except binascii.Error as error:
-        raise ValueError("is no base64") from error
+    call = b64decode(body, validate=True)
     if not (call.startswith(BEGINS) and call.endswith(ENDS)):
         raise ValueError("is not one argument alone")
     # Two arguments are no JSON text then, and the parser refuses them.

@@ -9,9 +9,7 @@ delivery, which is harmless, and no message is ever in a worker's memory alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +17,7 @@ import redis
 from celery import Task, current_app
 from celery.utils.nodenames import anon_nodename
 from django.conf import settings
+from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from persistence.contract import redis_keys
@@ -33,62 +32,50 @@ TAKER_MS = 10_000
 another one, and both record the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """How many were recorded, and whether the caller is to answer a ring of theirs."""
-
-    number: int = 0
-    rung: bool = False
-
-
-def take_along(task: Task[Any, Any], limit: int) -> Taken:
+def take_along(task: Task[Any, Any], limit: int) -> bool:
     """Record up to `limit` plain results that wait behind the delivered `task`.
 
-    Never raises for a server that is away: what was not removed is delivered.
+    Returns whether the caller is to answer a ring of theirs. Never raises for a server
+    that is away: what was not removed is delivered.
     """
     queue = (task.request.delivery_info or {}).get("routing_key")
     if not queue or limit < 1:
-        return Taken()
+        return False
     try:
-        with _broker() as client:
-            return Taken() if client is None else _take(client, queue, limit, task)
+        with current_app.connection_or_acquire() as connection:
+            if connection.transport.driver_type != "redis":
+                return False
+            return _take(connection, queue, limit, task)
     except (redis.RedisError, BrokerError, OSError):
         logger.warning("not taken along, Celery delivers them", exc_info=True)
-        return Taken()
+        return False
 
 
-@contextmanager
-def _broker() -> Iterator[redis.Redis | None]:
-    """The broker as a client of Redis; None where it is none."""
-    with current_app.connection_or_acquire() as connection:
-        if connection.transport.driver_type != "redis":
-            yield None
-            return
-        # kombu's own client: it knows Sentinel, TLS and credentials of the broker.
-        with connection.default_channel.conn_or_acquire() as client:
-            yield client
-
-
-def _take(client: redis.Redis, queue: str, limit: int, task: Task[Any, Any]) -> Taken:
+def _take(connection: Connection, queue: str, limit: int, task: Task[Any, Any]) -> bool:
     # A taker that outlived its time must not end that of the next one.
     token = str(uuid4())
     keys = [queue, redis_keys.taker(queue)]
-    peeked: list[bytes] = inbox.script("peek")(
-        keys=keys, args=[limit, inbox.MAX_CLAIM_BYTES, token, TAKER_MS], client=client
-    )
-    if not peeked:
-        return Taken()
-    recorded, rung = _record(peeked)
-    inbox.script("leave")(
-        keys=keys, args=[token, *(one.message for one in recorded)], client=client
-    )
+    # kombu's own client: it knows Sentinel, TLS and credentials of the broker.
+    channel: Any = connection.default_channel
+    with channel.conn_or_acquire() as client:
+        messages: list[bytes] = inbox.script("peek")(
+            keys=keys,
+            args=[limit, inbox.MAX_CLAIM_BYTES, token, TAKER_MS],
+            client=client,
+        )
+        if not messages:
+            return False
+        recorded, rung = _record(messages)
+        inbox.script("leave")(
+            keys=keys, args=[token, *(one.message for one in recorded)], client=client
+        )
     counts.count(f"{counts.MESSAGE}taken_along", len(recorded))
     logger.info(
         "taken along",
         extra={"queue": queue, "tasks": ",".join(one.task_id for one in recorded)},
     )
-    tell_of(recorded, task.request.hostname or anon_nodename())
-    return Taken(len(recorded), rung)
+    tell_of(recorded, connection, task.request.hostname or anon_nodename())
+    return rung
 
 
 def _record(messages: Sequence[bytes]) -> tuple[list[Plain], bool]:
