@@ -50,8 +50,8 @@ class IdleConnections:
     """Connections that wait for the next call, the one used last on top.
 
     Beside the pool of redis-py, which looks at the socket before each command and keeps
-    accounts of it: some 30 us of each call. Thread-safe; a child of a fork begins with
-    none.
+    accounts of it: half of what a SET of 3 kB costs its caller. Thread-safe; a child of
+    a fork begins with none.
     """
 
     def __init__(self, client: redis.Redis) -> None:

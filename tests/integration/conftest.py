@@ -14,10 +14,11 @@ from combat_history.api import handoff
 from combat_history.reading.lookup import find_result
 from persistence.contract.document import Document
 from persistence.dispatcher import SyncDispatcher
+from tests.conftest import Settle
 from tests.support.api import OTHER_TOKEN, TOKEN
 from tests.support.documents import sample_document
 from tests.support.ids import new_session_id
-from tests.support.lookups import Find, find_in_a_loop
+from tests.support.lookups import Find, find_in_a_loop, id_of
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy_to
 
@@ -59,6 +60,13 @@ def find(request: pytest.FixtureRequest) -> Find:
 def document() -> Document:
     """The seed's sample, which nobody has handed over."""
     return sample_document()
+
+
+@pytest.fixture
+def settled(settle_here: Settle, document: Document) -> UUID:
+    """The id of the sample, settled."""
+    settle_here(document)
+    return id_of(document)
 
 
 @pytest.fixture

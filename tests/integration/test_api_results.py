@@ -37,12 +37,6 @@ from tests.support.proxy import Proxy
 pytestmark = pytest.mark.usefixtures("world", "api")
 
 
-@pytest.fixture
-def settled(settle_here: Settle, document: Document) -> UUID:
-    settle_here(document)
-    return UUID(document["session_id"])
-
-
 def test_result_of_a_settled_fight(settled: UUID) -> None:
     response = get(result_path(settled, language="ru"))
 

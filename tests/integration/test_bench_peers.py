@@ -64,7 +64,7 @@ def test_a_peer_settles_each_combat_once_also_where_it_is_delivered_twice(
     variant: Variant, bench: Servers, backlog: Backlog, wanted: str
 ) -> None:
     if variant is not variants.TUNED and (reason := environments.missing()):
-        pytest.skip(reason)
+        pytest.skip(f"{reason}; nothing of this project needs them")
     world.copy(bench)
     variant.load(bench, Backlog([*backlog.raws[:TWICE], *backlog.raws]))
 

@@ -48,12 +48,6 @@ def admin(world: None) -> User:
     return permitted()
 
 
-@pytest.fixture
-def settled(settle_here: Settle, document: Document) -> UUID:
-    settle_here(document)
-    return id_of(document)
-
-
 def elsewhere(act: Callable[[], object]) -> None:
     """On a connection of its own, as another process does it."""
 

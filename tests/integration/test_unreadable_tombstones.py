@@ -35,12 +35,6 @@ STRANGER = 102
 pytestmark = pytest.mark.usefixtures("world")
 
 
-@pytest.fixture
-def settled(settle_here: Settle, document: Document) -> UUID:
-    settle_here(document)
-    return id_of(document)
-
-
 WHOLE = {
     "revision": 1,
     "winner_team": "blue",
