@@ -24,4 +24,4 @@ RUN DEBUG=false SECRET_KEY=unused ALLOWED_HOSTS=unused \
 # By number: what refuses root need not know names.
 USER 10001
 EXPOSE 8000
-CMD ["uvicorn", "settlement_project.asgi:application", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["python", "-m", "settlement_project.web", "--host", "0.0.0.0", "--port", "8000"]

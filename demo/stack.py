@@ -73,8 +73,7 @@ def web(port: int) -> Program:
     address = ("--host", "127.0.0.1", "--port", str(port))
     # An open browser must not hold up the end.
     limit = ("--timeout-graceful-shutdown", "3")
-    application = "settlement_project.asgi:application"
-    arguments = ["-m", "uvicorn", application, *address, *limit]
+    arguments = ["-m", "settlement_project.web", *address, *limit]
     return Program("web", arguments, "Uvicorn running on")
 
 

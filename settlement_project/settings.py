@@ -59,6 +59,7 @@ if IS_CHECKOUT and (BASE_DIR / "demo").is_dir():
 MIDDLEWARE = [
     # Outermost, so that refusals and redirects carry an id, too.
     "settlement_project.request_id.RequestIdMiddleware",
+    "settlement_project.content_policy.ContentPolicyMiddleware",
     # Before whoever reads a field and would answer 500.
     "settlement_project.readable_requests.ReadableRequestsMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -131,8 +132,15 @@ if not DEBUG:
     SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$", r"^metrics$"]
     # How long browsers insist on HTTPS; only without DEBUG.
     SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000, 0, 10**9)
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-    SECURE_HSTS_PRELOAD = True
+    # Whether browsers do so for every subdomain, too; only without DEBUG.
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag(
+        "SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False
+    )
+    # Whether the domain may be put on the browsers' own list, which it hardly leaves
+    # again; only without DEBUG.
+    SECURE_HSTS_PRELOAD = env.flag("SECURE_HSTS_PRELOAD", default=False)
+    # What that asks for binds a whole domain: its owner's decision, not ours.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
     # The proxy has to set or to strip it: a client could claim to have come by HTTPS.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
@@ -192,6 +200,9 @@ if not DEBUG and any(len(token) < 16 for token in SETTLEMENT_API_TOKENS):
 SETTLEMENT_API_UNKNOWN_PER_MINUTE = env.integer(
     "SETTLEMENT_API_UNKNOWN_PER_MINUTE", 30, 1, 100_000
 )
+
+# How long a client may take to send a request's head, and how long its body.
+SETTLEMENT_REQUEST_SECONDS = env.integer("SETTLEMENT_REQUEST_SECONDS", 10, 1, 600)
 
 # Bearer token of /metrics, 16 characters or more; none: 404 outside DEBUG.
 SETTLEMENT_METRICS_TOKEN = env.secret("SETTLEMENT_METRICS_TOKEN", "").strip()

@@ -114,7 +114,7 @@ def _result() -> Json:
         ],
         "responses": {
             "200": _answer(
-                "Credited and cancelled fights are final and may be kept for a day.",
+                "Cancelled and reversed fights are final and may be kept for a day.",
                 "CombatResult",
                 headers=("ETag", "Cache-Control"),
             ),

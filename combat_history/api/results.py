@@ -18,8 +18,8 @@ from combat_history.reading import player_text
 from combat_history.reading.lookup import Credit, Lookup, State, afind_result
 from persistence.contract.redis_keys import DAY_SECONDS
 
-# An undo does not reach a client that keeps its answer: docs/decisions/0014.
-FINAL = frozenset({Credit.CREDITED, Credit.CANCELLED, Credit.REVERSED})
+# What was credited may still be undone, which would not reach a client that keeps it.
+FINAL = frozenset({Credit.CANCELLED, Credit.REVERSED})
 
 
 async def result(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 from django.utils.translation import override
@@ -86,8 +87,9 @@ def _losses() -> Iterable[tuple[str, str]]:
 
 
 def _problems() -> Iterator[tuple[str, str]]:
-    """Problem(HTTPStatus.X, "code", ...) anywhere in the API."""
-    for node in _nodes(ROOT / "combat_history" / "api"):
+    """Problem(HTTPStatus.X, "code", ...) anywhere in the API, and at the gate."""
+    gate = _nodes(ROOT / "settlement_project" / "gate.py")
+    for node in chain(_nodes(ROOT / "combat_history" / "api"), gate):
         match node:
             case ast.Call(
                 func=ast.Name(id="Problem"),

@@ -68,9 +68,12 @@ def test_result_is_found_by_every_form_of_the_id(
     assert result_of(get(result_path(form(settled)))).session_id == settled
 
 
-def test_final_result_is_immutable_and_known_by_its_etag(settled: UUID) -> None:
+def test_credited_result_is_asked_for_again_and_known_by_its_etag(
+    settled: UUID,
+) -> None:
     first = get(result_path(settled))
-    assert first["Cache-Control"] == "private, max-age=86400, immutable"
+    # It can be undone.
+    assert first["Cache-Control"] == "private, no-cache"
 
     same = get(result_path(settled), **{"If-None-Match": first["ETag"]})
     assert (same.status_code, same.content) == (HTTPStatus.NOT_MODIFIED, b"")
@@ -119,7 +122,7 @@ def test_failed_and_voided_fights_say_so(settle_here: Settle) -> None:
 
     voided = get(result_path(document["session_id"]))
     assert result_of(voided).credit == "cancelled"
-    assert "immutable" in voided["Cache-Control"]
+    assert voided["Cache-Control"] == "private, max-age=86400, immutable"
 
 
 def test_fight_of_others_and_no_fight_get_the_same_answer(settled: UUID) -> None:

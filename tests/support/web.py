@@ -29,10 +29,7 @@ class Web(Process):
             fd = listener.fileno()
             super().__init__(
                 log,
-                [
-                    *("-m", "uvicorn", "--fd", str(fd), *options),
-                    "settlement_project.asgi:application",
-                ],
+                ["-m", "settlement_project.web", "--fd", str(fd), *options],
                 environment(SETTLEMENT_API_TOKENS=TOKEN, **env),
                 pass_fds=[fd],
             )

@@ -38,6 +38,10 @@ def seconds(text: str) -> int:
     return int(text[:-1]) * _UNITS[text[-1]]
 
 
+def size(text: str) -> int:
+    return int(text.rstrip("gmb")) * {"m": 1024**2, "g": 1024**3}[text.rstrip("b")[-1]]
+
+
 def test_the_services_are_those_of_the_design() -> None:
     assert {
         "postgres",
@@ -63,6 +67,22 @@ def test_no_service_may_more_than_it_has_to(name: str) -> None:
     user = re.findall(r"^USER (\w+)$", DOCKERFILE, re.MULTILINE)[-1]
     assert found.get("user", user) not in {"root", "0"}
     assert not any("docker.sock" in str(volume) for volume in found.get("volumes", []))
+
+
+@service
+def test_no_service_takes_the_whole_machine(name: str) -> None:
+    found = SERVICES[name]
+    assert size(found["mem_limit"]) <= 2 * 1024**3
+    assert 0 < found["pids_limit"] <= 300
+    # What lies in a tmpfs is memory.
+    for mount in found.get("tmpfs", []):
+        assert size(mount.partition(":size=")[2]) <= 64 * 1024**2
+
+
+def test_redis_refuses_before_the_kernel_kills_it() -> None:
+    command = SERVICES["redis"]["command"]
+    highest = command[command.index("--maxmemory") + 1]
+    assert size(highest) * 2 <= size(SERVICES["redis"]["mem_limit"])
 
 
 @service
