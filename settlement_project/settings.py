@@ -261,7 +261,6 @@ CELERY_WORKER_PROC_ALIVE_TIMEOUT = 30
 CELERY_WORKER_SEND_TASK_EVENTS = True
 # The event of sending shows the arguments as the sender has them, loot included.
 CELERY_TASK_SEND_SENT_EVENT = False
-CELERY_TASK_TRACK_STARTED = True
 # LOGGING below is for workers, too; by default Celery replaces it.
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # A worker outlives its broker: it waits for ever; READONLY or OOM does not end it.

@@ -116,7 +116,7 @@ def _mark(
     rejected_id: int, handoff: Handoff, actor: User, *, again: bool
 ) -> tuple[RejectedPayload, list[RejectedPayload]]:
     """The row as it was, and what was handed over before."""
-    row = RejectedPayload.objects.select_for_update().get(pk=rejected_id)
+    row = RejectedPayload.objects.select_for_update(no_key=True).get(pk=rejected_id)
     fight = _fight(handoff)
     with connection.cursor() as cursor:
         # Rows of one fight are marked one at a time, too.

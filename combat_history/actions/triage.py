@@ -143,7 +143,7 @@ def _say(
     skipped = [id_ for id_ in ids if id_ not in waiting]
     # In one order, so that two people who decide on the same group cannot deadlock.
     rows = Triage.objects.filter(kind=kind, target_id__in=done).order_by("target_id")
-    before = {row.target_id: row for row in rows.select_for_update()}
+    before = {row.target_id: row for row in rows.select_for_update(no_key=True)}
     Triage.objects.bulk_create(
         [
             Triage(kind=kind, target_id=id_, updated_at=timezone.now(), **values)

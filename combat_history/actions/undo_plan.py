@@ -121,6 +121,8 @@ class _Draft:
     def undo(self, line: LedgerEntry, balance: Balance) -> None:
         player = _Player(self, line)
         after = player.balance(balance)
+        # Backwards: a row that was gained and then worn must be whole again before it
+        # goes.
         for movement in reversed(line.items):
             player.reverse(movement)
         player.remove_empty_rows()
@@ -142,6 +144,7 @@ class _Draft:
     def result(self) -> Undo:
         for row_id in self.touched:
             change = ItemChange(self.start.get(row_id), self.rows.get(row_id))
+            # Given back and taken again comes to nothing: no row is written for it.
             if change.before != change.after:
                 self.undone.changes[row_id] = change
         return self.undone
@@ -185,6 +188,8 @@ class _Player:
                 del self.rows[row_id]
 
     def _moved_back(self, code: DiscrepancyCode, now: int, delta: int) -> int:
+        # Spent since: the purse goes to nothing and the rest is a shortage, as at
+        # settlement.
         after = min(max(now - delta, 0), MAX_BIGINT)
         if after != now - delta:
             self._shortage(code, abs(delta), abs(after - now))
@@ -219,12 +224,16 @@ class _Player:
     def _give_back(self, movement: Mapping[str, Any]) -> None:
         pieces = -movement["delta"]
         row = self._own_row(movement)
+        # The column's bound: pieces beyond it become a row of their own.
         if row is not None and row.quantity + pieces <= MAX_INT:
             row.quantity += pieces
             self._note(row, "returned", pieces)
             return
         template = self._template(movement["item_template_id"])
         image = movement.get("image")
+        # No image: pieces were left then, and the row was traded or merged since. In
+        # the rows: it is there, but another's or full. Either way it cannot come back
+        # as it was.
         if image is None or movement["inventory_id"] in self.rows:
             row = self._new_row(template, image, pieces)
             self._note(row, "returned", pieces)

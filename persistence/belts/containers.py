@@ -47,6 +47,8 @@ def fighters(session_id: UUID) -> list[int] | None:
         listed = json.loads(participants or b"")
     except (ValueError, RecursionError):
         listed = None
+    # The engine's own key: whatever stands there is read or reported, and raises
+    # nothing.
     if not isinstance(listed, list):
         logger.error("participants unreadable", extra={"session_id": session_id})
         return []
@@ -60,6 +62,8 @@ def fill(session_id: UUID, belts: Mapping[int, Sequence[BeltItem]]) -> Stage:
     Nothing is written unless the combat is active. Harmless to repeat.
     """
     filled = {redis_keys.actor_field(c): items for c, items in belts.items() if items}
+    # Optimistic: the script writes only where the text is still what was read here. An
+    # engine may count a potion down between the two round trips.
     for _ in range(MAX_FILLS):
         told, _, *texts = _read(session_id, *filled)
         if told != b"active":
@@ -109,6 +113,8 @@ def note_free(session_id: UUID, free: Mapping[int, Mapping[str, int]]) -> None:
     """
     if not free:
         return
+    # The last fight and the waiting operations, too: while either may change what the
+    # table says, nothing is noted for that player.
     keys = [redis_keys.session(session_id), redis_keys.INBOX]
     for char_id in free:
         keys += [redis_keys.account(char_id), redis_keys.inventory_delta(char_id)]

@@ -53,6 +53,8 @@ def release_orphaned() -> int:
     Raises the database's or Redis' own error, also where an owner is locked for long.
     """
     released = combats = 0
+    # Redis is asked outside of any transaction; what it said is asked again under
+    # locks.
     for holders in _pages():
         orphans = [*_over(holders), *_out_of_grace(holders, _forgotten(holders))]
         released += _release(orphans) if orphans else 0
@@ -96,6 +98,8 @@ def _over(holders: Iterable[Row]) -> list[UUID]:
 
 def _forgotten(holders: Iterable[Row]) -> list[UUID]:
     """Combats of which neither Redis nor a row knows anything; one round trip."""
+    # A failed combat is asked for like one without a row: it may be replayed, but holds
+    # its belts no longer than Redis remembers it.
     asked = [id_ for id_, status in holders if status not in {*OVER, "pending"}]
     with inbox.client().pipeline(transaction=False) as pipeline:
         for session_id in asked:
@@ -110,6 +114,8 @@ def _forgotten(holders: Iterable[Row]) -> list[UUID]:
 
 def _out_of_grace(holders: Iterable[Row], forgotten: Sequence[UUID]) -> list[UUID]:
     """Note since when they are forgotten; those that have been for long enough."""
+    # The first pass only notes the moment. The note lives in Redis, where it goes with
+    # everything else: a Redis that was emptied gives each combat a new grace.
     now = _now_ms()
     client = inbox.client()
     remembered = {holder[0] for holder in holders} - set(forgotten)

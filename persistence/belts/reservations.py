@@ -153,6 +153,8 @@ def assemble(
     before = containers.stage(session_id)
     if before is Stage.OVER:
         return Assembly(Stage.OVER)
+    # PostgreSQL first: who holds a belt is decided there, and a copy in `cs:` without a
+    # reservation would let two fights drink the same potion.
     assembly, fresh = _reserve_patiently(session_id, wanted, all_known=of_start)
     if of_start and (assembly.unknown or assembly.stage is Stage.OVER):
         logger.error(
@@ -162,6 +164,8 @@ def assemble(
         stage = containers.take_back(session_id, wanted, assembly.unknown)
         if stage is not Stage.ACTIVE:
             return Assembly(Stage.OVER)
+        # Too late to refuse: the engine fights already, so those who exist get their
+        # belts.
         assembly, fresh = _reserve_patiently(session_id, wanted)
     if assembly.stage is not Stage.OVER:
         if before is Stage.ACTIVE:
@@ -240,6 +244,7 @@ def _sorted_out(session_id: UUID, items: Iterable[_Item]) -> tuple[Assembly, lis
     fresh: list[int] = []
     numbered = [(number, i) for i in items if (number := slot_number(i.slot))]
     for _, item in sorted(numbered, key=lambda entry: (entry[0], entry[1].id)):
+        # What this combat holds already is listed again: `fill` needs the whole belt.
         holder = item.reserved_session_id
         if holder != session_id:
             if holder is not None and not item.is_left:

@@ -152,7 +152,10 @@ def claim(limit: int, until_ms: int | None = None) -> tuple[list[Entry], bool]:
 
 
 def accepted_before(moment_ms: int) -> int:
-    """Entries accepted by then; those that are due are let be claimed until then."""
+    """How many entries accepted by then are seen; 0 only where there is none.
+
+    Where none is due by then, those that came due since are let be claimed as if.
+    """
     count: int = script("accepted_before")(
         keys=[redis_keys.INBOX], args=[moment_ms, redis_keys.RESULT_PREFIX]
     )

@@ -63,6 +63,8 @@ def finish_requests(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Wr
 
 def released_belts(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
     """Belts of the settled combats; a failed one keeps its own, to be replayed."""
+    # A row a player and not one a combat: only rows of players whom this transaction
+    # has locked are written; a piece that was traded away meanwhile is the sweep's.
     rows = [
         (case.session_id, char_id)
         for case in cases
@@ -99,6 +101,8 @@ def _characters(plan: Plan) -> list[Write]:
         (c.id, c.xp, c.gold, c.hp, c.energy, c.vitals_at, c.vitals_session_id)
         for c in plan.characters.values()
     ]
+    # `every_row`: a row that this does not meet was locked and is gone all the same.
+    # Its ledger line would speak of a balance that nobody has: the batch rolls back.
     return [Write(statements.UPDATE_CHARACTERS, rows, every_row="characters")]
 
 

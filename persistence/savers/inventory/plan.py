@@ -92,6 +92,8 @@ class _Run:
         self.bag = bag
         self.prefix = prefix
         self.applied = dict(known.applied)
+        # Discarded ones count as seen: an engine that sends one again must not bring
+        # back what a person has decided to drop.
         self.parked = {**known.discarded}
         for waiting in known.open:
             self.parked[waiting.request.key] = waiting.request.sha256
@@ -107,6 +109,8 @@ class _Run:
         """Try those asked for, and behind each that is applied those it held up."""
         resolved: set[str | None] = set()
         for waiting in self.known.open:
+            # In the order in which they were parked: what was held up by one of them
+            # stands behind it, so that one pass is enough.
             request = waiting.request
             if not waiting.is_requested and waiting.blocked_by not in resolved:
                 self._claim(request, request.key)
@@ -125,6 +129,8 @@ class _Run:
             self._try(request, key)
 
     def is_seen(self, request: Request) -> bool:
+        # Without an op_id its bytes are its name, and only a parked one has left a
+        # trace.
         if request.op_id is None:
             return request.key in self.parked
         done = self.applied.get(request.op_id)
@@ -174,6 +180,8 @@ class _Run:
         self.applied[op_id] = Applied(request.sha256, made)
         self.plan.applied[op_id] = self.applied[op_id]
         self.plan.counts["applied"] += 1
+        # Others named the row by the operation that was to make it. It has an id now,
+        # and whoever names it by that id waits for the same.
         if made is not None and ("op", op_id) in self.claims:
             self.claims.setdefault(("row", made), self.claims["op", op_id])
 
@@ -181,6 +189,8 @@ class _Run:
         try:
             return bag.apply(operation, self.prefix + operation.op_id)
         except Refused as refused:
+            # Too few pieces, and an `add` of that kind is parked: the shortage may be
+            # of its making, so this one waits behind it instead of failing on its own.
             if refused.code in MISSING and isinstance(operation, Remove):
                 template_id = operation.item_template_id
                 self._require_unclaimed([("stack", template_id)] if template_id else [])
@@ -188,6 +198,7 @@ class _Run:
 
     def _require_unclaimed(self, needs: Sequence[Claim]) -> None:
         held = [self.claims[need] for need in needs if need in self.claims]
+        # The first that was parked: the others wait for it, too, and follow its retry.
         if held:
             raise _Blocked(min(held)[1])
 

@@ -59,6 +59,8 @@ class Request:
 
     def claims(self, key: str) -> Iterator[Claim]:
         """Claims that it holds while it is parked under the key, broken or not."""
+        # Read from the document and not from the operation: a broken one touches what
+        # it names, and what it would have done is for a person to say.
         yield ("op", key)
         if not isinstance(self.document, dict):
             return
@@ -90,6 +92,8 @@ def read_parked(char_id: int, parked: OpenOperation) -> Request:
     """A parked operation, to be tried again."""
     kept, fault = parked.operation, ""
     document = kept
+    # Text was no JSON that jsonb could hold when it was parked; a newer worker may read
+    # it.
     if isinstance(kept, str):
         document, fault = _parsed(kept.encode())
     operation, fault = _operation(char_id, document, fault)
@@ -134,6 +138,7 @@ def _operation(
 
 def _is_storable(document: object) -> bool:
     """Whether jsonb holds exactly this; operations hold neither floats nor NUL."""
+    # A list of what is left and no recursion: the depth is the sender's to choose.
     waiting = [document]
     while waiting:
         match waiting.pop():
@@ -155,4 +160,5 @@ def _is_storable(document: object) -> bool:
 
 def _text(raw: bytes) -> str:
     text = raw[:MAX_OPERATION_BYTES].decode("utf-8", "backslashreplace")
+    # PostgreSQL's text holds no NUL; shown as the escape that JSON would have.
     return text.replace("\x00", "\\u0000")
