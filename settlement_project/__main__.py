@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from combat_history import origin
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settlement_project.settings")
@@ -13,6 +15,7 @@ def main() -> None:
     except ModuleNotFoundError:
         # The engine's side and the bot are installed without the server.
         sys.exit("Django is missing: pip install 'combat-settlement[server]'")
+    origin.is_command = True
     execute_from_command_line(sys.argv)
 
 

@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from combat_history.actions.audit import request_id
+from combat_history.actions.audit import answering
 
 HEADER = "X-Request-ID"
 _USABLE = re.compile(r"[\w.:-]{1,64}")
@@ -35,24 +35,24 @@ class RequestIdMiddleware:
     ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if iscoroutinefunction(self._get_response):
             return self._acall(request)
-        id_ = _begin(request)
-        response = self._get_response(request)
+        id_ = _id_of(request)
+        with answering(request, id_):
+            response = self._get_response(request)
         assert isinstance(response, HttpResponseBase)
         return _named(response, id_)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        id_ = _begin(request)
-        response = self._get_response(request)
-        assert not isinstance(response, HttpResponseBase)
-        return _named(await response, id_)
+        id_ = _id_of(request)
+        with answering(request, id_):
+            response = self._get_response(request)
+            assert not isinstance(response, HttpResponseBase)
+            return _named(await response, id_)
 
 
-def _begin(request: HttpRequest) -> str:
+def _id_of(request: HttpRequest) -> str:
     given = request.headers.get(HEADER, "")
     # Not as it comes: it goes into the log, the audit and the answer's headers.
-    id_ = given if _USABLE.fullmatch(given) else uuid4().hex
-    request_id.set(id_)
-    return id_
+    return given if _USABLE.fullmatch(given) else uuid4().hex
 
 
 def _named(response: HttpResponseBase, id_: str) -> HttpResponseBase:

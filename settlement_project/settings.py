@@ -110,6 +110,26 @@ if DATABASE_POOL:
     DATABASES["default"]["CONN_MAX_AGE"] = 0
     DATABASES["default"]["OPTIONS"]["pool_size"] = DATABASE_POOL
 
+# Sign-ins: the throttle comes first, and says no to who has failed too often.
+AUTHENTICATION_BACKENDS = [
+    "combat_history.actions.sign_in.Throttle",
+    "django.contrib.auth.backends.ModelBackend",
+]
+_VALIDATION = "django.contrib.auth.password_validation"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"{_VALIDATION}.UserAttributeSimilarityValidator"},
+    {"NAME": f"{_VALIDATION}.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": f"{_VALIDATION}.CommonPasswordValidator"},
+    {"NAME": f"{_VALIDATION}.NumericPasswordValidator"},
+]
+# A working day, counted from the sign-in.
+SESSION_COOKIE_AGE = 8 * 3600
+# How long after a sign-in undo, inventories, users, groups and the pause may be opened
+# without giving the password again.
+SETTLEMENT_FRESH_SIGN_IN_SECONDS = env.integer(
+    "SETTLEMENT_FRESH_SIGN_IN_SECONDS", 900, 60, 28_800
+)
+
 LANGUAGE_CODE = "en"
 LANGUAGES = [("ru", "Русский"), ("en", "English")]
 LOCALE_PATHS = [PACKAGE / "locale"]

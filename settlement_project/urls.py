@@ -3,9 +3,11 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from combat_history.admin.fresh import SignInAgain
 from settlement_project import health, metrics
 
 urlpatterns = [
+    path("admin/sign-in-again/", SignInAgain.as_view(), name="sign_in_again"),
     path("admin/", admin.site.urls),
     path("api/", include("combat_history.api.urls")),
     path("livez", health.livez),

@@ -7,7 +7,8 @@ what was denied or failed is written by itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,6 +20,7 @@ from combat_history.models import AuditEntry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.http import HttpRequest
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,20 @@ MAX_REASON_LENGTH = 1000
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the HTTP request that is being answered; the middleware sets it."""
+
+asking: ContextVar[HttpRequest | None] = ContextVar("asking", default=None)
+"""The request itself, and by it who asks."""
+
+
+@contextmanager
+def answering(request: HttpRequest, id_: str) -> Iterator[None]:
+    """The request that is answered inside; its id stays, for what is logged after."""
+    request_id.set(id_)
+    token = asking.set(request)
+    try:
+        yield
+    finally:
+        asking.reset(token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ VERBS: dict[str, str | _StrPromise] = {
     "change": _("change"),
     "compensate": _("undo"),
     "correct": _("correct"),
+    "delete": _("delete"),
     "discard": _("discard"),
     "drain": _("drain"),
     "export": _("export"),
@@ -31,6 +32,7 @@ VERBS: dict[str, str | _StrPromise] = {
     "resubmit": _("resubmit"),
     "resume": _("resume"),
     "retry": _("retry"),
+    "sign_in": _("sign in"),
     "snooze": _("snooze"),
     "void": _("void"),
     "wake": _("end the snooze"),
@@ -40,6 +42,7 @@ TARGETS: dict[str, str | _StrPromise] = {
     "character": _("character"),
     "combat": _("combat"),
     "discrepancy": _("discrepancy"),
+    "group": _("group"),
     "itemtemplate": _("item template"),
     "parked": _("parked operation"),
     "parked operation": _("parked operation"),
@@ -48,6 +51,7 @@ TARGETS: dict[str, str | _StrPromise] = {
     "retention": _("retention"),
     "settlement": _("settlement"),
     "table": _("table"),
+    "user": _("user"),
 }
 
 

@@ -23,6 +23,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.admin.fresh import freshly
 from combat_history.admin.paginator import EstimatedPaginator
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Character
@@ -149,6 +150,8 @@ class Page(ABC):
 
     route: str
     name: str
+    fresh_for: str | None = None
+    """Who has this permission opens the page only with a fresh sign-in."""
 
     def __init__(self, admin: BoundedAdmin) -> None:
         self.admin = admin
@@ -216,7 +219,11 @@ class BoundedAdmin(StrictAdmin):
 
     def page_urls(self) -> list[URLPattern]:
         return [
-            path(page.route, self.admin_site.admin_view(page), name=page.full_name)
+            path(
+                page.route,
+                self.admin_site.admin_view(freshly(page, page.fresh_for)),
+                name=page.full_name,
+            )
             for page in (page(self) for page in self.pages)
         ]
 

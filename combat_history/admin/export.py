@@ -55,14 +55,14 @@ TABLES: dict[type[Model], Table] = {CombatHistory: HISTORY, AuditEntry: AUDIT}
 
 
 class ExportPage(Page):
-    """Who may view the list may export it."""
+    """For who may view the list, and has the permission to take it away."""
 
     route = "export/"
     name = "export"
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponseBase:
         form = ExportForm(request.POST if request.method == "POST" else None)
-        if not self.admin.has_view_permission(request):
+        if not self.may_export(request):
             if request.method == "POST":
                 table = TABLES[self.admin.model]
                 reason = request.POST.get("reason", "")
@@ -84,6 +84,11 @@ class ExportPage(Page):
             "back_url": f"{back_url}?{asked}" if asked else back_url,
         }
         return TemplateResponse(request, TEMPLATE, context)
+
+    def may_export(self, request: HttpRequest) -> bool:
+        permission = f"combat_history.export_{self.admin.opts.model_name}"
+        may_view = self.admin.has_view_permission(request)
+        return may_view and request.user.has_perm(permission)
 
     def _source(self, request: HttpRequest) -> tuple[Source, int]:
         """The list's rows in the list's order, and how many it tells."""

@@ -76,6 +76,7 @@ class CombatHistory(models.Model):
             ("correct_combat", _("Can correct the document of a failed combat")),
             ("void_combat", _("Can void combats that are not settled")),
             ("compensate_combat", _("Can undo settled combats")),
+            ("export_combathistory", _("Can export combats")),
         ]
         constraints = [
             models.CheckConstraint(

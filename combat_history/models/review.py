@@ -39,6 +39,7 @@ class AuditEntry(models.Model):
         db_table = "audit_log"
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit")
+        permissions = [("export_auditentry", _("Can export the audit"))]
         constraints = [
             models.CheckConstraint(
                 condition=Q(outcome__in=["done", "skipped", "denied", "failed"]),

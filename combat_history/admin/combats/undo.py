@@ -78,6 +78,7 @@ def undo_url(request: HttpRequest, row: CombatHistory) -> str | None:
 class UndoPage(CombatPage):
     route = "<uuid:session_id>/undo/"
     name = "undo"
+    fresh_for = PERMISSION
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         session_id: UUID = named["session_id"]

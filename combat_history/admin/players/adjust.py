@@ -79,6 +79,7 @@ def adjust_url(request: HttpRequest, player: Character) -> str | None:
 class InventoryPage(Page):
     route = "<int:pk>/inventory/"
     name = "inventory"
+    fresh_for = PERMISSION
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         pk: int = named["pk"]

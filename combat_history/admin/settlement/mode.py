@@ -63,6 +63,7 @@ class ControlPage(Page):
 
     route = ""
     name = "changelist"
+    fresh_for = control.PERMISSION
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         form = ControlForm(request.POST if request.method == "POST" else None)

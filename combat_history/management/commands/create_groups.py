@@ -20,6 +20,8 @@ GAME_ADMIN = (
     "replay_parkedoperation",
     "discard_parkedoperation",
     "change_triage",
+    "export_combathistory",
+    "export_auditentry",
     "add_itemtemplate",
     "change_itemtemplate",
     "change_inventoryitem",

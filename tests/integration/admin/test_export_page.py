@@ -140,7 +140,24 @@ def test_the_audit_is_exported_as_it_is_filtered(client: Client) -> None:
     assert rows[-1]["actor_name"] == "'=anna"
 
 
+def may_export(user: User) -> None:
+    found = Permission.objects.filter(codename__startswith="export_")
+    user.user_permissions.add(*found)
+
+
+def test_who_may_only_look_may_not_export(viewer: User) -> None:
+    client = logged_in(viewer)
+    assert "export/" not in body(client, LIST_URL)
+    for url in (URL, AUDIT_URL):
+        assert client.get(url).status_code == 403
+        assert client.post(url, asked()).status_code == 403
+    assert len(audit("combat_history")) == 1  # type: ignore[arg-type]
+    may_export(viewer)
+    assert "export/" in body(client, LIST_URL)
+
+
 def test_who_may_not_view_may_not_export(viewer: User) -> None:
+    may_export(viewer)
     viewer.user_permissions.remove(
         Permission.objects.get(codename="view_combathistory")
     )
