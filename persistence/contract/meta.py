@@ -44,10 +44,14 @@ ENGINE_REASONS = [str(reason) for reason in FinishReason][:-1]
 """What an engine may send."""
 
 
+_REASONS = {str(reason): reason for reason in FinishReason}
+
+
 def _finish_reason(value: object) -> object:
-    if isinstance(value, str) and value in set(FinishReason):
-        return FinishReason(value)
-    raise _no_finish_reason()
+    reason = _REASONS.get(value) if isinstance(value, str) else None
+    if reason is None:
+        raise _no_finish_reason()
+    return reason
 
 
 def _no_finish_reason() -> PydanticCustomError:
