@@ -20,7 +20,7 @@ from demo.schedule import Schedule, Shares
 from demo.stack import Stack
 from demo.submission import Submission
 from demo.watch import Watch
-from devservers import ports
+from devservers import kept, ports
 from persistence.dispatcher import SyncDispatcher
 
 FIGHTS_A_SECOND = 1.0
@@ -44,7 +44,7 @@ class Endless:
         """Returns never; ends by the KeyboardInterrupt or SystemExit of a signal."""
         prepare_world()
         password_file = stack.data_dir() / "admin-password"
-        password = login.stored_password(password_file)
+        password = kept.secret(password_file)
         shown = password if login.admin_accepts(password) else "(the one you set)"
         web_port = ports.next_free(WEB_PORT)
         flower_port = ports.next_free(FLOWER_PORT)

@@ -23,6 +23,7 @@ from typing import Self
 from django.conf import settings
 
 from persistence.worker import heartbeat
+from settlement_project import servers
 
 STOP_SECONDS = 10
 """For an orderly end, all children together; then kill -9."""
@@ -38,7 +39,7 @@ Say = Callable[[str], None]
 
 def data_dir() -> Path:
     """Where journals and logs go: beside the embedded servers' data."""
-    return Path(os.environ.get("SETTLEMENT_DATA_DIR") or settings.BASE_DIR / ".data")
+    return servers.data_dir(settings.BASE_DIR)
 
 
 @dataclass(frozen=True)

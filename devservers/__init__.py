@@ -3,7 +3,9 @@
 `ensure` is the door. All commands over one data directory share one pair of servers:
 the first starts a detached supervisor, which starts both servers, restarts one that
 dies, and stops both once no command is left. (Its command line is
-`python -m devservers DATA_DIR LOCK_DESCRIPTOR`.)
+`python -m devservers DATA_DIR LOCK_DESCRIPTOR`.) Another user of the machine gets
+nothing: PostgreSQL serves in a closed folder, Redis asks for a password that is kept
+in one.
 
 Who decides what is settled by file locks alone (see `locks`), so it survives kill -9
 of anybody at any point:
@@ -25,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from devservers import locks, state
+from devservers import identity, locks, state
 from devservers.errors import EmbeddedError, tail
 
 __all__ = ["EmbeddedError", "Servers", "ensure", "stop"]
@@ -40,7 +42,7 @@ _leases: dict[Path, int] = {}
 
 @dataclass(frozen=True)
 class Servers:
-    """Addresses of the pair. `database_url` names a unix socket (`?host=/dir`)."""
+    """Addresses of the pair: of a unix socket (`?host=/dir`), and with a password."""
 
     database_url: str
     redis_url: str
@@ -86,7 +88,11 @@ def stop(data_dir: Path) -> None:
 def _claim(data_dir: Path) -> None:
     """Create the directory, or refuse one whose files this user could not handle."""
     try:
-        (data_dir / "logs").mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        identity.admit(data_dir)
+        logs = data_dir / "logs"
+        logs.mkdir(exist_ok=True)
+        logs.chmod(0o700)
         cluster = data_dir / "postgres"
         if cluster.exists() and os.geteuid() not in (0, cluster.stat().st_uid):
             raise EmbeddedError(_foreign(data_dir, cluster))

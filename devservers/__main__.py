@@ -42,7 +42,8 @@ def _detach(log: Path) -> None:
     """Out of reach of the terminal and of the starter's pipes and directory."""
     os.setsid()
     os.chdir("/")
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.umask(0o077)  # addresses hold a password, and logs hold data
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, sys.stdout.fileno())
     os.dup2(descriptor, sys.stderr.fileno())
     os.close(descriptor)

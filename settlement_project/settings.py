@@ -1,12 +1,14 @@
 """Settings from the environment; the comment above each variable is its meaning in
 docs/reference/settings.md, which is made from this module.
 
-No variable at all is the demo: embedded servers, DEBUG on, a throw-away secret.
+No variable at all is the demo: embedded servers, DEBUG on, secrets of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from kombu import Queue
@@ -28,8 +30,14 @@ DATABASE_URL, REDIS_URL, BROKER_URL = servers.resolve(BASE_DIR)
 DEBUG = env.flag(
     "DEBUG", default=servers.are_local(DATABASE_URL, REDIS_URL, BROKER_URL)
 )
+
+
+def _drawn(name: str) -> Callable[[], str]:
+    return partial(servers.own_secret, servers.data_dir(BASE_DIR) / name)
+
+
 # Django's secret; must be set unless DEBUG is on.
-SECRET_KEY = env.secret("SECRET_KEY", "demo-only-secret" if DEBUG else None)
+SECRET_KEY = env.secret("SECRET_KEY", _drawn("secret-key") if DEBUG else None)
 # Hosts that may be served; must be set unless DEBUG is on.
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
 if not DEBUG and not ALLOWED_HOSTS:
@@ -212,7 +220,7 @@ FLOWER_URL = env.text("FLOWER_URL", "")
 
 # Bearer tokens of bots and engines for the HTTP API, comma-separated, 16 characters or
 # more; none lets nobody in.
-_api_tokens = env.secret("SETTLEMENT_API_TOKENS", "demo-only-token" if DEBUG else "")
+_api_tokens = env.secret("SETTLEMENT_API_TOKENS", _drawn("api-token") if DEBUG else "")
 SETTLEMENT_API_TOKENS = [t.strip() for t in _api_tokens.split(",") if t.strip()]
 if not DEBUG and any(len(token) < 16 for token in SETTLEMENT_API_TOKENS):
     env.problem("SETTLEMENT_API_TOKENS: a token has at least 16 characters")

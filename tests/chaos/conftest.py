@@ -81,7 +81,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPair]:
 def cables(pair: ServerPair) -> Iterator[Cables]:
     with ExitStack() as stack:
         yield Cables(
-            postgres=stack.enter_context(proxy_to(HOST, pair.postgres.port)),
+            postgres=stack.enter_context(proxy_to(pair.socket_dir, pair.postgres.port)),
             redis=stack.enter_context(proxy_to(HOST, pair.redis.port)),
             broker=stack.enter_context(proxy_to(HOST, pair.redis.port)),
         )

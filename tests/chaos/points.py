@@ -57,7 +57,9 @@ class Stage:
             "worker-broker": cables.broker,
             "engine-redis": stack.enter_context(proxy_to(HOST, pair.redis.port)),
             "engine-broker": stack.enter_context(proxy_to(HOST, pair.redis.port)),
-            "admin-postgres": stack.enter_context(proxy_to(HOST, pair.postgres.port)),
+            "admin-postgres": stack.enter_context(
+                proxy_to(pair.socket_dir, pair.postgres.port)
+            ),
         }
         self.engine = self._hire_engine()
         stack.callback(lambda: self.engine.kill9())

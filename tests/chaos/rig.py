@@ -18,7 +18,7 @@ from pathlib import Path
 from devservers.server import Server
 from tests.support import server_pair
 from tests.support.mortal import mortal
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, through
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, CeleryProcess, environment
 
@@ -44,11 +44,11 @@ class ServerPair(server_pair.ServerPair):
         self._manage("migrate", "--verbosity", "0")
 
     def database_url(self, port: int | None = None) -> str:
-        """Over TCP, so that a proxy's port serves as well."""
-        return f"postgresql://settlement@{HOST}:{port or self.postgres.port}/settlement"
+        """Its own, or where a proxy leads there."""
+        return through(self.postgres.url, port) if port else self.postgres.url
 
     def redis_url(self, port: int | None = None) -> str:
-        return f"redis://{HOST}:{port or self.redis.port}/0"
+        return through(self.redis.url, port or self.redis.port)
 
     def environment(self, **over: str) -> dict[str, str]:
         return {

@@ -105,7 +105,7 @@ def test_a_half_open_client_holds_up_its_own_character_and_nobody_else(
     held = next(iter(fights[0].shares))
     others = [fight for fight in fights if held not in fight.shares]
     with (
-        proxy_to(HOST, pair.postgres.port) as cable,
+        proxy_to(pair.socket_dir, pair.postgres.port) as cable,
         closing(
             psycopg.connect(
                 pair.database_url(cable.port),
@@ -128,7 +128,7 @@ def test_a_time_limit_that_strikes_in_a_commit_leaves_a_worker_that_works(
     alone: ServerPair, watch: Oracle, engine: SyncDispatcher, tmp_path: Path
 ) -> None:
     journal, fights = tell_story(watch, 3)
-    with proxy_to(HOST, alone.postgres.port) as cable:
+    with proxy_to(alone.socket_dir, alone.postgres.port) as cable:
         env = alone.environment(DATABASE_URL=alone.database_url(cable.port), **SHORT)
         with running_worker(tmp_path, concurrency=1, beat=True, **env) as worker:
             pool = worker.children()

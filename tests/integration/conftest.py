@@ -20,7 +20,7 @@ from tests.support.documents import sample_document
 from tests.support.ids import new_session_id
 from tests.support.lookups import Find, find_in_a_loop, id_of
 from tests.support.ports import free_port
-from tests.support.proxy import Proxy, proxy_to
+from tests.support.proxy import Proxy, proxy_to, through
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,8 +45,7 @@ def redis_proxy(settings: Settings) -> Iterator[Proxy]:
     """For the look-up and the API alone; everybody else goes straight to Redis."""
     parts = urlsplit(settings.REDIS_URL)
     with proxy_to(parts.hostname or "127.0.0.1", parts.port or 6379) as proxy:
-        own = parts._replace(netloc=f"127.0.0.1:{proxy.port}")
-        settings.REDIS_URL = own.geturl()
+        settings.REDIS_URL = through(settings.REDIS_URL, proxy.port)
         yield proxy
 
 

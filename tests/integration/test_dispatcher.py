@@ -30,7 +30,7 @@ from persistence.protocols import GameMode, SyncScope
 from tests.support.documents import HERO, POTION, make_document, make_participant, op
 from tests.support.engine import account, intents, live, messages
 from tests.support.ids import new_session_id
-from tests.support.proxy import proxy_to
+from tests.support.proxy import proxy_to, through
 from tests.support.waiting import wait_until
 
 RIVAL = 102
@@ -224,7 +224,7 @@ def test_a_close_sends_what_was_asked_while_a_ring_was_under_way(
 ) -> None:
     address = urlsplit(settings.BROKER_URL)
     with proxy_to(address.hostname or "", address.port or 0) as slow:
-        broker = address._replace(netloc=f"127.0.0.1:{slow.port}").geturl()
+        broker = through(settings.BROKER_URL, slow.port)
         engine = SyncDispatcher(settings.REDIS_URL, broker)
         slow.pause()
         engine.dispatch_sync(SyncScope.VITALS, char_id=HERO)

@@ -28,7 +28,7 @@ from tests.conftest import Settle
 from tests.support.api import NOBODY_LISTENS, get, problem, result_path
 from tests.support.documents import HERO
 from tests.support.lookups import Find, finished, hand_off, id_of, start
-from tests.support.proxy import proxy_to
+from tests.support.proxy import proxy_to, through
 from tests.support.redis_server import running_redis
 
 STRANGER = 102
@@ -51,7 +51,7 @@ def refused(settings: Settings, folder: Path) -> Iterator[str]:
 def frozen(settings: Settings, folder: Path) -> Iterator[str]:
     with proxy_to(*address_of(settings)) as proxy:
         proxy.pause()
-        yield f"redis://127.0.0.1:{proxy.port}/0"
+        yield through(settings.REDIS_URL, proxy.port)
         proxy.resume()
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from psycopg.conninfo import conninfo_to_dict
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -166,8 +167,8 @@ def recovering_postgres() -> Iterator[int]:
 
 
 def test_a_postgres_that_is_frozen_is_not_waited_for_without_end() -> None:
-    parts = urlsplit(worker.database_url())
-    with proxy_to(parts.hostname or HOST, parts.port or 5432) as hole:
+    known = conninfo_to_dict(worker.database_url())
+    with proxy_to(str(known["host"]), int(str(known["port"]))) as hole:
         hole.pause()
         ended = start(
             DATABASE_URL=f"postgresql://settlement@{HOST}:{hole.port}/settlement",

@@ -25,7 +25,7 @@ from devservers.errors import EmbeddedError
 from devservers.server import Server
 from tests.chaos.rig import HOST, kill_server
 from tests.support.ports import free_port
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, through
 from tests.support.waiting import wait_until
 
 DEBIAN_POSTGRES = Path("/usr/lib/postgresql/15/bin")
@@ -55,6 +55,8 @@ class DebianPostgres(postgres.Postgres):
 @dataclass(frozen=True)
 class Redis(embedded_redis.Redis):
     program: Path
+    # A replica and its primary change places, and ask each other for none.
+    password: ClassVar[str] = ""
 
     def command(self, port: int) -> list[str]:
         _, *options = super().command(port)
@@ -128,7 +130,7 @@ class Servers:
             server.start()
         self._follow()
         self.cables = {
-            f"{who}~{what}": Proxy((HOST, self._port(what)))
+            f"{who}~{what}": Proxy((self._host(what), self._port(what)))
             for who, used in WHO_USES_WHAT.items()
             for what in used
         }
@@ -138,8 +140,8 @@ class Servers:
         return self.disks[self._disk_of[id(self.redis)]]
 
     def database_url(self, cable: str | None = None) -> str:
-        port = self.cables[cable].port if cable else self.postgres.port
-        return f"postgresql://settlement@{HOST}:{port}/settlement"
+        url = self.postgres.url
+        return through(url, self.cables[cable].port) if cable else url
 
     def redis_url(self, cable: str | None = None) -> str:
         port = self.cables[cable].port if cable else self.redis.port
@@ -224,6 +226,9 @@ class Servers:
         for server in (self.replica, self.redis, self.postgres):
             server.stop()
         shutil.rmtree(self._socket_dir, ignore_errors=True)
+
+    def _host(self, what: str) -> str | Path:
+        return self._socket_dir if what == "postgres" else HOST
 
     def _port(self, what: str) -> int:
         # The web comes later, and moves whenever it is started anew.

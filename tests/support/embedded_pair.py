@@ -150,6 +150,15 @@ def remembers(urls: tuple[str, str]) -> bool:
         )
 
 
+def reached(attempt: Callable[[], object]) -> bool:
+    """Whether somebody gets what he should not: refused is who is told no."""
+    try:
+        attempt()
+    except (OSError, psycopg.OperationalError, redis.RedisError):
+        return False
+    return True
+
+
 def process_field(pid: int, name: str) -> str:
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
 
 CHUNK = 1 << 16
 
@@ -28,10 +30,11 @@ class Fault:
 class Proxy:
     """Forwards a port of its own to `upstream`, started by construction.
 
+    Upstream: a host, or the folder of PostgreSQL's socket, and a port.
     A connection whose upstream is down is closed, as the server would close it.
     """
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
+    def __init__(self, upstream: tuple[str | Path, int]) -> None:
         self._upstream = upstream
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._links: set[_Link] = set()
@@ -128,7 +131,7 @@ class Proxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(self._upstream, timeout=5)
+                server = _connect(*self._upstream)
             except OSError:
                 client.close()
                 continue
@@ -203,8 +206,28 @@ class _Link:
         return True
 
 
+def _connect(host: str | Path, port: int) -> socket.socket:
+    if not str(host).startswith("/"):
+        return socket.create_connection((str(host), port), timeout=5)
+    server = socket.socket(socket.AF_UNIX)
+    try:
+        server.connect(f"{host}/.s.PGSQL.{port}")
+    except OSError:
+        server.close()
+        raise
+    return server
+
+
+def through(url: str, port: int) -> str:
+    """The address of a server, as it is where a proxy leads there."""
+    parts = urlsplit(url)
+    login, _, _ = parts.netloc.rpartition("@")
+    own = parts._replace(netloc=f"{login}@127.0.0.1:{port}", query="")
+    return own.geturl()
+
+
 @contextlib.contextmanager
-def proxy_to(host: str, port: int) -> Iterator[Proxy]:
+def proxy_to(host: str | Path, port: int) -> Iterator[Proxy]:
     proxy = Proxy((host, port))
     try:
         yield proxy

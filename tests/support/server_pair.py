@@ -21,8 +21,8 @@ class ServerPair:
         (folder / "logs").mkdir()
         programs = [postgres.binaries() / "postgres", redis.binary()]
         owner = identity.choose(folder, programs)
-        self._socket_dir = postgres.socket_directory(None, owner)
-        database = postgres.Postgres(folder, owner, self._socket_dir)
+        self.socket_dir = postgres.socket_directory(None, owner)
+        database = postgres.Postgres(folder, owner, self.socket_dir)
         self.postgres = Server(database, free_port())
         self.redis = Server(redis.Redis(folder, owner), free_port())
 
@@ -33,6 +33,6 @@ class ServerPair:
     def stop(self) -> None:
         self.postgres.stop()
         self.redis.stop()
-        for leftover in self._socket_dir.iterdir():
+        for leftover in self.socket_dir.iterdir():
             leftover.unlink()
-        self._socket_dir.rmdir()
+        self.socket_dir.rmdir()

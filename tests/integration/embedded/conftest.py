@@ -38,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pair(tmp_path: Path, cluster: Path) -> Iterator[Pair]:
     data_dir = tmp_path / "data"
-    data_dir.mkdir()
+    data_dir.mkdir(mode=0o700)
     subprocess.run(["cp", "-a", cluster, data_dir], check=True)
     with pair_over(data_dir) as made:
         yield made

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from devservers import postgres
+from devservers import kept, postgres
 from tests.support.embedded_pair import (
     DAC_OVERRIDE,
+    PROJECT_ROOT,
     SERVERS,
     TIMEOUT_SECONDS,
     USER,
@@ -95,3 +99,77 @@ def test_data_of_another_user_is_refused_in_plain_words() -> None:
             assert "is closed to this user (uid 12345)" in error
     finally:
         shutil.rmtree(folder)
+
+
+STRANGER = """
+import os, sys
+from pathlib import Path
+import psycopg, redis
+from tests.support.embedded_pair import reached
+
+data_dir, database_url, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+cache = redis.Redis("127.0.0.1", port)
+# All that is imported late is imported now: the code may be closed to him as well.
+psycopg.connect(database_url).close()
+reached(cache.ping)
+os.setgroups([])
+os.setgid(12345)
+os.setuid(12345)
+attempts = {
+    "list": lambda: os.listdir(data_dir),
+    **{name: (data_dir / name).read_bytes for name in sys.argv[4:]},
+    "socket": lambda: psycopg.connect(database_url),
+    "superuser": lambda: psycopg.connect(database_url, user="postgres"),
+    "ping": cache.ping,
+    "config": lambda: cache.config_set("dir", "/tmp"),
+}
+print([name for name, attempt in attempts.items() if reached(attempt)])
+"""
+"""Somebody else on this machine, who knows every address and name but no secret."""
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o710, 0o755], ids=oct)
+def test_another_user_of_the_machine_gets_nothing(mode: int) -> None:
+    """Also not where the folder is open, as before secrets were kept in it."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    try:
+        with pair_over(folder / "data") as pair:
+            database_url, redis_url = pair.attach()
+            kept.secret(pair.data_dir / "secret-key")
+            pair.data_dir.chmod(mode)
+            files = ["env", "servers.json", "secret-key", "redis-password"]
+            logs = [f"logs/{name}.log" for name in (*SERVERS, "supervisor")]
+            port = str(urlsplit(redis_url).port)
+            program = [sys.executable, "-c", STRANGER, str(pair.data_dir)]
+            told = subprocess.run(
+                [*program, database_url, port, *files, *logs],
+                cwd=PROJECT_ROOT,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+            )
+    finally:
+        shutil.rmtree(folder)
+
+    reached = ["list"] if mode == 0o755 else []
+    assert told.stdout.strip() == str(reached), told.stderr
+
+
+def test_no_secret_stands_in_a_command_line(shared: Pair) -> None:
+    password = urlsplit(shared.attach()[1]).password or ""
+
+    command = Path(f"/proc/{shared.pid('redis')}/cmdline").read_text("utf-8")
+
+    assert len(password) > 20
+    assert password not in command
+
+
+def test_who_asks_at_once_gets_one_secret(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        drawn = set(pool.map(kept.secret, [tmp_path / "new" / "secret"] * 8))
+
+    assert len(drawn) == 1
+    assert (tmp_path / "new" / "secret").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["secret"]

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import psycopg
 import pytest
+import redis
 
 import devservers
 from devservers import EmbeddedError
@@ -37,7 +38,7 @@ def test_both_servers_answer(shared: Pair) -> None:
     assert answers(urls)
     who = "SELECT current_user || '@' || current_database()"
     assert query(database_url, who) == "settlement@settlement"
-    assert redis_url.startswith("redis://127.0.0.1:")
+    assert urlsplit(redis_url).hostname == "127.0.0.1"
 
 
 def test_a_shell_can_source_the_addresses(shared: Pair) -> None:
@@ -63,13 +64,21 @@ def test_both_servers_are_durable(shared: Pair) -> None:
     assert config["save"] == ""
 
 
-def test_the_tcp_port_has_no_superuser(shared: Pair) -> None:
-    port = psycopg.conninfo.conninfo_to_dict(shared.attach()[0])["port"]
-    tcp = f"host=127.0.0.1 port={port} dbname=settlement user="
+def test_the_role_of_the_project_is_no_superuser(shared: Pair) -> None:
+    database_url, _ = shared.attach()
 
-    assert query(tcp + "settlement", "SELECT current_setting('is_superuser')") == "off"
-    with pytest.raises(psycopg.OperationalError, match="no pg_hba"):
-        query(tcp + "postgres", "SELECT 1")
+    assert query(database_url, "SELECT current_setting('is_superuser')") == "off"
+
+
+def test_postgres_does_not_listen_and_redis_asks_for_a_password(shared: Pair) -> None:
+    database_url, redis_url = shared.attach()
+
+    assert query(database_url, "SHOW listen_addresses") == ""
+    with (
+        cache(redis_url.replace(urlsplit(redis_url).password or "", "")) as client,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        client.ping()
 
 
 def test_a_second_process_attaches_to_the_same_pair(shared: Pair) -> None:

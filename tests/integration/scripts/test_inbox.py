@@ -30,6 +30,7 @@ def replica(redis_client: redis.Redis, tmp_path: Path) -> Iterator[redis.Redis]:
     with running_redis(tmp_path, appendonly="no") as url:
         own = urlsplit(url)._replace(path=f"/{known['db']}").geturl()
         with redis.Redis.from_url(own) as client:
+            client.config_set("masterauth", known["password"])
             client.replicaof(known["host"], known["port"])
             wait_until(lambda: redis_client.wait(1, 100) == 1, "the replica follows")
             yield client
