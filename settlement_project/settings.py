@@ -138,6 +138,15 @@ SETTLEMENT_FRESH_SIGN_IN_SECONDS = env.integer(
     "SETTLEMENT_FRESH_SIGN_IN_SECONDS", 900, 60, 28_800
 )
 
+DATABASE_ROLE_PASSWORDS = {
+    # Of the role settlement_worker; `manage.py database_roles` gives it, and it alone.
+    "worker": env.secret("WORKER_DATABASE_PASSWORD", ""),
+    # The same of settlement_web.
+    "web": env.secret("WEB_DATABASE_PASSWORD", ""),
+    # The same of settlement_reporter.
+    "reporter": env.secret("REPORTER_DATABASE_PASSWORD", ""),
+}
+
 LANGUAGE_CODE = "en"
 LANGUAGES = [("ru", "Русский"), ("en", "English")]
 LOCALE_PATHS = [PACKAGE / "locale"]

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 from django.conf import settings
+from pytest_django import DjangoDbBlocker
 
 from persistence.tasks import settle_combat
 from settlement_project.celery import app
-from tests.support import factories, flush
+from tests.support import factories, flush, roles
 from tests.support.worker import CeleryProcess, running_worker, wait_idle
 
 Settle = Callable[..., None]
@@ -46,11 +47,23 @@ def settle_here(world: None) -> Settle:
 
 
 @pytest.fixture(scope="session")
+def database_roles(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """The roles of production beside the tables' owner, who is the tests'."""
+    with django_db_blocker.unblock(), roles.made():
+        django_db_blocker.block()
+        yield
+        django_db_blocker.restore()
+
+
+@pytest.fixture(scope="session")
 def worker(
-    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+    database_roles: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CeleryProcess]:
     """One worker with two pool processes for all tests that do not kill theirs."""
-    with running_worker(tmp_path_factory.mktemp("worker")) as process:
+    folder, url = tmp_path_factory.mktemp("worker"), roles.url_as(roles.NAMES.worker)
+    with running_worker(folder, DATABASE_URL=url) as process:
         yield process
 
 

@@ -29,8 +29,9 @@ def _servers(servers: None) -> None:
 
 
 @pytest.fixture
-def api(settings: Settings, tmp_path: Path) -> Iterator[None]:
-    """Known tokens, and at the end no thread that rings."""
+def api(settings: Settings, tmp_path: Path, database_roles: None) -> Iterator[None]:
+    """Known tokens, the web server's role, and at the end no thread that rings."""
+    settings.MIDDLEWARE = ["tests.support.roles.as_web", *settings.MIDDLEWARE]
     settings.SETTLEMENT_API_TOKENS = [OTHER_TOKEN, TOKEN]
     # WhiteNoise warns about a folder that only `collectstatic` makes.
     settings.STATIC_ROOT = tmp_path

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from combat_history.management import grants
 from devservers import postgres
 from settlement_project import settings
 
@@ -131,6 +133,9 @@ def test_secrets_come_from_the_environment_alone() -> None:
     assert {name for name, _ in secrets} == {
         "SECRET_KEY",
         "POSTGRES_PASSWORD",
+        "WORKER_DATABASE_PASSWORD",
+        "WEB_DATABASE_PASSWORD",
+        "REPORTER_DATABASE_PASSWORD",
         "SETTLEMENT_API_TOKENS",
         "SETTLEMENT_METRICS_TOKEN",
         "FLOWER_BASIC_AUTH",
@@ -140,6 +145,28 @@ def test_secrets_come_from_the_environment_alone() -> None:
     assert {default for _, default in secrets} == {":?", ":-"}
     for name in ("SECRET_KEY", "POSTGRES_PASSWORD"):
         assert (name, ":?") in secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "password"),
+    [
+        ("migrate", "settlement", "${POSTGRES_PASSWORD:?}"),
+        ("web", "settlement_web", "${WEB_DATABASE_PASSWORD:?}"),
+        ("worker", "settlement_worker", "${WORKER_DATABASE_PASSWORD:?}"),
+        ("beat", "settlement_worker", "${WORKER_DATABASE_PASSWORD:?}"),
+        ("flower", "settlement_worker", ""),
+    ],
+)
+def test_only_migrations_are_done_as_the_owner_of_the_tables(
+    name: str, role: str, password: str
+) -> None:
+    environment = SERVICES[name]["environment"]
+    assert urlsplit(environment["DATABASE_URL"]).username == role
+    assert environment["PGPASSWORD"] == password
+    known = {"settlement", *grants.role_names()}
+    assert role in known
+    if name != "migrate":
+        assert "${POSTGRES_PASSWORD:?}" not in environment.values()
 
 
 @service

@@ -14,6 +14,12 @@ from tests.support import admin
 
 
 @pytest.fixture(autouse=True)
+def _as_web(database_roles: None, settings: Settings) -> None:
+    """What these pages do, the role of the web server may do."""
+    settings.MIDDLEWARE = ["tests.support.roles.as_web", *settings.MIDDLEWARE]
+
+
+@pytest.fixture(autouse=True)
 def _static_files(settings: Settings, tmp_path: Path) -> None:
     """WhiteNoise warns about a folder that only `collectstatic` makes."""
     settings.STATIC_ROOT = tmp_path

@@ -14,6 +14,7 @@ from tests.support.api import TOKEN
 from tests.support.bot_api import BotApi, BotProcess, Call, a_message, running_bot
 from tests.support.documents import HERO, sample_document
 from tests.support.proxy import Proxy, proxy_to
+from tests.support.roles import NAMES, url_as
 from tests.support.web import Web, running_web
 
 PLAYER, STRANGER, NOBODY = 777, 778, 779
@@ -22,9 +23,10 @@ PLAYER, STRANGER, NOBODY = 777, 778, 779
 
 @pytest.fixture(scope="package")
 def web(
-    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+    database_roles: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Web]:
-    with running_web(tmp_path_factory.mktemp("web") / "uvicorn.log") as web:
+    log, url = tmp_path_factory.mktemp("web") / "uvicorn.log", url_as(NAMES.web)
+    with running_web(log, DATABASE_URL=url) as web:
         yield web
 
 

@@ -1,0 +1,133 @@
+"""What each PostgreSQL role may do, as SQL. The owner migrates, prunes and grants.
+
+Nobody else makes or empties a table, and nobody deletes history, ledger or audit:
+triggers guard those against mistakes, the grants against whoever runs as the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from psycopg import sql
+
+PREFIX = "settlement"
+
+READ = "SELECT"
+ADD = "SELECT, INSERT"
+CHANGE = "SELECT, INSERT, UPDATE"
+OWN = "SELECT, INSERT, UPDATE, DELETE"
+
+
+class Roles(NamedTuple):
+    """For each role: of a table what it may do there, else its own name."""
+
+    worker: str = ""
+    web: str = ""
+    reporter: str = ""
+
+
+TABLES = {
+    # Append-only, the index of players aside: a correction may name others.
+    "combat_history": Roles(CHANGE, CHANGE, READ),
+    "combat_participants": Roles(ADD, "SELECT, INSERT, DELETE", READ),
+    "combat_replay": Roles(ADD, ADD, READ),
+    "combat_revisions": Roles(READ, ADD, READ),
+    "settlement_ledger": Roles(ADD, ADD, READ),
+    "settlement_failures": Roles(ADD, ADD, READ),
+    "settlement_discrepancies": Roles(ADD, ADD, READ),
+    "audit_log": Roles(ADD, ADD),
+    # The world, and how it was reached.
+    "characters": Roles(CHANGE, CHANGE, READ),
+    "inventory": Roles(OWN, OWN, READ),
+    "item_templates": Roles(READ, CHANGE, READ),
+    "applied_operations": Roles(ADD, ADD, READ),
+    "scenario_sessions": Roles(CHANGE, READ, READ),
+    "settlement_attempts": Roles(CHANGE, READ, READ),
+    "minute_counts": Roles(CHANGE, CHANGE, READ),
+    # What waits for people, and what they decide.
+    "parked_operations": Roles(CHANGE, CHANGE),
+    "rejected_payloads": Roles(CHANGE, CHANGE),
+    "replay_requests": Roles(CHANGE, CHANGE, READ),
+    "replay_batches": Roles(CHANGE, OWN, READ),
+    "replay_batch_items": Roles(CHANGE, OWN, READ),
+    "settlement_control": Roles(CHANGE, CHANGE, READ),
+    "triage": Roles("", CHANGE),
+    # Who they are. A worker asks what the person behind a batch may do.
+    "auth_user": Roles(READ, OWN),
+    "auth_group": Roles(READ, OWN),
+    "auth_permission": Roles(READ, READ),
+    "auth_user_groups": Roles(READ, OWN),
+    "auth_user_user_permissions": Roles(READ, OWN),
+    "auth_group_permissions": Roles(READ, OWN),
+    "django_content_type": Roles(READ, READ),
+    "django_session": Roles("", OWN),
+    # Goes with its user; what counts is in the audit.
+    "django_admin_log": Roles("", "SELECT, INSERT, DELETE"),
+    "django_migrations": Roles(READ, READ, READ),
+    # Views.
+    "combat_history_full": Roles(READ, READ, READ),
+    "combat_history_applied": Roles(READ, READ, READ),
+}
+
+SEQUENCE = "inventory_id_seq"
+"""The one that is asked by name: rows get their ids before they are written."""
+
+CREATE_ROLE = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name}) THEN
+        CREATE ROLE {role} LOGIN;
+    END IF;
+END $$"""
+
+BASICS = """
+REVOKE CREATE, TEMPORARY ON DATABASE {database} FROM PUBLIC;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+GRANT CONNECT ON DATABASE {database} TO {worker}, {web}, {reporter};
+GRANT USAGE ON SCHEMA public TO {worker}, {web}, {reporter};
+GRANT USAGE ON SEQUENCE {sequence} TO {worker}, {web};
+ALTER ROLE {reporter} SET default_transaction_read_only = on;
+ALTER ROLE {reporter} SET statement_timeout = '60s'"""
+
+# What a migration makes serves at once; then `TABLES` says what exactly it is for.
+LATER = """
+ALTER DEFAULT PRIVILEGES IN SCHEMA public
+    GRANT SELECT, INSERT, UPDATE ON TABLES TO {worker}, {web};
+ALTER DEFAULT PRIVILEGES IN SCHEMA public
+    GRANT USAGE ON SEQUENCES TO {worker}, {web}"""
+
+
+def role_names(prefix: str = PREFIX) -> Roles:
+    return Roles(*(f"{prefix}_{role}" for role in Roles._fields))
+
+
+def statements(
+    names: Roles, database: str, tables: Collection[str]
+) -> Iterator[sql.Composed]:
+    """For the owner, in one transaction, as often as one likes.
+
+    `tables`: those that exist; what is not in `TABLES` is left alone.
+    """
+    identifiers = {role: sql.Identifier(name) for role, name in names._asdict().items()}
+    for name in names:
+        yield sql.SQL(CREATE_ROLE).format(name=name, role=sql.Identifier(name))
+    yield sql.SQL(BASICS).format(
+        database=sql.Identifier(database),
+        sequence=sql.Identifier(SEQUENCE),
+        **identifiers,
+    )
+    for table in sorted(TABLES.keys() & set(tables)):
+        yield from _of_table(table, names)
+    yield sql.SQL(LATER).format(**identifiers)
+
+
+def _of_table(table: str, names: Roles) -> Iterator[sql.Composed]:
+    revoke = "REVOKE ALL ON {} FROM {}, {}, {}"
+    yield sql.SQL(revoke).format(
+        sql.Identifier(table), *(sql.Identifier(name) for name in names)
+    )
+    for name, rights in zip(names, TABLES[table], strict=True):
+        if rights:
+            yield sql.SQL("GRANT {} ON {} TO {}").format(
+                sql.SQL(rights), sql.Identifier(table), sql.Identifier(name)
+            )
