@@ -20,7 +20,8 @@ from tests.support.journal import Fight, Share
 
 RETRY_SECONDS = 0.1
 AGAIN_SECONDS = 120
-"""What was accepted since then is handed over again in the engine's next life."""
+"""What was accepted so long before the engine's death is handed over again by its next
+life: its servers may have forgotten it together with the engine."""
 
 FLAWED = 0.03
 """Fights with loot that nobody has heard of: an admin decides."""
@@ -91,16 +92,32 @@ def fight_of(line: Line) -> Fight:
     return Fight(UUID(line["sid"]), line["finished_at"], shares, line["failure"])
 
 
-def left_over(past: list[Line], door: str, since: float) -> list[Fight]:
-    """Fights of a door without an answer, and those accepted after that moment."""
+def left_over(past: list[Line], door: str, again: float = AGAIN_SECONDS) -> list[Fight]:
+    """Fights of a door that the next life has to hand over."""
     offered = {
         line["sid"]: fight_of(line)
         for line in past
         if line["kind"] == "offer" and line["door"] == door
     }
-    ended = {
-        line["sid"]: line["at"]
-        for line in past
-        if line["kind"] in ("accepted", "forced", "gave up")
-    }
-    return [fight for sid, fight in offered.items() if ended.get(sid, since) >= since]
+    done = done_with(past, {"accepted", "forced", "gave up"}, "sid", again)
+    return [fight for sid, fight in offered.items() if sid not in done]
+
+
+def done_with(
+    past: list[Line], answers: set[str], name: str, again: float = AGAIN_SECONDS
+) -> set[str]:
+    """What was answered long enough before the end of a life to be repeated by none.
+
+    What was answered later is owed until it is answered again: a life that is killed
+    while it still repeats leaves the rest to the next.
+    """
+    done: set[str] = set()
+    answered: dict[str, float] = {}
+    for line, following in zip(past, [*past[1:], {"kind": "born"}], strict=True):
+        if line["kind"] in answers:
+            answered[line[name]] = line["at"]
+        if following["kind"] == "born":
+            until = line["at"] - again
+            done |= {named for named, at in answered.items() if at < until}
+            answered = {}
+    return done

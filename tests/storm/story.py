@@ -173,7 +173,8 @@ class Story:
         an older worker ends it without a look at its row. What it makes is no result,
         but a conflict that people see."""
         if self.happened(AMNESIA, line["at"] - UNSURE_SECONDS, float("inf")):
-            self.journal.conflicts.setdefault(sid, 1)
+            told = self.journal.conflicts.get(sid, 0)
+            self.journal.conflicts[sid] = told + 1
             self.journal.unsure_conflicts.add(sid)
 
     def _was_forced_and_forgotten(self, sid: UUID, row: Row) -> bool:

@@ -92,7 +92,7 @@ class Journal:
     """Redis was emptied: what it would still remember may be gone."""
 
     unsure_conflicts: set[UUID] = field(default_factory=set)
-    """Other documents that Redis may have forgotten before they were kept."""
+    """Whose other documents need not all be kept: Redis may have forgotten one."""
 
     def offer(self, fight: Fight) -> Fight:
         self.offered[fight.session_id] = fight

@@ -20,7 +20,7 @@ from persistence.contract.errors import HandoffFailed, PayloadConflict, PayloadI
 from tests.chaos.load import bare_producer
 from tests.storm import http
 from tests.storm.book import Line
-from tests.storm.game import AGAIN_SECONDS, RETRY_SECONDS, Game, left_over
+from tests.storm.game import RETRY_SECONDS, Game, left_over
 from tests.support.journal import Fight
 
 SHARE = {"submit": 0.4, "publish": 0.25, "http": 0.2}
@@ -49,7 +49,7 @@ def post(game: Game, past: list[Line]) -> None:
 def publish(game: Game, past: list[Line]) -> None:
     """`send_task` promises nothing: it is repeated until the fight has a row."""
     with bare_producer(game.options.broker) as producer:
-        waiting = [_Sent(fight) for fight in left_over(past, "publish", time.time())]
+        waiting = [_Sent(fight) for fight in left_over(past, "publish", again=0)]
         while game.pause(SHARE["publish"]) or waiting:
             if not game.finishing.is_set():
                 waiting.append(_Sent(game.offer("publish")))
@@ -99,8 +99,7 @@ def _serve(game: Game, past: list[Line], door: str, send: Send) -> None:
 
 
 def _fights(game: Game, past: list[Line], door: str) -> Iterator[Fight]:
-    since = past[-1]["at"] - AGAIN_SECONDS if past else 0.0
-    yield from left_over(past, door, since)
+    yield from left_over(past, door)
     while game.pause(SHARE[door]):
         yield game.offer(door)
 

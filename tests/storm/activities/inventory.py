@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from persistence.contract.errors import DispatchFailed, ItemReserved
 from tests.storm.book import Line
-from tests.storm.game import AGAIN_SECONDS, RETRY_SECONDS, Game
+from tests.storm.game import RETRY_SECONDS, Game, done_with
 from tests.storm.world import HERB, herb_row
 
 CALLS_PER_FIGHT = 0.5
@@ -77,10 +77,9 @@ def _write(
 
 def _left_over(past: list[Line]) -> list[Line]:
     """In the order in which they were asked for; lately answered ones as well."""
-    since = past[-1]["at"] - AGAIN_SECONDS if past else 0.0
-    answered = {line["call"]: line["at"] for line in past if line["kind"] == "ops"}
+    done = done_with(past, {"ops"}, "call")
     return [
         line
         for line in past
-        if line["kind"] == "ops offer" and answered.get(line["call"], since) >= since
+        if line["kind"] == "ops offer" and line["call"] not in done
     ]

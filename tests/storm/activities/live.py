@@ -20,7 +20,7 @@ from persistence.contract.errors import (
 from persistence.contract.redis_keys import actor_field, session
 from persistence.dispatcher import SyncDispatcher
 from tests.storm.book import Line
-from tests.storm.game import AGAIN_SECONDS, RETRY_SECONDS, Game, fight_of
+from tests.storm.game import RETRY_SECONDS, Game, done_with, fight_of
 from tests.support.ids import new_session_id
 from tests.support.journal import FLASK, Fight, Share, flask_row
 
@@ -178,12 +178,10 @@ def _submitted(dispatcher: SyncDispatcher, fight: Fight) -> str | None:
 
 def _left_over(past: list[Line]) -> list[Running]:
     """Of an earlier life: begun, and neither answered nor left."""
-    since = past[-1]["at"] - AGAIN_SECONDS if past else 0.0
     begun = {line["sid"] for line in past if line["kind"] == "started"}
-    accepted = {line["sid"]: line["at"] for line in past if line["kind"] == "accepted"}
     over = {
         line["sid"] for line in past if line["kind"] in ("left", "forced", "gave up")
-    } | {sid for sid, at in accepted.items() if at < since}
+    } | done_with(past, {"accepted"}, "sid")
     fights = {
         line["sid"]: fight_of(line)
         for line in past
