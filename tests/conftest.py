@@ -17,16 +17,23 @@ Settle = Callable[..., None]
 flush.use_deletes()
 
 
-@pytest.fixture
-def redis_client() -> Iterator[redis.Redis]:
-    """The Redis of combats, empty; the broker's is emptied with it."""
+@pytest.fixture(scope="session")
+def _redis_clients() -> Iterator[tuple[redis.Redis, redis.Redis]]:
+    """Of combats and of the broker. To connect costs more than to empty them."""
     with (
         redis.Redis.from_url(settings.REDIS_URL) as client,
         redis.Redis.from_url(settings.BROKER_URL) as broker,
     ):
-        client.flushdb()
-        broker.flushdb()
-        yield client
+        yield client, broker
+
+
+@pytest.fixture
+def redis_client(_redis_clients: tuple[redis.Redis, redis.Redis]) -> redis.Redis:
+    """The Redis of combats, empty; the broker's is emptied with it."""
+    client, broker = _redis_clients
+    client.flushdb()
+    broker.flushdb()
+    return client
 
 
 @pytest.fixture
