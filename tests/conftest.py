@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 import redis
 from django.conf import settings
@@ -15,6 +16,9 @@ from tests.support.worker import CeleryProcess, running_worker, wait_idle
 Settle = Callable[..., None]
 
 flush.use_deletes()
+# The machine is shared: a slow example is no fault of the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

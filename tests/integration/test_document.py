@@ -46,7 +46,6 @@ _MADE_UP = st.dictionaries(
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(replay_log=_REPLAY, as_text=st.booleans())
@@ -64,7 +63,6 @@ def test_any_fight_log_comes_back_as_it_was_sent(
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(extra=_JSON, in_meta=_JSON, in_ai=_MADE_UP)

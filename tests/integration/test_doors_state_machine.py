@@ -362,7 +362,6 @@ def test_no_order_of_calls_and_actions_breaks_a_promise(
             settings=hypothesis.settings(
                 max_examples=25,
                 stateful_step_count=25,
-                deadline=None,
                 suppress_health_check=list(hypothesis.HealthCheck),
             ),
         )

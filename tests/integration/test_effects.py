@@ -22,6 +22,7 @@ from tests.support.documents import (
     sample_document,
 )
 from tests.support.factories import add_character
+from tests.support.waiting import is_about
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -38,10 +39,6 @@ def result_key(document: Document) -> str:
 
 def session_key(document: Document) -> str:
     return redis_keys.session(UUID(document["session_id"]))
-
-
-def is_about(seconds: int, expected: int) -> bool:
-    return expected - 10 < seconds <= expected
 
 
 def test_tombstone_is_the_brief_outcome_for_every_player(

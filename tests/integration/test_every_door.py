@@ -37,7 +37,6 @@ pytestmark = pytest.mark.usefixtures("world", "api")
 
 ANY_FORM = settings(
     max_examples=10,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 PLACES = ["note", "replay_log", "meta", "participants"]

@@ -283,7 +283,6 @@ ANYTHING = near_documents() | _JSON
 
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
@@ -305,7 +304,6 @@ def test_any_json_ends_as_processed_failed_or_rejected(
 
 @settings(
     max_examples=4,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 @given(payloads=st.lists(ANYTHING, min_size=25, max_size=25))
@@ -319,7 +317,6 @@ def test_any_json_leaves_the_worker_alive(settle: Settle, payloads: list[Any]) -
 
 @settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(payload=ANYTHING)

@@ -206,7 +206,6 @@ PARTS = st.fixed_dictionaries(
 )
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_preview_equals_effect(

@@ -135,7 +135,6 @@ def test_beyond_an_unreadable_tombstone_redis_still_tells_what_it_knows(
 )
 @settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_no_bytes_at_all_break_a_look_up(

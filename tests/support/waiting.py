@@ -8,6 +8,11 @@ TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 
+def is_about(seconds: int, given: int) -> bool:
+    """A time to live that was `given` a moment ago, on a busy machine too."""
+    return given - TIMEOUT_SECONDS < seconds <= given
+
+
 def wait_until(
     condition: Callable[[], object],
     what: str,

@@ -41,7 +41,6 @@ from tests.unit.builders import (
 )
 
 BOUNDED = settings(
-    deadline=None,  # the machine is shared: a slow example is no fault of the code
     max_examples=50,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],

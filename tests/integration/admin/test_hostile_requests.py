@@ -123,7 +123,6 @@ def test_no_page_fails_on_what_it_is_asked(
 
 @settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
