@@ -43,6 +43,9 @@ CONTENTS: dict[str, tuple[str, Sequence[str]]] = {
 }
 """By name: the extra of the wheel, and what else the installer is told."""
 
+COMPILED = "--compile-bytecode"
+"""As pip does it, for what is started often: the first start has no time to."""
+
 
 @cache
 def interpreter(name: str) -> Path:
@@ -55,17 +58,17 @@ def interpreter(name: str) -> Path:
         stamp = place / "holds"
         held = stamp.read_text().split() if stamp.exists() else [""]
         if held[0] != needs:
-            make(place, f"{wheel}{extra}", *beside)
+            make(place, COMPILED, f"{wheel}{extra}", *beside)
         elif held != wanted:
-            _install(place, "--no-deps", "--reinstall", str(wheel))
+            _install(place, COMPILED, "--no-deps", "--reinstall", str(wheel))
         stamp.write_text(" ".join(wanted))
     return place / "bin" / "python"
 
 
-def make(place: Path, *requirements: str) -> Path:
-    """The interpreter of a new environment, which holds `requirements` alone."""
+def make(place: Path, *arguments: str) -> Path:
+    """The interpreter of a new environment, of which the installer is told this."""
     _uv("venv", "--clear", "--python", sys.executable, str(place))
-    _install(place, *requirements)
+    _install(place, *arguments)
     return place / "bin" / "python"
 
 
@@ -95,8 +98,7 @@ def outside() -> dict[str, str]:
 
 def _install(place: Path, *arguments: str) -> None:
     python = str(place / "bin" / "python")
-    # As pip does it: what tests start first has no time to.
-    _uv("pip", "install", "--compile-bytecode", "--python", python, *arguments)
+    _uv("pip", "install", "--python", python, *arguments)
 
 
 def _uv(*arguments: str) -> None:

@@ -40,9 +40,10 @@ def test_the_hosted_ci_runs_what_must_hold_here() -> None:
 
 
 def test_every_target_of_the_ci_exists() -> None:
-    targets = re.findall(r"^make ([a-z-]+)", (ROOT / ".ci/run").read_text(), re.M)
+    called = re.findall(r"^make (.+)", (ROOT / ".ci/run").read_text(), re.M)
+    targets = re.findall(r"(?:^| )([a-z][a-z-]*)(?= |$)", "\n".join(called), re.M)
 
-    assert targets
+    assert {"lint", "test", "test-browser"} <= set(targets)
     for target in targets:
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
 
