@@ -14,7 +14,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage test-browser test-json test-packages storm matrix mutants fuzz lint docs bench peers wheel lock clean
+.PHONY: help demo run test coverage test-browser test-json test-packages storm matrix mutants fuzz audit lint docs bench peers wheel lock clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -76,6 +76,13 @@ mutants: $(VENV)/installed-dev  ## Change the core on purpose; show what no test
 fuzz: $(VENV)/installed  ## Messages (ENVELOPES=20000) and documents (PAYLOADS=100000) that nobody should send; SEED=
 	@FUZZ_SEED=$(SEED) FUZZ_ENVELOPES=$(or $(ENVELOPES),20000) FUZZ_PAYLOADS=$(or $(PAYLOADS),100000) \
 		$(BIN)/python -m pytest -q --no-header tests/integration/test_fuzz.py
+
+audit: $(VENV)/installed  ## Known weaknesses of what the image holds; says so where nobody can be asked
+	@told=$$($(BIN)/python -m uv tool run --from pip-audit==2.10.1 pip-audit \
+			--strict --disable-pip --require-hashes -r requirements-server.lock 2>&1) \
+		&& echo "$$told" || case "$$told" in \
+			*"known vulnerabilit"*) echo "$$told"; exit 1;; \
+			*) echo "Not audited, nobody could be asked:"; echo "$$told" | tail -n 1;; esac
 
 wheel: $(VENV)/installed  ## The package, into dist/
 	$(BIN)/python -m hatchling build --target wheel

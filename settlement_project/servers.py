@@ -21,10 +21,10 @@ def resolve(base_dir: Path) -> tuple[str, str, str]:
     or started. Its addresses are not put into the environment: a child process has to
     attach for itself, or the pair would not know that it is in use.
     """
-    # libpq URL of PostgreSQL; none: the embedded one.
-    database = os.environ.get("DATABASE_URL")
-    # URL of the Redis of the combats; none: the embedded one.
-    redis = os.environ.get("REDIS_URL")
+    # libpq URL of PostgreSQL, or DATABASE_URL_FILE; none: the embedded one.
+    database = os.environ.get("DATABASE_URL") or _of_file("DATABASE_URL")
+    # URL of the Redis of the combats, or REDIS_URL_FILE; none: the embedded one.
+    redis = os.environ.get("REDIS_URL") or _of_file("REDIS_URL")
     if not database or not redis:
         try:
             import devservers
@@ -37,8 +37,20 @@ def resolve(base_dir: Path) -> tuple[str, str, str]:
         servers = devservers.ensure(data_dir(base_dir))
         database = database or servers.database_url
         redis = redis or servers.redis_url
-    # URL of the broker; by default the Redis of the combats.
-    return database, redis, os.environ.get("CELERY_BROKER_URL") or redis
+    # URL of the broker, or CELERY_BROKER_URL_FILE; by default the Redis of the combats.
+    broker = os.environ.get("CELERY_BROKER_URL") or _of_file("CELERY_BROKER_URL")
+    return database, redis, broker or redis
+
+
+def _of_file(name: str) -> str | None:
+    """The URL in the file that NAME_FILE names, password and all."""
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{name}_FILE={path!r}: {error}") from error
 
 
 def data_dir(base_dir: Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,9 @@ PAGE = 100
 
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 """With which a cell begins that a spreadsheet runs as a formula."""
+
+_SPLIT = re.compile('[;,|\\t\\r\\n]"?(?=[=+@＝＋－＠-])')
+"""A separator, and behind it what a new cell would begin with."""
 
 Row = dict[str, Any]
 
@@ -239,7 +243,13 @@ def _cell(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False)
     else:
         text = _plain(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return _without_formulas(text)
+
+
+def _without_formulas(text: str) -> str:
+    """A spreadsheet may split a cell where we did not: in Russian at a semicolon."""
+    guarded = int(text.startswith(FORMULA))
+    return "'" * guarded + text[:guarded] + _SPLIT.sub(r"\g<0>'", text[guarded:])
 
 
 class _Writes(Protocol):

@@ -1,4 +1,4 @@
-"""Retention: forgets fight logs of combats that are over, and old counts.
+"""Retention: forgets fight logs of combats that are over, old counts, refused bytes.
 
 In batches, each a transaction of its own: no lock is held for long, and a run that is
 stopped goes on with the next one. The history itself is never deleted.
@@ -46,6 +46,22 @@ DELETE FROM minute_counts WHERE (minute, name, process) IN (
     ORDER BY minute LIMIT %s)
 """
 
+MEASURE_REJECTED = """
+SELECT count(*), coalesce(sum(octet_length(raw)), 0) FROM rejected_payloads
+WHERE raw IS NOT NULL AND last_seen_at < %s
+"""
+
+EMPTY_REJECTED = """
+WITH old AS (
+    SELECT id, octet_length(raw) AS size FROM rejected_payloads
+    WHERE raw IS NOT NULL AND last_seen_at < %s ORDER BY id LIMIT %s FOR UPDATE
+), emptied AS (
+    UPDATE rejected_payloads r SET raw = NULL FROM old WHERE r.id = old.id
+    RETURNING old.size
+)
+SELECT count(*), coalesce(sum(size), 0) FROM emptied
+"""
+
 COUNT_COUNTS = "SELECT count(*) FROM minute_counts WHERE minute < %s"
 
 
@@ -79,6 +95,19 @@ def prune_counts(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pru
             rows = cursor.rowcount
         yield Pruned(rows)
         if rows < batch:
+            return
+
+
+def prune_rejected(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pruned]:
+    """Empty rejected payloads that were not seen since; one result a batch."""
+    rows = batch
+    while rows == batch:
+        sql, parameters = EMPTY_REJECTED, [before, batch]
+        if dry_run:
+            sql, parameters = MEASURE_REJECTED, [before]
+        ((rows, size),) = _run(sql, parameters)
+        yield Pruned(rows, size)
+        if dry_run:
             return
 
 

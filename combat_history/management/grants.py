@@ -33,6 +33,8 @@ TABLES = {
     "combat_participants": Roles(ADD, "SELECT, INSERT, DELETE", READ),
     "combat_replay": Roles(ADD, ADD, READ),
     "combat_revisions": Roles(READ, ADD, READ),
+    # Forgetting is the owner's; the triggers of documents ask whether it was recorded.
+    "combat_redactions": Roles(READ, READ, READ),
     "settlement_ledger": Roles(ADD, ADD, READ),
     "settlement_failures": Roles(ADD, ADD, READ),
     "settlement_discrepancies": Roles(ADD, ADD, READ),

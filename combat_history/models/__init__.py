@@ -22,6 +22,7 @@ from combat_history.models.ledger import (
 )
 from combat_history.models.review import (
     AuditEntry,
+    CombatRedaction,
     CombatRevision,
     MinuteCount,
     ReplayRequest,
@@ -37,6 +38,7 @@ __all__ = [
     "Character",
     "CombatHistory",
     "CombatParticipant",
+    "CombatRedaction",
     "CombatReplay",
     "CombatRevision",
     "InventoryItem",

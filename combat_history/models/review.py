@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.functions import TransactionNow
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Now
@@ -151,6 +152,35 @@ class CombatRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.session_id} r{self.revision}"
+
+
+class CombatRedaction(models.Model):
+    """A document that holds a player's texts no longer. Append-only (trigger).
+
+    The guards of documents let through what is recorded here in the same transaction,
+    and nothing else.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    session_id = models.UUIDField()
+    character_id = models.BigIntegerField()
+    redacted_at = models.DateTimeField(db_default=TransactionNow())
+    payload_sha256 = models.CharField(
+        max_length=64, help_text=_("Of what is left of the document.")
+    )
+
+    class Meta:
+        db_table = "combat_redactions"
+        verbose_name = _("redacted document")
+        verbose_name_plural = _("redacted documents")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["session_id", "character_id"], name="combat_redactions_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.session_id} without {self.character_id}"
 
 
 def standing_document() -> Coalesce:

@@ -58,7 +58,23 @@ LEFT JOIN combat_history combat USING (session_id)
 WHERE combat.session_id IS NULL
 """
 
+# What is left after forgetting players, by the last who was forgotten.
+REDACTED_DIFFERS = """
+SELECT session_id, redacted.payload_sha256
+FROM (SELECT DISTINCT ON (session_id) session_id, payload_sha256
+      FROM combat_redactions ORDER BY session_id, id DESC) redacted
+JOIN combat_history combat USING (session_id)
+WHERE redacted.payload_sha256
+      <> encode(sha256(convert_to(combat.result_payload::text, 'UTF8')), 'hex')
+"""
+
 COMBAT_CHECKS = (
+    TableCheck(
+        "redacted_differs",
+        "a redacted document is what the redaction left of it",
+        REDACTED_DIFFERS,
+        "the redaction left {payload_sha256}",
+    ),
     TableCheck(
         "pending_overdue",
         "no pending combat is past its due time",

@@ -33,6 +33,8 @@ SELECT session_id, payload_sha256, settlement_status,
        CASE WHEN raw_payload IS NULL THEN result_payload::text END, raw_payload, data
 FROM combat_history LEFT JOIN combat_replay USING (session_id)
 WHERE payload_sha256 IS NOT NULL
+  AND NOT EXISTS (SELECT FROM combat_redactions r
+                  WHERE r.session_id = combat_history.session_id)
 """
 
 WITHOUT_A_POINT = 10**16

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Any
 
-# `user:password` of Flower, which reads it itself and refuses to start without.
+# `user:password` of Flower; it refuses to start without.
 if not os.environ.get("FLOWER_BASIC_AUTH"):
-    raise SystemExit("Refusing to start: FLOWER_BASIC_AUTH=user:password is not set.")
+    # The file that holds it instead.
+    secret = os.environ.get("FLOWER_BASIC_AUTH_FILE")
+    if not secret:
+        raise SystemExit(
+            "Refusing to start: FLOWER_BASIC_AUTH=user:password is not set."
+        )
+    basic_auth = [Path(secret).read_text(encoding="utf-8").strip()]
 
 read_only = True
 

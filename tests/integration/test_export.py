@@ -134,6 +134,29 @@ def test_no_spreadsheet_runs_what_came_with_a_document(
     assert row["winner_team"] == f"'{text}"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x;=cmd|' /C calc'!A0", "x;'=cmd|' /C calc'!A0"),
+        ('x;"=1";+2', "x;\"'=1\";'+2"),
+        (";-1", ";'-1"),
+        ("a\n@b", "a\n'@b"),
+        ("a|＝1", "a|'＝1"),
+        ("1;2, -3 and 4-5", "1;2, -3 and 4-5"),
+    ],
+)
+def test_nor_where_it_splits_a_cell_itself(text: str, told: str) -> None:
+    session_id = new_session_id()
+    meta = {"winner_team": text, "finish_reason": "victory", "end_timestamp": 1}
+    add_combat(
+        session_id=session_id,
+        finished_at=START,
+        result_payload=make_document(session_id=session_id, meta=meta),
+    )
+    (row,) = csv.DictReader(StringIO(exported()))
+    assert row["winner_team"] == told
+
+
 def add_entries(count: int) -> list[int]:
     """One a day from START on."""
     made = AuditEntry.objects.bulk_create(

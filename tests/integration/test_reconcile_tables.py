@@ -258,6 +258,12 @@ planted(
     f"INSERT INTO combat_replay VALUES ('{UNKNOWN}', '')",
 )
 planted(
+    "redacted_differs",
+    "nothing was redacted",
+    "INSERT INTO combat_redactions (session_id, character_id, payload_sha256)"
+    f" VALUES ('{QUIET}', {CLONE}, '')",
+)
+planted(
     "opening_lines",
     "line gone",
     delete("settlement_ledger", f"character_id = {CLONE} AND kind = 'opening'"),

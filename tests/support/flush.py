@@ -21,6 +21,7 @@ LARGE_BYTES = 1_000_000
 GUARDED = (
     "audit_log",
     "combat_history",
+    "combat_redactions",
     "combat_revisions",
     "settlement_failures",
     "settlement_ledger",

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
 from settlement_project.servers import are_local, django_database, resolve
@@ -131,3 +132,24 @@ def test_the_broker_is_redis_unless_it_is_named(
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://broker.example/1")
     assert resolve(tmp_path)[2] == "redis://broker.example/1"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_may_stand_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With its password; what the environment holds every child can read."""
+    held = {
+        "DATABASE_URL": "postgresql://game:hush@db.example/world",
+        "REDIS_URL": "redis://:hush@cache.example/0",
+        "CELERY_BROKER_URL": "amqp://game:hush@broker.example",
+    }
+    for name, url in held.items():
+        monkeypatch.delenv(name, raising=False)
+        (tmp_path / name).write_text(f"{url}\n", encoding="utf-8")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+
+    assert resolve(tmp_path) == tuple(held.values())
+
+    monkeypatch.setenv("REDIS_URL_FILE", str(tmp_path / "nowhere"))
+    with pytest.raises(ImproperlyConfigured, match="REDIS_URL_FILE"):
+        resolve(tmp_path)

@@ -27,8 +27,8 @@ from combat_history.actions.export import (
     history,
     lines,
 )
+from combat_history.management.arguments import character
 from combat_history.models import Status
-from persistence.contract.payload import MAX_BIGINT
 
 
 class Command(BaseCommand):
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--until", type=_moment, help="finished or done before")
         parser.add_argument("--status", choices=Status.values)
-        parser.add_argument("--character", type=_character)
+        parser.add_argument("--character", type=character)
         parser.add_argument("--output", type=Path, help="default: standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -103,9 +103,3 @@ def _moment(text: str) -> datetime:
     if not isinstance(found, datetime):
         found = datetime.combine(found, time.min)
     return found if timezone.is_aware(found) else timezone.make_aware(found)
-
-
-def _character(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > MAX_BIGINT:
-        raise ArgumentTypeError("a character id")
-    return int(text)
