@@ -113,7 +113,7 @@ def done_with(
     """
     done: set[str] = set()
     answered: dict[str, float] = {}
-    for line, following in zip(past, [*past[1:], {"kind": "born"}], strict=True):
+    for line, following in zip(past, [*past, {"kind": "born"}][1:], strict=True):
         if line["kind"] in answers:
             answered[line[name]] = line["at"]
         if following["kind"] == "born":
