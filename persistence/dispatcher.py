@@ -27,6 +27,7 @@ from persistence.contract.errors import (
 )
 from persistence.contract.operations import Operation
 from persistence.contract.payload import CombatResultPayload
+from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine import calls
 from persistence.engine.answers import CombatStart, ContextSwitch, read_start
 from persistence.engine.calls import Call, SessionId
@@ -54,7 +55,7 @@ class SyncDispatcher:
     several threads and event loops. `replicas`: a call is answered only once that
     many replicas of Redis have what it asked for; heartbeats, soon followed by the next
     one, do not wait. `remembered` bounds what is handed over again where Redis loses
-    it.
+    it. `keys`: the first signs whatever is handed over.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SyncDispatcher:
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
         replicas: int = 0,
         remembered: Limits | None = None,
+        keys: EngineKeys = NO_KEYS,
     ) -> None:
         if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
             raise ValueError(
@@ -73,6 +75,7 @@ class SyncDispatcher:
             )
         self._timeout = timeout
         self._max_document_bytes = max_document_bytes
+        self._keys = keys
         self._doorbell = Doorbell(broker_url or redis_url)
         self._redis = EngineRedis(redis_url, timeout, replicas)
         self._memory = Memory(remembered or Limits())
@@ -81,7 +84,8 @@ class SyncDispatcher:
     @classmethod
     def from_env(cls) -> SyncDispatcher:
         """From REDIS_URL, CELERY_BROKER_URL, SETTLEMENT_SUBMIT_TIMEOUT_SECONDS,
-        SETTLEMENT_SUBMIT_REPLICAS and SETTLEMENT_REMEMBER_SECONDS, _CALLS, _BYTES."""
+        SETTLEMENT_SUBMIT_REPLICAS, SETTLEMENT_REMEMBER_SECONDS, _CALLS and _BYTES, and
+        SETTLEMENT_ENGINE_KEYS."""
         # URL of the Redis of the combats; must be set.
         redis_url = os.environ.get("REDIS_URL")
         if not redis_url:
@@ -97,6 +101,7 @@ class SyncDispatcher:
             # default none.
             replicas=int(os.environ.get("SETTLEMENT_SUBMIT_REPLICAS") or 0),
             remembered=Limits.from_env(),
+            keys=EngineKeys.from_env(),
         )
 
     async def submit_combat(self, payload: Payload) -> Receipt:
@@ -106,27 +111,21 @@ class SyncDispatcher:
         PayloadInvalid (nothing recorded), PayloadConflict (another document stands;
         this one is not applied) or HandoffFailed (not accepted: submit again).
         """
-        handoff = checked(payload, self._max_document_bytes)
-        call = calls.hand_over(handoff)
+        sid, call = self._hand_over(payload)
         try:
             answered = await self._asend(call, self._memory.asked())
         except NotAnswered as error:
-            raise HandoffFailed(str(handoff.session_id), str(error)) from error
-        return self._accepted(
-            call, answered, partial(self._receipt, handoff.session_id)
-        )
+            raise HandoffFailed(str(sid), str(error)) from error
+        return self._accepted(call, answered, partial(self._receipt, sid))
 
     def submit_combat_sync(self, payload: Payload) -> Receipt:
         """The synchronous twin of `submit_combat`."""
-        handoff = checked(payload, self._max_document_bytes)
-        call = calls.hand_over(handoff)
+        sid, call = self._hand_over(payload)
         try:
             answered = self._send(call, self._memory.asked())
         except NotAnswered as error:
-            raise HandoffFailed(str(handoff.session_id), str(error)) from error
-        return self._accepted(
-            call, answered, partial(self._receipt, handoff.session_id)
-        )
+            raise HandoffFailed(str(sid), str(error)) from error
+        return self._accepted(call, answered, partial(self._receipt, sid))
 
     async def start_combat(
         self,
@@ -214,7 +213,7 @@ class SyncDispatcher:
         would be taken) or DispatchFailed; nothing is queued then. An `op_id` that was
         queued before is applied once.
         """
-        call = calls.queue(char_id, operations)
+        call = calls.queue(char_id, operations, self._keys)
         # Strict: where Redis has lost earlier ones, these must not overtake them.
         for _ in range(MAX_TRIES):
             owed = self._memory.owed_operations(call)
@@ -227,7 +226,7 @@ class SyncDispatcher:
         self, char_id: int, operations: Sequence[Operation | Document]
     ) -> None:
         """The synchronous twin of `change_inventory`."""
-        call = calls.queue(char_id, operations)
+        call = calls.queue(char_id, operations, self._keys)
         for _ in range(MAX_TRIES):
             owed = self._memory.owed_operations(call)
             answered = self._promised(_behind(call, owed), strict=True)
@@ -268,6 +267,11 @@ class SyncDispatcher:
         self._reminder.close(self._timeout)
         self._doorbell.close(self._timeout)
         self._redis.close()
+
+    def _hand_over(self, payload: Payload) -> tuple[UUID, Call]:
+        handoff = checked(payload, self._max_document_bytes)
+        signed = handoff.signed(self._keys.sign(handoff.raw))
+        return handoff.session_id, calls.hand_over(signed)
 
     def _call(self, call: Call, asked: Asked | None = None) -> Any:
         try:

@@ -100,14 +100,16 @@ class Delivery:
     """One document to settle.
 
     `raw` is None where only the row holds the document (a replay, a swept row).
-    `conflicts`: other documents that were sent for the session, by SHA-256. `read`:
-    where this process has parsed and validated `raw` already.
+    `conflicts`: what else was sent for the session, by SHA-256 and, behind a colon, the
+    signature: other documents, or this one with another signature. `read`: where this
+    process has parsed and validated `raw` already.
     """
 
     session_id: UUID
     raw: bytes | None = None
     sha256: str | None = None
     accepted_at: datetime | None = None
+    signature: str | None = None
     conflicts: Mapping[str, bytes] = field(default_factory=dict)
     read: Read | None = None
 

@@ -20,7 +20,8 @@ from psycopg import Cursor
 
 from persistence.contract.document import Document, digest, readable
 from persistence.contract.errors import PayloadInvalid
-from persistence.engine.handoff import unchecked
+from persistence.contract.signing import as_signature
+from persistence.engine.handoff import Handoff, unchecked
 from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.registry import SAVER_REGISTRY, combat_saver
@@ -50,20 +51,25 @@ class CombatTask(Task[Any, Any]):
     default_retry_delay=1,
 )
 def settle_combat(
-    payload: Document | str | None = None, *more: object, **unknown: object
+    payload: Document | str | None = None,
+    signature: object = None,
+    *more: object,
+    **unknown: object,
 ) -> None:
     """Record one combat result in the inbox, then drain one batch.
 
     Those that wait behind it in the broker's queue are recorded along with it. Accepts
     the document as dict or JSON text. What cannot become a history row ends in
-    `rejected_payloads`, a message without a document or with more than one argument
-    too. Any number of deliveries settles once.
+    `rejected_payloads`, a message without a document or with more than it and its
+    signature too. Any number of deliveries settles once.
     """
     started = time.monotonic()
     # A list is refused, and kept as it is.
-    given: Any = [payload, *more, unknown] if more or unknown else payload
+    given: Any = payload
+    if more or unknown or not isinstance(signature, str | None):
+        given = [payload, *([] if signature is None else [signature]), *more, unknown]
     try:
-        rung = _record(given)
+        rung = _record(given, as_signature(signature))
     except SoftTimeLimitExceeded as error:
         # Acknowledged, a message that nobody has recorded would be gone.
         raise settle_combat.retry(
@@ -79,7 +85,7 @@ def settle_combat(
     drain_batch(started)
 
 
-def _record(given: Any) -> bool | None:
+def _record(given: Any, signature: str) -> bool | None:
     """Record a payload in the inbox; whether the caller is to answer its ring.
 
     None where PostgreSQL has it: as a pending row, or as a rejected payload.
@@ -89,16 +95,30 @@ def _record(given: Any) -> bool | None:
     except PayloadInvalid as error:
         keep(settle_combat, partial(_reject, payload=given, error=error))
         return None
+    handoff = handoff.signed(signature)
+    if not settings.SETTLEMENT_ENGINE_KEYS.verify(handoff.raw, signature):
+        # Not by way of Redis: a running fight would end, and its players leave it.
+        _receive(handoff)
+        return None
     try:
         _, rung = inbox.record(handoff, replicas=settings.SETTLEMENT_SUBMIT_REPLICAS)
     except redis.RedisError:
         logger.warning("not in the inbox, receipt goes to PostgreSQL", exc_info=True)
-        delivery = Delivery(handoff.session_id, handoff.raw, handoff.sha256)
         # The sweep finds the pending row and puts it into the inbox.
-        keep(settle_combat, lambda cursor: combat_saver(cursor).receive(delivery))
+        _receive(handoff)
         return None
     known.keep(handoff)
     return rung
+
+
+def _receive(handoff: Handoff) -> None:
+    delivery = Delivery(
+        handoff.session_id,
+        handoff.raw,
+        handoff.sha256,
+        signature=handoff.signature,
+    )
+    keep(settle_combat, lambda cursor: combat_saver(cursor).receive(delivery))
 
 
 @shared_task(

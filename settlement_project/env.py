@@ -8,6 +8,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from persistence.contract.signing import NO_KEYS, EngineKeys
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -38,6 +40,14 @@ class Environment:
             )
             return ""
         return value
+
+    def engine_keys(self, name: str) -> EngineKeys:
+        """`NAME` or the file of `NAME_FILE`, as `EngineKeys.parse` reads it."""
+        try:
+            return EngineKeys.parse(self.secret(name, ""))
+        except ValueError as error:
+            self._problems.append(str(error))
+            return NO_KEYS
 
     def flag(self, name: str, default: bool) -> bool:
         value = os.environ.get(name, "").lower()

@@ -183,6 +183,10 @@ if not DEBUG:
 
 # Settlement. Times are settings so that tests need not wait for them.
 
+# Keys that engines sign by, `id:secret`, several by commas: the first signs, each of
+# them verifies. Where there are any, what no engine has signed is not settled. Engines,
+# workers and web have the same; none by default.
+SETTLEMENT_ENGINE_KEYS = env.engine_keys("SETTLEMENT_ENGINE_KEYS")
 # A shortage is recorded as a discrepancy, or fails its combat.
 SETTLEMENT_SHORTAGES = env.choice("SETTLEMENT_SHORTAGES", "record", ("record", "fail"))
 # Combats a transaction, at most.

@@ -1,8 +1,8 @@
 """Correct a player's inventory: what the game would queue, asked for by a person.
 
-Through the door of `change_inventory`: the operations join the player's list, the Saver
-applies them in their turn, once for each op_id, and the ledger keeps adding up. Nothing
-is edited in place.
+The operations are parked with the word that they are to be tried: whoever may write to
+Redis cannot ask for one. The Saver applies them behind what the game has queued, once
+for each op_id, and the ledger keeps adding up. Nothing is edited in place.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import psycopg
 import redis
 from django.conf import settings
 from django.db import Error
+from django.db.models.functions import Now
 
 from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
-from combat_history.models import AuditEntry, Character
+from combat_history.models import AuditEntry, Character, ParkedOperation
 from persistence.contract.document import Document
-from persistence.contract.errors import ItemReserved, OperationInvalid
+from persistence.contract.errors import ItemReserved, OperationInvalid, ParkCode
 from persistence.contract.operations import (
     MADE_BY,
     Add,
@@ -138,8 +139,7 @@ def adjust(
     """Queue a correction, and ask for the save that applies it; what it will change.
 
     Goes by the op_id of its first operation. None: that one was queued before, and
-    nothing was now. The audit entry and the queueing stand or fall together, but for a
-    commit that is lost after it: the same call again is then applied once as well.
+    nothing was now. The audit entry and the operations stand or fall together.
 
     Raises PermissionDenied, audited; ValueError for a reason; what `check` raises, and
     ItemReserved, with nothing queued; the error of Redis or the database. All but a
@@ -189,9 +189,18 @@ def _adjust(
         return None
     changes = _rehearse(cursor, char_id, operations)
     documents = [o.model_dump(exclude_none=True) for o in operations]
-    # Before the commit: an audit entry of what was never queued would be a lie. Where
-    # the commit is lost after it, the same call again is one with the queued operation.
-    _queue(char_id, documents)
+    _reserve(char_id, operations)
+    ParkedOperation.objects.bulk_create(
+        ParkedOperation(
+            scope=SyncScope.INVENTORY,
+            character_id=char_id,
+            op_id=document["op_id"],
+            operation=document,
+            code=ParkCode.CORRECTION,
+            retry_requested_at=Now(),
+        )
+        for document in documents
+    )
     act = Act(
         str(char_id),
         Outcome.DONE,
@@ -209,8 +218,9 @@ def _is_known(char_id: int, op_id: str) -> bool:
     return done.exists()
 
 
-def _queue(char_id: int, documents: Sequence[Document]) -> None:
-    call = calls.queue(char_id, documents)
+def _reserve(char_id: int, operations: Sequence[Operation]) -> None:
+    """Nothing of a belt in a running fight; and the sweep is to know of the save."""
+    call = calls.reserve(char_id, operations)
     replicas = settings.SETTLEMENT_SUBMIT_REPLICAS
     reply = inbox.replicated(call.script, call.keys, call.args, replicas)
     word, *rest = calls.texts(reply)

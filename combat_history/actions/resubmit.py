@@ -97,7 +97,9 @@ def resubmit(
     try:
         row, before = _mark(rejected_id, handoff, actor, again=again)
         receipt, to_ring = inbox.record(
-            handoff, replicas=settings.SETTLEMENT_SUBMIT_REPLICAS
+            # A person's word is proven to the workers as an engine's is.
+            handoff.signed(settings.SETTLEMENT_ENGINE_KEYS.sign(handoff.raw)),
+            replicas=settings.SETTLEMENT_SUBMIT_REPLICAS,
         )
         _write_down(row, before, handoff, receipt, actor, reason)
         if receipt is Receipt.FUTURE:

@@ -25,6 +25,7 @@ from combat_history.api.schemas import Accepted
 from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.signing import as_signature
 from persistence.engine import scripts
 from persistence.engine.doorbell import Doorbell
 from persistence.engine.handoff import Handoff, Receipt, answer, checked, in_the_future
@@ -44,17 +45,26 @@ async def accept(request: HttpRequest) -> HttpResponse:
         )
     except PayloadInvalid as error:
         raise _refusal(error) from None
+    signature = as_signature(request.headers.get("X-Settlement-Signature"))
+    handoff = handoff.signed(signature)
     known = await sync_to_async(_known)(handoff)
     if known is Receipt.CONFLICT:
         raise _conflict(handoff)
+    if not settings.SETTLEMENT_ENGINE_KEYS.verify(handoff.raw, signature):
+        # Not by way of Redis: a running fight would end, and its players leave it.
+        return _accepted(handoff, known or await _receive(handoff, None))
     # Also of a known session: Redis may have lost it, with what it does for accounts.
     told = await _tell_redis(handoff if known is None else handoff.once_accepted())
     if told is Receipt.FUTURE:
         raise _refusal(in_the_future())
     if known is None:
         known = await _receive(handoff, told)
+    return _accepted(handoff, known)
+
+
+def _accepted(handoff: Handoff, receipt: Receipt) -> HttpResponse:
     return json_response(
-        Accepted(session_id=handoff.session_id, duplicate=known is Receipt.DUPLICATE),
+        Accepted(session_id=handoff.session_id, duplicate=receipt is Receipt.DUPLICATE),
         HTTPStatus.ACCEPTED,
     )
 
@@ -107,12 +117,17 @@ def _keep(handoff: Handoff) -> None:
 
 
 def _delivery(handoff: Handoff) -> Delivery:
-    return Delivery(handoff.session_id, handoff.raw, handoff.sha256)
+    return Delivery(
+        handoff.session_id,
+        handoff.raw,
+        handoff.sha256,
+        signature=handoff.signature,
+    )
 
 
 async def _forget_conflict(handoff: Handoff) -> None:
     """Kept in PostgreSQL now; a drain would count it a second time."""
-    field = redis_keys.CONFLICT_FIELD_PREFIX + handoff.sha256
+    field = redis_keys.conflict_field(handoff.sha256, handoff.signature)
     with suppress(redis.RedisError):
         await redis_clients.async_client().hdel(
             redis_keys.result(handoff.session_id), field

@@ -79,6 +79,15 @@ def _hand_off() -> Json:
     return {
         "operationId": "handOffCombat",
         "summary": "Hand over the result of a finished fight",
+        "parameters": [
+            _parameter(
+                "X-Settlement-Signature",
+                "header",
+                {"type": "string"},
+                "key_id:hex, HMAC-SHA-256 over the bytes of the body. Where engine "
+                "keys are set, a result without a good one is recorded as failed.",
+            )
+        ],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": _ref("CombatResultPayload")}},

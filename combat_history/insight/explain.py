@@ -120,6 +120,18 @@ FAILURES: dict[str, Explanation] = {
         ),
         _("Look at a new preview, then replay again."),
     ),
+    FailureCode.BAD_SIGNATURE: Explanation(
+        _("not signed by an engine"),
+        _(
+            "The document carries no signature by an engine's key, or one that is not "
+            "of its bytes: anybody may have sent it. Nothing was applied; if the "
+            "engine sends a signed one, that is settled instead."
+        ),
+        _(
+            "Ask the operator whether the engine has its key and this system knows it. "
+            "Replay it only if the document is the engine's; otherwise void it."
+        ),
+    ),
     FailureCode.UNREADABLE_MESSAGE: Explanation(
         _("unreadable message"),
         _(

@@ -28,11 +28,14 @@ class Roles(NamedTuple):
 
 
 TABLES = {
-    # Append-only, the index of players aside: a correction may name others.
+    # Append-only, the index of players aside: a correction may name others, and so may
+    # the document that an engine has signed.
     "combat_history": Roles(CHANGE, CHANGE, READ),
-    "combat_participants": Roles(ADD, "SELECT, INSERT, DELETE", READ),
+    "combat_participants": Roles(
+        "SELECT, INSERT, DELETE", "SELECT, INSERT, DELETE", READ
+    ),
     "combat_replay": Roles(ADD, ADD, READ),
-    "combat_revisions": Roles(READ, ADD, READ),
+    "combat_revisions": Roles(ADD, ADD, READ),
     # Forgetting is the owner's; the triggers of documents ask whether it was recorded.
     "combat_redactions": Roles(READ, READ, READ),
     "settlement_ledger": Roles(ADD, ADD, READ),

@@ -22,9 +22,13 @@ embedded servers are used and `DEBUG` is on. A variable marked *file* may be giv
 SERVERS = ("settlement_project", "persistence/worker", "ops")
 SECTIONS = {
     "## The servers: web, workers, beat, commands": SERVERS,
-    "## The engine's side": ("persistence/dispatcher.py", "persistence/engine"),
+    "## The engine's side": (
+        "persistence/dispatcher.py",
+        "persistence/engine",
+        "persistence/contract/signing.py",
+    ),
 }
-KINDS = ("text", "secret", "flag", "integer", "choice", "names")
+KINDS = ("text", "secret", "engine_keys", "flag", "integer", "choice", "names")
 
 
 class Variable(NamedTuple):
@@ -106,7 +110,7 @@ def _allowed(kind: str, arguments: list[ast.expr]) -> str:
             return "`true`, `false`"
         case "names", _:
             return "names, comma-separated"
-        case "secret", _:
+        case "secret" | "engine_keys", _:
             return "text, *file*"
     return ""
 

@@ -41,6 +41,7 @@ class FailureCode(StrEnum):
     RESULT_MISSING = "result_missing"
     STATE_MOVED = "state_moved"
     UNREADABLE_MESSAGE = "unreadable_message"
+    BAD_SIGNATURE = "bad_signature"
 
 
 class DiscrepancyCode(StrEnum):
@@ -75,6 +76,8 @@ class ParkCode(StrEnum):
     SLOT_TAKEN = "slot_taken"
     OUT_OF_RANGE = "out_of_range"
     BLOCKED = "blocked"
+    BAD_SIGNATURE = "bad_signature"
+    CORRECTION = "correction"
     UNEXPECTED = "unexpected"
 
 

@@ -31,6 +31,9 @@ MAX_OP_ID = 100
 MAX_SLOT = 40
 """Both as their columns: parked_operations.op_id and inventory.slot."""
 
+OURS = "admin:"
+"""Begins the op_id of what a person asks for, and of nothing that a game queues."""
+
 MADE_BY = "op:"
 """Begins the name of a row by the operation that made it."""
 

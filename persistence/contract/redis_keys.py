@@ -60,7 +60,8 @@ UNKNOWN_PREFIX = "combat:result_unknown:"
 UNKNOWN_ASKED_PREFIX = "api:unknown_asked:"
 
 CONFLICT_FIELD_PREFIX = "conflict:"
-"""Field of the result hash: SHA-256 of another document for the same session."""
+"""Field of the result hash: SHA-256 of another document for the same session, and then
+a colon and the signature that came with it."""
 
 DAY_SECONDS = 24 * 60 * 60
 FINISHED_SESSION_TTL_SECONDS = 300
@@ -154,8 +155,14 @@ def account(char_id: int) -> str:
 
 
 def result(session_id: UUID) -> str:
-    """Hash raw, sha256, claims, players, conflict:<sha>; 24 h after settlement."""
+    """Hash raw, sha256, signature, claims, players, conflict:<sha>; 24 h after that."""
     return f"{RESULT_PREFIX}{session_id}"
+
+
+def conflict_field(sha256: str, signature: str) -> str:
+    """Field of a result: the bytes of another document, or of the same, signed anew."""
+    name = f"{CONFLICT_FIELD_PREFIX}{sha256}"
+    return f"{name}:{signature}" if signature else name
 
 
 def tombstone(session_id: UUID) -> str:

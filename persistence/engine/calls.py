@@ -11,17 +11,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
+from pydantic_core import to_json
+
 from persistence.contract import redis_keys
 from persistence.contract.document import Document, parse_strictly, write_document
 from persistence.contract.errors import OperationInvalid, PayloadInvalid
 from persistence.contract.ids import parse_session_id
 from persistence.contract.operations import (
+    OURS,
     Operation,
     parse_operation,
     pieces_by_template,
     reservable_rows,
 )
 from persistence.contract.payload import MAX_BIGINT, MAX_PARTICIPANTS
+from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine.handoff import Handoff, unjudged
 from persistence.protocols import GameMode, SyncScope
 
@@ -165,9 +169,29 @@ def intend(scope: SyncScope, char_id: int) -> Call:
     )
 
 
-def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
+def queue(
+    char_id: int,
+    operations: Sequence[Operation | Document],
+    keys: EngineKeys = NO_KEYS,
+) -> Call:
     player = _player(char_id)
     parsed = [parse_operation(player, _document(player, o)) for o in operations]
+    if any(operation.op_id.startswith(OURS) for operation in parsed):
+        fault = {"path": "op_id", "message": f"{OURS}… is what a person asks for"}
+        raise OperationInvalid(player, [fault])
+    documents = [operation.model_dump(exclude_none=True) for operation in parsed]
+    signed = [keys.sign_operation(player, document) for document in documents]
+    return _queued(player, parsed, [to_json(one).decode() for one in signed])
+
+
+def reserve(char_id: int, operations: Sequence[Operation]) -> Call:
+    """Refused as `queue` would be, and a save noted; the operations go another way."""
+    return _queued(_player(char_id), operations, [])
+
+
+def _queued(
+    char_id: int, parsed: Sequence[Operation], operations: Sequence[str]
+) -> Call:
     taken_from = [str(row) for o in parsed for row in reservable_rows(o)]
     return Call(
         "change_inventory",
@@ -183,7 +207,7 @@ def queue(char_id: int, operations: Sequence[Operation | Document]) -> Call:
             char_id,
             taken_from,
             pieces_by_template(parsed),
-            [operation.model_dump_json(exclude_none=True) for operation in parsed],
+            operations,
         ),
         waits=(redis_keys.inventory_delta(char_id), ""),
     )

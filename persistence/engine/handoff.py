@@ -37,8 +37,9 @@ from persistence.contract.payload import (
     validate,
 )
 
-_JUDGED_ARG = 8
-"""Which argument of the script says that a clock judges the end of the fight."""
+_JUDGED_ARG, _SIGNATURE_ARG = 8, 10
+"""Which arguments of the script say that a clock judges the end of the fight, and who
+has signed the document."""
 
 
 class Receipt(StrEnum):
@@ -73,6 +74,16 @@ class Handoff:
     def once_accepted(self) -> Handoff:
         """The same, of a document that is accepted already: no clock refuses it."""
         return replace(self, args=unjudged(self.args))
+
+    def signed(self, signature: str) -> Handoff:
+        """The same with what an engine has signed it by; "" for nothing."""
+        args = [*self.args]
+        args[_SIGNATURE_ARG] = signature
+        return replace(self, args=args)
+
+    @property
+    def signature(self) -> str:
+        return str(self.args[_SIGNATURE_ARG])
 
 
 def unjudged(args: list[Any]) -> list[Any]:
@@ -273,6 +284,7 @@ def _handoff(
             "" if silent_since_ms is None else silent_since_ms,
             "",
             former_sha256,
+            "",
             *(value for pair in snapshots.values() for value in pair),
         ],
         read=read,

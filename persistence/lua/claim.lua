@@ -5,7 +5,7 @@
 -- KEYS: inbox   ARGV: limit, lease (ms), bytes at most, result key prefix, then '' or the
 --                      moment (ms) after which nothing counts as due
 -- Returns {1 if more may be due, {session id, lease, claims, raw, sha256, accepted_at,
---          conflict field, conflict raw, ...}, ...}.
+--          signature, conflict field, conflict raw, ...}, ...}.
 local limit, lease_ms, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 -- The clock of Redis for all: leases of two workers are then measured by one.
 local time = redis.call('TIME')
@@ -51,11 +51,12 @@ local function take(sid, key)
     redis.call('ZADD', KEYS[1], 'XX', lease, sid)
     local claims = claimed(key) + 1
     redis.call('HSET', key, 'claims', claims)
-    local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at', 'players')
-    local entry = {sid, lease, claims, known[1], known[2], known[3]}
-    -- Fields that are no conflicts: `claims`, and those of these four that are there.
+    local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at', 'signature',
+        'players')
+    local entry = {sid, lease, claims, known[1], known[2], known[3], known[4]}
+    -- Fields that are no conflicts: `claims`, and those of these five that are there.
     local plain = 1
-    for i = 1, 4 do if known[i] then plain = plain + 1 end end
+    for i = 1, 5 do if known[i] then plain = plain + 1 end end
     if redis.call('HLEN', key) > plain then conflicts(key, entry) end
     return entry
 end

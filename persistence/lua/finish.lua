@@ -1,8 +1,8 @@
 -- The effects of settled entries, and their removal, each only while its lease is ours.
 -- KEYS: inbox   ARGV: result prefix, tombstone prefix, session prefix, day (s),
 --       retention of raw (s), then for each entry: session id, lease, tombstone or '',
---       SHA-256 of the row or '' where there is none, number of recorded conflict
---       fields, the fields
+--       SHA-256 of the row, '' where there is none, or '-' where no engine has signed the
+--       document, number of recorded conflict fields, the fields
 -- Returns how many entries were removed.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -23,7 +23,7 @@ local function finish(sid, lease, tombstone, sha, fields)
     if not score or tonumber(score) ~= tonumber(lease) then return 0 end
     local key = ARGV[1] .. sid
     -- Without a row the live session is all there is of the fight.
-    if sha ~= '' then
+    if sha ~= '' and sha ~= '-' then
         redis.call('DEL', ARGV[3] .. sid)
         -- Redis may have forgotten the first document and met another one since.
         redis.call('HSET', key, 'sha256', sha)
@@ -34,12 +34,17 @@ local function finish(sid, lease, tombstone, sha, fields)
         tombstone_forget(ARGV[2] .. sid)
     end
     redis.call('HDEL', key, 'claims', 'players', unpack(fields))
-    if retention == 0 then redis.call('HDEL', key, 'raw') end
+    if retention == 0 then redis.call('HDEL', key, 'raw', 'signature') end
     if conflict_left(key) then
         redis.call('ZADD', KEYS[1], 'XX', now, sid)
         return 0
     end
-    redis.call('EXPIRE', key, math.max(day, retention))
+    if sha == '-' then
+        -- The one that an engine signs is then the first again.
+        redis.call('DEL', key)
+    else
+        redis.call('EXPIRE', key, math.max(day, retention))
+    end
     redis.call('ZREM', KEYS[1], sid)
     return 1
 end

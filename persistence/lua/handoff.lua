@@ -5,8 +5,8 @@
 -- ARGV: session id, raw, sha256, finished_at (s), session TTL (s), doorbell TTL (ms),
 --       conflicts held at most, '' or, of a forced save, the moment (ms) since when the
 --       combat must have been silent, 1 where a fight that ends in the future is not
---       recorded, the SHA-256 that older versions knew the document by, then hp and
---       energy of each account ('' = none)
+--       recorded, the SHA-256 that older versions knew the document by, the signature or
+--       '', then hp and energy of each account ('' = none)
 -- Returns {accepted | duplicate | conflict | refused | future, 1 if the caller is to ring}.
 local sid, raw, sha, finished_at = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -23,6 +23,23 @@ local function conflicts_held()
         if string.sub(name, 1, 9) == 'conflict:' then held = held + 1 end
     end
     return held
+end
+
+-- Only a worker can tell which signature is good. Another one is therefore kept with the
+-- bytes that it is of: whoever comes first with a bad one keeps nobody out.
+local function keep_beside()
+    local name = 'conflict:' .. sha
+    if ARGV[11] ~= '' then name = name .. ':' .. ARGV[11] end
+    if redis.call('HEXISTS', KEYS[1], name) == 1 then return true end
+    if conflicts_held() >= tonumber(ARGV[7]) then return false end
+    redis.call('HSET', KEYS[1], name, raw)
+    return true
+end
+
+-- Of the bytes in `raw`, and of no others.
+local function sign()
+    redis.call('HDEL', KEYS[1], 'signature')
+    if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 'signature', ARGV[11]) end
 end
 
 local function newer(last_finished, last_sid)
@@ -82,9 +99,7 @@ end
 
 if ARGV[8] ~= '' and not is_abandoned() then return {'refused', 0} end
 if known and known ~= sha and known ~= ARGV[10] then
-    if conflicts_held() < tonumber(ARGV[7]) then
-        redis.call('HSET', KEYS[1], 'conflict:' .. sha, raw)
-    end
+    keep_beside()
     redis.call('ZADD', KEYS[2], 'NX', now, sid)
     return {'conflict', ring()}
 end
@@ -96,7 +111,16 @@ if is_future and not known and ARGV[9] ~= '' then return {'future', 0} end
 -- and repeats the effects; where PostgreSQL lost it, it is settled. Until then the first
 -- spelling of it is kept.
 if known then
-    redis.call('HSETNX', KEYS[1], 'raw', raw)
+    local signature = redis.call('HGET', KEYS[1], 'signature') or ''
+    local is_held = redis.call('HEXISTS', KEYS[1], 'raw') == 1
+    if is_held and ARGV[11] ~= '' and ARGV[11] ~= signature and not keep_beside() then
+        redis.call('ZADD', KEYS[2], 'NX', now, sid)
+        return {'conflict', ring()}
+    end
+    if not is_held then
+        redis.call('HSET', KEYS[1], 'raw', raw)
+        sign()
+    end
     redis.call('HSETNX', KEYS[1], 'accepted_at', now)
     redis.call('HSETNX', KEYS[1], 'players', #KEYS - 5)
     -- Once settled it has a day to live: it must not go before its entry.
@@ -104,6 +128,7 @@ if known then
 else
     redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha, 'accepted_at', now,
         'players', #KEYS - 5)
+    sign()
     if kind == 'hash' then redis.call('PERSIST', KEYS[1]) end
 end
 -- NX: a worker's lease and a back-off stay as they are.
@@ -115,6 +140,6 @@ end
 redis.pcall('ZREM', KEYS[4], sid)
 -- A moment that lies ahead would refuse every later snapshot of its players.
 for i = 6, is_future and 0 or #KEYS do
-    snapshot(KEYS[i], ARGV[11 + (i - 6) * 2], ARGV[12 + (i - 6) * 2])
+    snapshot(KEYS[i], ARGV[12 + (i - 6) * 2], ARGV[13 + (i - 6) * 2])
 end
 return {known and 'duplicate' or 'accepted', ring()}

@@ -26,6 +26,7 @@ from persistence.contract.errors import (
 )
 from persistence.contract.identity import identity
 from persistence.contract.outcome import summary, tombstone
+from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine.handoff import Receipt, in_the_future
 from persistence.protocols import Delivery, Outcome, Saved, Verdict
 from persistence.savers.combat import conflicts, load, statements, write
@@ -40,6 +41,7 @@ from persistence.savers.combat.cases import (
 from persistence.savers.combat.fingerprint import fingerprint
 from persistence.savers.combat.plan import plan_batch
 from persistence.savers.combat.rows import Combat, Plan
+from persistence.savers.combat.signed import is_unsigned, reopen, signed, unsigned
 from persistence.savers.combat.write import Ending
 from persistence.worker import rejected, sql, unsent
 from persistence.worker.rejected import Rejected
@@ -55,14 +57,20 @@ class CombatStateSaver:
 
     Never commits, retries or splits. Idempotent by session id: a session that is
     terminal is left as it is and reported as a duplicate. `fail_on_shortage` turns
-    discrepancies into failures.
+    discrepancies into failures. `keys`: without a signature by one of them a document
+    fails.
     """
 
     def __init__(
-        self, cursor: Cursor[sql.Row], *, fail_on_shortage: bool = False
+        self,
+        cursor: Cursor[sql.Row],
+        *,
+        fail_on_shortage: bool = False,
+        keys: EngineKeys = NO_KEYS,
     ) -> None:
         self._cursor = cursor
         self._fail_on_shortage = fail_on_shortage
+        self._keys = keys
 
     def settle(self, batch: Sequence[Delivery]) -> list[Verdict]:
         """Settle deliveries of distinct sessions; one verdict each, in any order."""
@@ -102,14 +110,24 @@ class CombatStateSaver:
     def insert_pending(self, deliveries: Sequence[Delivery]) -> list[Case]:
         """Write receipts without effects; known sessions stay as they are.
 
-        Returns what was written. What cannot become a row is left to `settle`, which
-        rejects it.
+        Returns what was written. What cannot become a row, or is not signed, is left to
+        `settle`, which rejects or fails it.
         """
+        return self._insert_receipts(
+            case for case in self._cases(deliveries) if _receipt(case)[1] is None
+        )
+
+    def _cases(self, deliveries: Sequence[Delivery]) -> Iterator[Case]:
         now = self._clock(deliveries)
-        read = (read_delivery(delivery, now) for delivery in deliveries)
-        cases = [case for case in read if isinstance(case, Case)]
+        for delivery in deliveries:
+            _, case = self._read(delivery, now)
+            if isinstance(case, Case):
+                yield case
+
+    def _insert_receipts(self, cases: Iterable[Case]) -> list[Case]:
+        cases = list(cases)
         recorded = self._insert_history(
-            write.history_row(case, (PENDING, None)) for case in cases
+            write.history_row(case, _receipt(case)) for case in cases
         )
         # Only of those: another document's participants are not this session's.
         new = [case for case in cases if case.session_id in recorded]
@@ -123,7 +141,7 @@ class CombatStateSaver:
         one that is checked, PayloadInvalid is raised where its fight has not ended yet;
         the caller rolls back.
         """
-        for case in self.insert_pending([delivery]):
+        for case in self._insert_receipts(self._cases([delivery])):
             if is_checked and is_early(case.document, case.received_at):
                 raise in_the_future()
             return Receipt.ACCEPTED
@@ -136,11 +154,10 @@ class CombatStateSaver:
 
         Another document than the session's is recorded as a conflict.
         """
-        ids = sql.array([delivery.session_id])
-        rows = sql.fetch(self._cursor, statements.LOCK_HISTORY, [ids])
-        if not rows:
+        row = self._known([delivery]).get(delivery.session_id)
+        if row is None:
             return None
-        sha256 = rows[0][2] or _hash_of(rows[0])
+        sha256 = row[2] or _hash_of(row)
         others = conflicts.beside_row(self._cursor, delivery, sha256)
         rejected.keep(self._cursor, *others)
         return Receipt.CONFLICT if others else Receipt.DUPLICATE
@@ -162,22 +179,50 @@ class CombatStateSaver:
 
     def _receive(self, batch: Sequence[Delivery]) -> _Intake:
         now = self._clock(batch)
-        ids = sql.array(delivery.session_id for delivery in batch)
-        known = {
-            row[0]: row
-            for row in sql.fetch(self._cursor, statements.LOCK_HISTORY, [ids])
-        }
+        known = self._known(batch)
         intake = _Intake()
         for delivery in batch:
             row = known.get(delivery.session_id)
             if row is None:
-                intake.rejected += conflicts.beside_first(delivery)
-                intake.add_new(delivery, read_delivery(delivery, now))
+                first, case = self._read(delivery, now)
+                intake.rejected += conflicts.beside_first(first)
+                intake.add_new(first, case)
                 continue
             sha256 = row[2] or _hash_of(row)
             others = conflicts.beside_row(self._cursor, delivery, sha256)
             intake.add_known(delivery, row, sha256, others)
         return intake
+
+    def _known(self, batch: Sequence[Delivery]) -> dict[UUID, Sequence[Any]]:
+        """The locked rows of these sessions.
+
+        One that failed for want of a signature waits again where its delivery has one.
+        """
+        ids = sql.array(delivery.session_id for delivery in batch)
+        known = self._locked(ids)
+        late = [
+            proven
+            for delivery in batch
+            if (row := known.get(delivery.session_id)) and is_unsigned(row)
+            if (proven := signed(delivery, self._keys)) and proven.raw is not None
+        ]
+        for delivery in late:
+            reopen(self._cursor, delivery, known[delivery.session_id])
+        return self._locked(ids) if late else known
+
+    def _locked(self, ids: str) -> dict[UUID, Sequence[Any]]:
+        rows = sql.fetch(self._cursor, statements.LOCK_HISTORY, [ids])
+        return {row[0]: row for row in rows}
+
+    def _read(
+        self, delivery: Delivery, now: datetime
+    ) -> tuple[Delivery, Case | Rejected]:
+        """A delivery whose session has no row, by its signed document if it has one."""
+        proven = signed(delivery, self._keys)
+        case = read_delivery(proven or delivery, now)
+        if proven is None and isinstance(case, Case):
+            case = unsigned(case)
+        return proven or delivery, case
 
     def _obey_requests(self, waiting: Sequence[Case]) -> None:
         """Give each replay the terms that a person has set for it."""
@@ -266,21 +311,27 @@ class _Intake:
     ) -> None:
         """`others`: bodies of the delivery that are not the document of the row."""
         self.rejected += others
+        if delivery.raw is not None and not others:
+            # Of the same document; Redis is to know it by the hash of now.
+            sha256 = delivery.sha256 or sha256
         if row[1] == PENDING:
-            self.waiting.append(read_row(row))
+            case = read_row(row)
+            case.sha256 = sha256
+            self.waiting.append(case)
         else:
-            if delivery.raw is not None and not others:
-                # Of the same document; Redis is to know it by the hash of now.
-                sha256 = delivery.sha256 or sha256
             self.verdicts.append(_terminal(row, sha256, conflicting=bool(others)))
 
 
 def _terminal(row: Sequence[Any], sha256: str, *, conflicting: bool) -> Verdict:
     session_id, status = row[0], row[1]
+    code = FailureCode.PAYLOAD_CONFLICT if conflicting else ""
+    if is_unsigned(row):
+        # Redis is to forget it, so that the signed one is the first again.
+        code = FailureCode.BAD_SIGNATURE
     return Verdict(
         session_id,
         Outcome.CONFLICT if conflicting else Outcome.DUPLICATE,
-        code=str(FailureCode.PAYLOAD_CONFLICT) if conflicting else "",
+        code=str(code),
         detail=f"already {status}",
         # Once more: whoever settled it may have died before its effects.
         tombstone=_tombstone(row) if status == PROCESSED else None,
@@ -309,6 +360,13 @@ def _combat(case: Case) -> Combat:
         case.fail_on_shortage,
         case.fingerprint,
     )
+
+
+def _receipt(case: Case) -> Ending:
+    """A pending row is of a signed document: nobody asks again."""
+    if case.failure and case.failure.code == FailureCode.BAD_SIGNATURE:
+        return FAILED, case.failure
+    return PENDING, None
 
 
 def _ending(case: Case, plan: Plan) -> Ending:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from django.conf import settings
+
 from persistence.contract import redis_keys
 from persistence.contract.errors import ParkCode
 from persistence.contract.operations import (
@@ -71,7 +73,8 @@ class InventoryStateSaver:
         is_retry = any(row.is_requested for row in waiting)
         if not head and not is_retry:
             return Saved(counts={"absent": 1})
-        requests = [read_element(char_id, raw) for raw in head]
+        keys = settings.SETTLEMENT_ENGINE_KEYS
+        requests = [read_element(char_id, raw, keys) for raw in head]
         tried = [*(row.request for row in waiting), *requests]
         known = self._known(char_id, waiting, tried)
         bag = self._bag(char_id, known, tried) if balances else None
@@ -92,11 +95,21 @@ class InventoryStateSaver:
         return (rows[0][1], rows[0][2]) if rows else None
 
     def _waiting(self, char_id: int) -> list[OpenRequest]:
-        """Parked operations; a row of a save that failed as a whole is none of them."""
+        """Parked operations that hold up others, or are to be tried again.
+
+        A row of a save that failed as a whole is none of them, and what nobody has
+        signed is one only where a person wants it.
+        """
         return [
-            OpenRequest(read_parked(char_id, row), row.blocked_by, row.retry_requested)
+            OpenRequest(
+                read_parked(char_id, row),
+                row.blocked_by,
+                row.retry_requested,
+                is_correction=row.code == ParkCode.CORRECTION,
+            )
             for row in open_operations(self._cursor, SyncScope.INVENTORY, char_id)
             if row.code != ParkCode.UNEXPECTED
+            if row.code != ParkCode.BAD_SIGNATURE or row.retry_requested
         ]
 
     def _known(

@@ -30,9 +30,11 @@ SAVER_REGISTRY: Mapping[SyncScope, Callable[[Cursor[Row]], Saver]] = {
 
 
 def combat_saver(cursor: Cursor[Row]) -> CombatStateSaver:
-    """The Saver of combats with the policy of `SETTLEMENT_SHORTAGES`."""
+    """The Saver of combats with the policy and the keys of the settings."""
     return CombatStateSaver(
-        cursor, fail_on_shortage=settings.SETTLEMENT_SHORTAGES == "fail"
+        cursor,
+        fail_on_shortage=settings.SETTLEMENT_SHORTAGES == "fail",
+        keys=settings.SETTLEMENT_ENGINE_KEYS,
     )
 
 

@@ -112,7 +112,10 @@ def _force(member: bytes, silent_since: int) -> int:
         logger.warning("containers not readable", extra={"session_id": session_id})
         code = str(FailureCode.INVALID_PAYLOAD)
         _keep(session_id, session, PayloadInvalid(code, faults))
-    receipt, _ = inbox.record(handoff)
+    # What is forced is ours, and is proven as an engine's is: a mark in Redis could be
+    # anybody's.
+    signature = settings.SETTLEMENT_ENGINE_KEYS.sign(handoff.raw)
+    receipt, _ = inbox.record(handoff.signed(signature))
     return int(receipt is Receipt.ACCEPTED)
 
 

@@ -248,6 +248,7 @@ def _delivery(entry: Entry) -> Delivery:
         raw=entry.raw,
         sha256=entry.sha256,
         accepted_at=datetime.fromtimestamp(accepted / 1000, UTC) if accepted else None,
+        signature=entry.signature,
         conflicts=entry.conflicts,
         read=known.take(entry.raw),
     )

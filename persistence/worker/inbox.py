@@ -19,6 +19,7 @@ from celery.signals import task_failure
 from django.conf import settings
 
 from persistence.contract import redis_keys
+from persistence.contract.errors import FailureCode
 from persistence.engine import scripts
 from persistence.engine.handoff import Handoff, Receipt, answer
 from persistence.protocols import Verdict
@@ -40,7 +41,10 @@ MAX_CLAIM_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A leased inbox entry. `claims` counts this delivery too."""
+    """A leased inbox entry. `claims` counts this delivery too.
+
+    `conflicts`: see `Delivery`.
+    """
 
     session_id: UUID
     lease: bytes
@@ -49,6 +53,7 @@ class Entry:
     sha256: str | None
     accepted_at_ms: int | None
     conflicts: dict[str, bytes]
+    signature: str | None = None
 
 
 @cache
@@ -173,7 +178,9 @@ def finish(settled: Iterable[tuple[Entry, Verdict]]) -> int:
     ]
     for entry, verdict in settled:
         args += [str(entry.session_id), entry.lease]
-        args += [verdict.tombstone or b"", verdict.sha256 or b""]
+        is_unsigned = verdict.code == FailureCode.BAD_SIGNATURE
+        sha256 = "-" if is_unsigned else verdict.sha256 or ""
+        args += [verdict.tombstone or b"", sha256]
         args += [len(entry.conflicts), *map(_conflict_field, entry.conflicts)]
     removed: int = script("finish")(keys=[redis_keys.INBOX], args=args)
     return removed
@@ -262,12 +269,15 @@ def _is_moment(text: bytes | None) -> bool:
     return text is not None and text.isdigit() and len(text) <= MAX_MOMENT_DIGITS
 
 
-def _conflict_field(sha256: str) -> str:
-    return redis_keys.CONFLICT_FIELD_PREFIX + sha256
+def _conflict_field(name: str) -> bytes:
+    # Also where it is no text, or its entry would come due for ever.
+    return f"{redis_keys.CONFLICT_FIELD_PREFIX}{name}".encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def _entry(fields: Sequence[Any]) -> Entry:
-    session_id, lease, claims, raw, sha256, accepted_at, *conflicts = fields
+    session_id, lease, claims, raw, sha256, accepted_at, signature, *conflicts = fields
     prefix = len(redis_keys.CONFLICT_FIELD_PREFIX)
     return Entry(
         session_id=UUID(session_id.decode()),
@@ -277,7 +287,8 @@ def _entry(fields: Sequence[Any]) -> Entry:
         sha256=sha256.decode() if sha256 else None,
         accepted_at_ms=int(accepted_at) if _is_moment(accepted_at) else None,
         conflicts={
-            name.decode()[prefix:]: document
+            name.decode("utf-8", "surrogateescape")[prefix:]: document
             for name, document in zip(conflicts[::2], conflicts[1::2], strict=True)
         },
+        signature=signature.decode("ascii", "replace") if signature else None,
     )

@@ -11,6 +11,7 @@ from combat_history.models import CombatHistory
 from persistence.contract import redis_keys
 from persistence.contract.document import digest
 from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.signing import SIGNATURE_FIELD, as_signature
 from persistence.engine.handoff import unchecked
 from persistence.protocols import Delivery
 from persistence.worker import inbox, rejected
@@ -38,7 +39,10 @@ def hand_off(session_id: UUID, raw: bytes) -> bool:
         # Kept by now: left there, it would be found by every sweep.
         inbox.client().hdel(redis_keys.session(session_id), "result")
         return False
-    inbox.record(handoff)
+    # Beside the result, by whoever left it there.
+    signature = inbox.client().hget(redis_keys.session(session_id), SIGNATURE_FIELD)
+    text = signature.decode("ascii", "replace") if signature else ""  # type: ignore[union-attr]
+    inbox.record(handoff.signed(as_signature(text)))
     return True
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from persistence.contract.document import MAX_DOCUMENT_BYTES
+from persistence.contract.signing import EngineKeys
 from persistence.worker.intake.plain import plain
 from tests.support.documents import make_document
 from tests.support.fuzz import Envelope, call, envelope, headers, nested, raw
@@ -39,6 +40,19 @@ def test_a_document_that_breaks_the_contract_is_recorded_all_the_same() -> None:
     assert json.loads(read(envelope(call(document))).handoff.raw) == document
 
 
+@pytest.mark.parametrize(
+    "given", [DOCUMENT, TEXT, f' {TEXT[:-1]}, "x": "\\", \\"a:b"}}']
+)
+def test_a_signature_is_recorded_with_the_document_it_is_of(given: object) -> None:
+    keys = EngineKeys.parse("game.1:a-secret-of-the-engine")
+    signature = keys.sign(read(envelope(call(given))).handoff.raw)
+
+    found = read(envelope(call(given, signature)))
+
+    assert found.handoff.signature == signature
+    assert keys.verify(found.handoff.raw, signature)
+
+
 LEFT_TO_CELERY: dict[str, object] = {
     "eta": envelope(call(TEXT), headers=headers(eta="2030-01-01T00:00:00+00:00")),
     "expires": envelope(call(TEXT), headers=headers(expires="2030-01-01T00:00:00")),
@@ -55,6 +69,8 @@ LEFT_TO_CELERY: dict[str, object] = {
     "chain": envelope(call(TEXT, chain=[{"task": "engine.settled"}])),
     "chord": envelope(call(TEXT, chord={"task": "engine.settled"})),
     "two arguments": envelope(call(DOCUMENT, DOCUMENT)),
+    "no signature": envelope(call(TEXT, "signed")),
+    "more than it": envelope(call(TEXT, f"a:{'0' * 64}", 1)),
     "no argument": envelope(call()),
     "named argument": envelope([[], {"payload": DOCUMENT}, {}]),
     "no document": envelope(call(7)),

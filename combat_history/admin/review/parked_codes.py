@@ -73,6 +73,16 @@ CODES: dict[str, Explanation] = {
         _("It needs what an operation touches that is parked itself."),
         _("Retry that one: this one follows by itself."),
     ),
+    ParkCode.BAD_SIGNATURE: Explanation(
+        _("not signed by an engine"),
+        _("No engine has signed it for this player: anybody may have queued it."),
+        _("Find out who queued it. Retry it only if it is sound, or discard it."),
+    ),
+    ParkCode.CORRECTION: Explanation(
+        _("correction by an admin"),
+        _("It was asked for in the admin; the next save of the player applies it."),
+        _("Wait for a moment; retry it if it stays."),
+    ),
     ParkCode.UNEXPECTED: Explanation(
         _("unexpected error"),
         _("The save ended in an error that nobody foresaw; see the detail."),

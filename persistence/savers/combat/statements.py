@@ -19,7 +19,7 @@ SELECT session_id, h.settlement_status, h.payload_sha256,
         FROM settlement_ledger line
         WHERE line.session_id = h.session_id AND line.revision = h.revision
           AND line.kind = 'settlement'),
-       GREATEST(h.received_at, clock_timestamp())
+       h.failure_code, GREATEST(h.received_at, clock_timestamp())
 FROM combat_history h
 LEFT JOIN combat_revisions r USING (session_id, revision)
 WHERE session_id = ANY (%s::uuid[])
@@ -31,9 +31,32 @@ READ_CLOCK = "SELECT clock_timestamp()"
 
 # The document as it was received, whatever was corrected since.
 LOAD_RECEIVED = """
-SELECT result_payload::text, raw_payload, data
-FROM combat_history LEFT JOIN combat_replay USING (session_id)
-WHERE session_id = %s
+SELECT h.result_payload::text, h.raw_payload, l.data, r.payload_sha256
+FROM combat_history h
+LEFT JOIN combat_replay l USING (session_id)
+LEFT JOIN combat_revisions r USING (session_id, revision)
+WHERE h.session_id = %s
+"""
+
+# Nothing was applied of a document that no engine has signed, so that the one that an
+# engine has may still be: the same one as it stands, another one as a revision.
+REOPEN = """
+UPDATE combat_history
+SET settlement_status = 'pending', attempts = 0, due_at = clock_timestamp(),
+    revision = COALESCE(%s::smallint, revision),
+    participant_ids = COALESCE(%s::bigint[], participant_ids)
+WHERE session_id = %s AND settlement_status = 'failed'
+"""
+
+INSERT_REVISION = """
+INSERT INTO combat_revisions
+    (session_id, revision, document, payload_sha256, diff, author_name, reason)
+VALUES (%s, %s, %b::jsonb, %b, '[]', %b, 'signed by an engine, as the first one is not')
+"""
+
+DELETE_PARTICIPANTS = """
+DELETE FROM combat_participants
+WHERE session_id = %s AND finished_at = %s AND character_id <> ALL (%s::bigint[])
 """
 
 LOAD_REQUESTS = """

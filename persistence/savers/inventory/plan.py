@@ -4,13 +4,13 @@ No I/O, no clock, no globals. Operations apply in the order of the list. One tha
 is parked, and holds up only later ones that need what it touches: the same inventory
 row, the row it would have made, or, where pieces of a template are missing, the pieces
 it would have added. Parked ones of earlier saves hold up likewise. A retry goes before
-the list; what it had held up follows it.
+the list, and what it had held up follows it; an admin's correction goes behind it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from persistence.contract.errors import ParkCode
@@ -32,11 +32,12 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """A parked operation that still waits."""
+    """A parked operation that still waits. `is_correction`: behind the list."""
 
     request: Request
     blocked_by: str | None
     is_requested: bool
+    is_correction: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,10 @@ def plan_operations(
     it is applied.
     """
     run = _Run(known, bag, prefix)
-    run.retry()
+    run.retry(waiting for waiting in known.open if not waiting.is_correction)
     for request in requests:
         run.take(request)
+    run.retry(waiting for waiting in known.open if waiting.is_correction)
     return run.plan
 
 
@@ -105,10 +107,10 @@ class _Run:
         if bag is not None:
             bag.made |= {k: done.inventory_id for k, done in known.applied.items()}
 
-    def retry(self) -> None:
+    def retry(self, parked: Iterable[OpenRequest]) -> None:
         """Try those asked for, and behind each that is applied those it held up."""
         resolved: set[str | None] = set()
-        for waiting in self.known.open:
+        for waiting in parked:
             # In the order in which they were parked: what was held up by one of them
             # stands behind it, so that one pass is enough.
             request = waiting.request
@@ -122,7 +124,13 @@ class _Run:
 
     def take(self, request: Request) -> None:
         """An element of the list."""
-        if self.is_seen(request):
+        if request.code is ParkCode.BAD_SIGNATURE:
+            # Anybody's: it takes no name and holds nothing up.
+            key = request.second_key()
+            parked = ParkedRequest(request, key, request.code, request.fault)
+            self.plan.parked[key] = parked
+            self.plan.counts["parked"] += 1
+        elif self.is_seen(request):
             self.plan.counts["seen"] += 1
         else:
             key = request.second_key() if self._is_taken(request) else request.key
@@ -162,7 +170,7 @@ class _Run:
     def _apply(self, request: Request, key: str, *, is_retry: bool) -> None:
         operation = request.operation
         if operation is None:
-            raise Refused(ParkCode.INVALID, request.fault)
+            raise Refused(request.code, request.fault)
         if self.bag is None:
             raise Refused(ParkCode.UNKNOWN_CHARACTER, "there is no such character")
         op_id = operation.op_id

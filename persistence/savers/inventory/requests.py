@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from pydantic_core import from_json, to_json
 
@@ -19,15 +19,17 @@ from persistence.contract.document import (
     refused_keys,
     repeated_keys,
 )
-from persistence.contract.errors import OperationInvalid
+from persistence.contract.errors import OperationInvalid, ParkCode
 from persistence.contract.operations import (
     MADE_BY,
     MAX_OP_ID,
+    OURS,
     Operation,
     is_op_id,
     parse_operation,
 )
 from persistence.contract.payload import MAX_BIGINT
+from persistence.contract.signing import NO_KEYS, SIGNATURE_FIELD, EngineKeys
 from persistence.worker.parking import OpenOperation
 
 MAX_OPERATION_BYTES = 64 * 1024
@@ -42,7 +44,7 @@ Claim = tuple[str, int | str]
 class Request:
     """One request. `key`: its op_id, or a name made of its bytes where it has none.
 
-    `operation` is None where `fault` says why it is none.
+    `operation` is None where `code` and `fault` say why it is none.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Request:
     document: Any
     operation: Operation | None
     fault: str
+    code: ParkCode = ParkCode.INVALID
 
     def second_key(self) -> str:
         """The key to park it under where another operation has its op_id already."""
@@ -78,14 +81,44 @@ def row_claim(reference: object) -> Claim | None:
     return ("row", reference) if type(reference) is int else None
 
 
-def read_element(char_id: int, raw: bytes) -> Request:
-    """One element of the list. Never raises: what is no operation says so."""
+def read_element(char_id: int, raw: bytes, keys: EngineKeys = NO_KEYS) -> Request:
+    """One element of the list. Never raises: what is no operation says so.
+
+    A signature belongs to the element; the operation goes without it.
+    """
     document, fault = _parsed(raw)
+    signature = document.pop(SIGNATURE_FIELD, None) if _is_dict(document) else None
     kept = document if document is not None and _is_storable(document) else _text(raw)
     op_id = _op_id(document)
     key = op_id or f"raw:{hashlib.sha256(raw).hexdigest()[:16]}"
     operation, fault = _operation(char_id, document, fault)
-    return Request(key, op_id, identity(kept), kept, operation, fault)
+    code = ParkCode.INVALID
+    if operation is not None:
+        code, fault = _unwanted(char_id, operation, document, signature, keys)
+    wanted = None if fault else operation
+    return Request(key, op_id, identity(kept), kept, wanted, fault, code)
+
+
+def _is_dict(document: object) -> TypeGuard[Document]:
+    return isinstance(document, dict)
+
+
+def _unwanted(
+    char_id: int,
+    operation: Operation,
+    document: Any,
+    signature: object,
+    keys: EngineKeys,
+) -> tuple[ParkCode, str]:
+    """Why what is an operation is not for anybody to queue; no fault where it is."""
+    if not keys.verify_operation(char_id, document, signature):
+        return ParkCode.BAD_SIGNATURE, "no engine's key has signed it for this player"
+    if operation.op_id.startswith(OURS):
+        return (
+            ParkCode.BAD_SIGNATURE,
+            f"{OURS}… is what a person asks for",
+        )
+    return ParkCode.INVALID, ""
 
 
 def read_parked(char_id: int, parked: OpenOperation) -> Request:

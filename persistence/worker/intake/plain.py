@@ -7,6 +7,7 @@ what follows a task, waits for its moment, or sets aside what cannot be read.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,10 @@ from persistence.worker.intake.messages import KNOWN
 
 BEGINS = b"[["
 ENDS = b'], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
-"""The text around the one argument of a task that nothing follows."""
+"""The text around the arguments of a task that nothing follows."""
+
+SIGNED = re.compile(rb'(.*), "([\w.-]{1,40}:[0-9a-f]{64})"', re.DOTALL)
+"""Two arguments. Within the text of a document such quotes are escaped."""
 
 UNUSUAL = (
     *("eta", "expires", "group", "parent_id"),
@@ -52,7 +56,8 @@ def plain(message: bytes, max_bytes: int) -> Plain | None:
         headers = envelope["headers"]
         if not _is_usual(envelope, headers):
             return None
-        handoff = unchecked(_argument(envelope["body"]), max_bytes)
+        argument, signature = _arguments(envelope["body"])
+        handoff = unchecked(argument, max_bytes).signed(signature)
         return Plain(message, name_in(headers, "id"), handoff)
     except UNUSABLE:
         return None
@@ -70,14 +75,16 @@ def _is_usual(envelope: dict[str, Any], headers: dict[str, Any]) -> bool:
     )
 
 
-def _argument(body: str) -> bytes:
-    """The text of the document, which may itself be a JSON string."""
+def _arguments(body: str) -> tuple[bytes, str]:
+    """The text of the document, perhaps a JSON string itself, and its signature."""
     call = b64decode(body, validate=True)
     if not (call.startswith(BEGINS) and call.endswith(ENDS)):
-        raise ValueError("is not one argument alone")
-    # Two arguments are no JSON text then, and the parser refuses them.
-    argument = call[len(BEGINS) : -len(ENDS)]
+        raise ValueError("is not a document alone, or with its signature")
+    # More arguments are no JSON text then, and the parser refuses them.
+    argument, signature = call[len(BEGINS) : -len(ENDS)], ""
+    if two := SIGNED.fullmatch(argument):
+        argument, signature = two[1], two[2].decode()
     if argument.startswith(b'"'):
         text: str = from_json(argument)
-        return text.encode("utf-8", "surrogatepass")
-    return argument
+        argument = text.encode("utf-8", "surrogatepass")
+    return argument, signature

@@ -82,7 +82,13 @@ def _record(messages: Sequence[bytes]) -> tuple[list[Plain], bool]:
     """Those whose hand-off answered, and whether one of them is to ring."""
     max_bytes = settings.SETTLEMENT_MAX_DOCUMENT_BYTES
     read = (plain(message, max_bytes) for message in messages)
-    found = [one for one in read if one is not None]
+    # What no engine has signed is Celery's: it does not go through Redis.
+    keys = settings.SETTLEMENT_ENGINE_KEYS
+    found = [
+        one
+        for one in read
+        if one is not None and keys.verify(one.handoff.raw, one.handoff.signature)
+    ]
     receipts = inbox.record_all(
         [one.handoff for one in found], replicas=settings.SETTLEMENT_SUBMIT_REPLICAS
     )

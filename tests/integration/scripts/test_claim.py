@@ -50,7 +50,7 @@ def test_an_entry_is_leased_counted_and_told_whole(redis_client: redis.Redis) ->
     lease = int(told[1])
     assert moments[0] + LEASE_MS <= lease <= moments[1] + LEASE_MS
     assert due(redis_client, entry) == lease
-    assert told == [str(entry).encode(), told[1], 1, b"{}", b"ab", b"7"]
+    assert told == [str(entry).encode(), told[1], 1, b"{}", b"ab", b"7", None]
     assert redis_client.hget(redis_keys.result(entry), "claims") == b"1"
     assert claim() == (0, [])
 
@@ -72,7 +72,7 @@ def test_its_conflicts_come_with_it(
 
     _, entries = claim()
 
-    assert {entry[0]: entry[6:] for entry in entries} == expected
+    assert {entry[0]: entry[7:] for entry in entries} == expected
 
 
 def test_what_is_due_later_is_left(redis_client: redis.Redis) -> None:
