@@ -26,7 +26,16 @@ from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.registry import SAVER_REGISTRY, combat_saver
 from persistence.sweeping.players import player_id
-from persistence.worker import counts, drain, inbox, known, rejected, rings, saves
+from persistence.worker import (
+    counts,
+    drain,
+    inbox,
+    known,
+    lingering,
+    rejected,
+    rings,
+    saves,
+)
 from persistence.worker import mode as settlement
 from persistence.worker.intake import taking
 from persistence.worker.keeping import RETRY_SECONDS, keep
@@ -129,15 +138,26 @@ def _receive(handoff: Handoff) -> None:
     default_retry_delay=1,
 )
 def settle_inbox() -> None:
-    """Drain the inbox in batches for some seconds, then ring for the next drain."""
+    """Drain the inbox in batches for some seconds, then ring for the next drain.
+
+    Whoever is done before waits for what comes, for the rest of these seconds.
+    """
     started = time.monotonic()
     drain.check_connection()
     # Before the first claim: a hand-off from now on rings again.
     inbox.silence_doorbell()
+    if _drain(started) and settings.SETTLEMENT_LINGER:
+        until = started + settings.SETTLEMENT_DRAIN_SECONDS
+        lingering.linger(until, partial(_drain, started))
+
+
+def _drain(started: float) -> bool:
+    """Drain until nothing is due; whether it is worthwhile to wait for more."""
     while drain_batch(started):
         if time.monotonic() - started > settings.SETTLEMENT_DRAIN_SECONDS:
             rings.ring()
-            return
+            return False
+    return settlement.mode() is settlement.Mode.RUNNING
 
 
 @shared_task(

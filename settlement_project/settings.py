@@ -214,6 +214,10 @@ SETTLEMENT_LEASE_MS = env.integer(
 SETTLEMENT_BACKOFF_MS = env.integer("SETTLEMENT_BACKOFF_MS", 1000, 10, 60_000)
 # How long one drain takes new batches.
 SETTLEMENT_DRAIN_SECONDS = env.integer("SETTLEMENT_DRAIN_SECONDS", 8, 1, 60)
+# A drain that is done before waits for hand-offs in the process it has, and gives it up
+# to whatever else waits for one: settling begins without a message's way through broker
+# and pool. Only in a prefork pool.
+SETTLEMENT_LINGER = env.flag("SETTLEMENT_LINGER", default=True)
 # How often beat drains the inbox and advances replay batches.
 SETTLEMENT_BEAT_SECONDS = env.integer("SETTLEMENT_BEAT_SECONDS", 5, 1, 300)
 # Silence after which a running combat is saved as abandoned.

@@ -38,6 +38,8 @@ TIMINGS = {
     "SETTLEMENT_HARD_LIMIT_SECONDS": "6",
     # Below the soft limit, which is two thirds of the hard one.
     "SETTLEMENT_DRAIN_SECONDS": "2",
+    # Only where it is tested: a process that lingers holds the message it was rung by.
+    "SETTLEMENT_LINGER": "0",
     # What a killed worker held comes due again this soon.
     "SETTLEMENT_LEASE_MS": "2000",
     # First of the doubling waits after a transient error.

@@ -16,6 +16,12 @@ INBOX = "combat:inbox"
 DOORBELL = "combat:doorbell"
 """String, NX, DOORBELL_TTL_MS: at most one ring outstanding."""
 
+LINGERER = "combat:lingerer"
+"""String: who waits for the next hand-off; LINGERER_TTL_MS, renewed meanwhile."""
+
+WAKE = "combat:wake"
+"""List: when (ms) a hand-off woke the drain that waits; one element, five seconds."""
+
 ACTIVE = "combat:active"
 """Sorted set: session id -> last heartbeat (ms). Removed at finish."""
 
@@ -72,6 +78,9 @@ REFUSED_SESSION_TTL_SECONDS = 10
 
 DOORBELL_TTL_MS = 1000
 """A ring whose message was lost silences the others no longer than this."""
+
+LINGERER_TTL_MS = 1000
+"""A drain that died while it waited is taken for one that waits no longer than this."""
 
 UNKNOWN_TTL_SECONDS = 5
 """A button of no fight is mashed for seconds. No longer: a result that PostgreSQL

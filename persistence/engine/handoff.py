@@ -271,6 +271,8 @@ def _handoff(
             redis_keys.session(session_id),
             redis_keys.ACTIVE,
             redis_keys.DOORBELL,
+            redis_keys.LINGERER,
+            redis_keys.WAKE,
             *(redis_keys.account(char_id) for char_id in snapshots),
         ],
         args=[

@@ -1,7 +1,8 @@
 -- The one door and the one arbiter: record a combat result, or find that it is known.
 -- One script: an engine that died between two steps would leave a document that nobody is
 -- to settle, or players in a fight that is over.
--- KEYS: result hash, inbox, live session, active set, doorbell, then one account a player
+-- KEYS: result hash, inbox, live session, active set, doorbell, lingerer, wake, then one
+--       account a player
 -- ARGV: session id, raw, sha256, finished_at (s), session TTL (s), doorbell TTL (ms),
 --       conflicts held at most, '' or, of a forced save, the moment (ms) since when the
 --       combat must have been silent, 1 where a fight that ends in the future is not
@@ -12,8 +13,24 @@ local sid, raw, sha, finished_at = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
 local finished_ms = finished_at * 1000
+local HEARD_WITHIN_MS, WAKE_TTL_MS = 200, 5000
+
+-- A drain that waits is woken without a message, unless it has not heard an earlier one in
+-- time: then it is at work, or dead. A foreign type there is no drain.
+local function wake()
+    if redis.call('EXISTS', KEYS[6]) == 0 then return false end
+    local unheard = redis.pcall('LINDEX', KEYS[7], 0)
+    if unheard then
+        local since = tonumber(unheard)
+        return since and tonumber(now) - since < HEARD_WITHIN_MS
+    end
+    redis.call('LPUSH', KEYS[7], now)
+    redis.call('PEXPIRE', KEYS[7], WAKE_TTL_MS)
+    return true
+end
 
 local function ring()
+    if wake() then return 0 end
     return redis.call('SET', KEYS[5], '1', 'NX', 'PX', ARGV[6]) and 1 or 0
 end
 
@@ -122,12 +139,12 @@ if known then
         sign()
     end
     redis.call('HSETNX', KEYS[1], 'accepted_at', now)
-    redis.call('HSETNX', KEYS[1], 'players', #KEYS - 5)
+    redis.call('HSETNX', KEYS[1], 'players', #KEYS - 7)
     -- Once settled it has a day to live: it must not go before its entry.
     redis.call('PERSIST', KEYS[1])
 else
     redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha, 'accepted_at', now,
-        'players', #KEYS - 5)
+        'players', #KEYS - 7)
     sign()
     if kind == 'hash' then redis.call('PERSIST', KEYS[1]) end
 end
@@ -139,7 +156,7 @@ if redis.call('TYPE', KEYS[3]).ok == 'hash' then
 end
 redis.pcall('ZREM', KEYS[4], sid)
 -- A moment that lies ahead would refuse every later snapshot of its players.
-for i = 6, is_future and 0 or #KEYS do
-    snapshot(KEYS[i], ARGV[12 + (i - 6) * 2], ARGV[13 + (i - 6) * 2])
+for i = 8, is_future and 0 or #KEYS do
+    snapshot(KEYS[i], ARGV[12 + (i - 8) * 2], ARGV[13 + (i - 8) * 2])
 end
 return {known and 'duplicate' or 'accepted', ring()}

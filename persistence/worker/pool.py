@@ -8,6 +8,8 @@ from celery.concurrency import prefork
 from celery.concurrency.asynpool import AsynPool
 from celery.concurrency.asynpool import ResultHandler as AsynResultHandler
 
+from persistence.worker import occupancy
+
 
 class ResultHandler(AsynResultHandler):
     def on_stop_not_started(self: Any) -> None:
@@ -30,4 +32,20 @@ class Pool(AsynPool):
 
 
 class TaskPool(prefork.TaskPool):
+    """Tells its processes how many jobs there are for them, and that it closes."""
+
     Pool = Pool
+    _pool: Any
+
+    def on_start(self) -> None:
+        occupancy.open_pool()
+        super().on_start()
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        # Before a process has it: one that waits in vain is told of this one.
+        occupancy.tell(len(self._pool._cache) + 1, self.num_processes)
+        return super().apply_async(*args, **options)
+
+    def on_close(self) -> None:
+        occupancy.close_pool()
+        super().on_close()

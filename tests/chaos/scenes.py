@@ -10,9 +10,11 @@ import itertools
 import json
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
+from threading import Event, Thread
 from typing import Any
 from uuid import UUID
 
@@ -21,17 +23,19 @@ from django.conf import settings
 from django.db import connections
 
 from persistence import tasks
+from persistence.contract import redis_keys
 from persistence.contract.errors import PayloadConflict
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine import scripts
 from persistence.engine.handoff import checked
-from persistence.worker import inbox
+from persistence.worker import inbox, occupancy
 from tests.support import crash
 from tests.support.crash import Crash, Run, Tell, Work
 from tests.support.fuzz import call, envelope, headers, raw
 from tests.support.ids import new_session_id
 from tests.support.journal import Fight, Journal, Share
 from tests.support.ledger_oracle import Oracle
+from tests.support.waiting import POLL_SECONDS
 
 MAX_RECOVERIES = 6
 """A contended row or a document settled alone may need a second sweep, never more."""
@@ -49,6 +53,8 @@ class Scene:
     work: Work
     resend: Work | None = None
     """What the sender does once it is back: it repeats what it got no answer for."""
+    beside: Callable[[], AbstractContextManager[None]] = nullcontext
+    """What others do while the work is done."""
 
 
 MakeScene = Callable[[Oracle], Scene]
@@ -67,7 +73,8 @@ def play(
     test, in the children alone.
     """
     scene = make(oracle)
-    first = _run(scene.work, scene.journal, crashes[0], mutate)
+    with scene.beside():
+        first = _run(scene.work, scene.journal, crashes[0], mutate)
     oracle.let_time_pass()
     recovery = _run(_recover(scene), scene.journal, crashes[1], mutate)
     for _ in range(MAX_RECOVERIES):
@@ -186,6 +193,46 @@ def batch(oracle: Oracle) -> Scene:
     return Scene(journal, lambda _: tasks.settle_inbox())
 
 
+def lingering(oracle: Oracle) -> Scene:
+    """A drain waits, two hand-offs wake it, one by one, and its worker is stopped."""
+    a, b = _characters(2)
+    journal = Journal(potions={a: 10, b: 10})
+    first = journal.offer(_fight(100, {a: Share(xp=5, drunk=2), b: Share(loot=1)}))
+    second = journal.offer(_fight(200, {a: Share(gold=3)}, failure="unknown_item"))
+    _prepare(oracle, journal)
+    journal.accepted |= journal.offered.keys()
+
+    def drain(_: Tell) -> None:
+        settings.SETTLEMENT_LINGER = True
+        tasks.settle_inbox()
+
+    def play_others(killed: Event) -> None:
+        """The engine, which goes on where the worker does not, and a main process."""
+        _wait_unless(killed, lambda: oracle.redis.exists(redis_keys.LINGERER))
+        for fight in (first, second):
+            _hand_off_here(oracle, fight.document)
+            _wait_unless(killed, lambda: not oracle.redis.exists(redis_keys.INBOX))
+        occupancy.close_pool()
+
+    @contextmanager
+    def beside() -> Iterator[None]:
+        # Seen by the child, too, as the pool's children see it of theirs.
+        occupancy.open_pool()
+        occupancy.tell(1, 2)
+        killed = Event()
+        others = Thread(target=play_others, args=[killed])
+        others.start()
+        try:
+            yield
+        finally:
+            killed.set()
+            others.join()
+            occupancy.open_pool()
+            occupancy.tell(0, 0)
+
+    return Scene(journal, drain, beside=beside)
+
+
 def alone(oracle: Oracle) -> Scene:
     """A worker takes up what another one died with: each combat by itself."""
     a, b = _characters(2)
@@ -257,6 +304,11 @@ def _accepted_batch(oracle: Oracle) -> Journal:
     _hand_off_here(oracle, _other_document(first))
     journal.conflicts[first.session_id] = 1
     return journal
+
+
+def _wait_unless(killed: Event, condition: Callable[[], object]) -> None:
+    while not condition() and not killed.wait(POLL_SECONDS):
+        pass
 
 
 def _characters(count: int) -> list[int]:

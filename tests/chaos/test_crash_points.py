@@ -24,6 +24,7 @@ SCENES: dict[MakeScene, list[When]] = {
     scenes.hand_off: [When.BEFORE, When.AFTER],
     scenes.message: [When.BEFORE, When.AFTER],
     scenes.waiting: [When.AFTER],
+    scenes.lingering: [When.AFTER],
     scenes.batch: [When.AFTER],
     scenes.alone: [When.AFTER],
     scenes.late: [When.AFTER],

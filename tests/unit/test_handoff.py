@@ -32,6 +32,8 @@ def test_a_valid_document_names_its_keys_and_its_snapshots() -> None:
         f"cs:{ID}",
         "combat:active",
         "combat:doorbell",
+        "combat:lingerer",
+        "combat:wake",
         "ac:101",
         "ac:102",
     ]
@@ -80,7 +82,7 @@ def test_unchecked_it_is_handed_over_without_a_snapshot() -> None:
 
     handoff = unchecked(document)
 
-    assert handoff.keys[-1] == "combat:doorbell"
+    assert handoff.keys[-1] == "combat:wake"
     assert handoff.args[0] == ID
     assert handoff.args[3] == 0
     assert handoff.args[7:] == ["", "", handoff.sha256, ""]
