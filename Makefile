@@ -14,7 +14,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage test-browser test-json test-packages storm matrix mutants fuzz audit lint docs bench peers wheel lock clean
+.PHONY: help demo run test coverage test-browser test-api test-json test-packages storm matrix mutants fuzz audit lint docs bench peers wheel lock clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -35,6 +35,9 @@ test-browser: $(VENV)/installed-dev  ## The admin in a real Chromium, which apt-
 	@command -v chromium >/dev/null || { $(APT_INSTALL) chromium; } \
 		|| { echo "Chromium is missing. As root: apt-get install chromium"; exit 1; }
 	$(BIN)/python -m pytest tests/browser $(ARGS)
+
+test-api: $(VENV)/installed-dev  ## CASES=2000 requests that the API's own description allows, or forbids
+	API_CASES=$(or $(CASES),2000) $(BIN)/python -m pytest tests/api $(ARGS)
 
 test-json: $(VENV)/installed-dev  ## Accounts as RedisJSON, on a server that has the type
 	@redis-server --version 2>/dev/null | grep -Eq 'v=([7-9]|[1-9][0-9])\.' || { $(APT_INSTALL) redis-server; } \

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 Handler = Callable[..., Awaitable[HttpResponseBase]]
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
+GETS = ("GET", "HEAD")
+
 
 def endpoint(method: str) -> Callable[[Handler], View]:
     """A view for one method (HEAD comes with GET) and for callers with a token.
@@ -29,14 +31,14 @@ def endpoint(method: str) -> Callable[[Handler], View]:
     The decorated function gets the caller's name after the request. A token in a
     header is nothing a browser adds by itself, hence no CSRF check.
     """
-    allowed = ("GET", "HEAD") if method == "GET" else (method,)
+    allowed = GETS if method == "GET" else (method,)
 
     def decorate(handler: Handler) -> View:
         @csrf_exempt
         async def view(request: HttpRequest, **path: str) -> HttpResponseBase:
             try:
                 if request.method not in allowed:
-                    raise _not_allowed(allowed)
+                    raise not_allowed(allowed)
                 return await handler(request, authenticate(request), **path)
             except Problem as problem:
                 return problem.response()
@@ -66,7 +68,7 @@ def json_response(
     )
 
 
-def _not_allowed(allowed: tuple[str, ...]) -> Problem:
+def not_allowed(allowed: tuple[str, ...]) -> Problem:
     return Problem(
         HTTPStatus.METHOD_NOT_ALLOWED,
         "method_not_allowed",

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from combat_history.api import problems, schemas
 from combat_history.api.pages import DEFAULT_LIMIT, MAX_LIMIT
+from persistence.contract.payload import MAX_BIGINT
 from persistence.contract.payload_schema import payload_schema
 
 Json = dict[str, Any]
@@ -27,6 +28,14 @@ _BODIES: tuple[type[BaseModel], ...] = (
     schemas.ProblemDetails,
     schemas.ReservedBelts,
 )
+
+SESSION_ID = (
+    "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}"
+    "|[A-Za-z0-9_-]{21}[AQgw])$"
+)
+CURSOR = "^[A-Za-z0-9_-]{32}$"
+
+_ID: Json = {"type": "integer", "minimum": 1, "maximum": MAX_BIGINT}
 
 _PROBLEMS = {
     "400": "A parameter is missing or malformed.",
@@ -106,7 +115,7 @@ def _result() -> Json:
                 **_parameter(
                     "char_id",
                     "query",
-                    {"type": "integer", "minimum": 1},
+                    _ID,
                     "Who asks: only participants may see a fight.",
                 ),
                 "required": True,
@@ -154,7 +163,12 @@ def _combats() -> Json:
                 },
                 "Fights of one page.",
             ),
-            _parameter("cursor", "query", {"type": "string"}, "From `next`; opaque."),
+            _parameter(
+                "cursor",
+                "query",
+                {"type": "string", "pattern": CURSOR},
+                "From `next`; opaque.",
+            ),
         ],
         "responses": {
             "200": _answer("One page.", "CombatPage", headers=("Link",)),
@@ -270,13 +284,13 @@ def _session_id() -> Json:
     return _parameter(
         "session_id",
         "path",
-        {"type": "string"},
+        {"type": "string", "pattern": SESSION_ID},
         "UUID, 32 hex digits or 22 base64url characters.",
     )
 
 
 def _character_id() -> Json:
-    return _parameter("character_id", "path", {"type": "integer", "minimum": 1}, "")
+    return _parameter("character_id", "path", _ID, "")
 
 
 def _parameter(name: str, place: str, schema: Json, description: str) -> Json:

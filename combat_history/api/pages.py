@@ -34,6 +34,8 @@ MAX_LIMIT = 100
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 _CURSOR = struct.Struct(">q16s")
 
 
@@ -56,9 +58,17 @@ class Cursor:
         try:
             packed = base64.b64decode(text.encode("ascii"), b"-_", validate=True)
             microseconds, id_ = _CURSOR.unpack(packed)
-            return cls(_EPOCH + microseconds * _MICROSECOND, UUID(bytes=id_))
-        except (UnicodeEncodeError, binascii.Error, struct.error, OverflowError):
+        except (UnicodeEncodeError, binascii.Error, struct.error):
             raise bad_parameter("cursor", "is not one of ours") from None
+        return cls(_moment(microseconds), UUID(bytes=id_))
+
+
+def _moment(microseconds: int) -> datetime:
+    """What lies beyond all time is before every fight, or after it."""
+    try:
+        return _EPOCH + microseconds * _MICROSECOND
+    except OverflowError:
+        return _LAST if microseconds > 0 else _FIRST
 
 
 def combats(char_id: int, limit: int, cursor: Cursor | None, path: str) -> CombatPage:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from combat_history.reading.lookup import Credit, State
 from combat_history.reading.outcomes import Outcome
@@ -61,8 +61,19 @@ class Belt(_Body):
     items: list[BeltEntry]
 
 
+def _whole(value: object) -> object:
+    """10.0 is the integer 10, in JSON Schema and in every document."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else value  # type: ignore[call-overload]
+
+
+CharacterId = Annotated[
+    int, Field(strict=True, ge=1, le=MAX_BIGINT), BeforeValidator(_whole)
+]
+
+
 class BeltRequest(_Body):
-    char_ids: list[Annotated[int, Field(strict=True, ge=1, le=MAX_BIGINT)]] = Field(
+    char_ids: list[CharacterId] = Field(
         description="The players of the fight.",
         min_length=1,
         max_length=MAX_PARTICIPANTS,

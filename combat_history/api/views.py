@@ -9,7 +9,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.views.decorators.csrf import csrf_exempt
 
 from combat_history.api import belt, handoff, openapi, pages, parameters, results
-from combat_history.api.endpoint import endpoint, json_response
+from combat_history.api.endpoint import (
+    GETS,
+    endpoint,
+    json_response,
+    not_allowed,
+)
 from combat_history.api.problems import Problem
 
 
@@ -60,8 +65,11 @@ async def character_belt(
     return json_response(found)
 
 
+@csrf_exempt
 async def description(request: HttpRequest) -> HttpResponse:
     """Open to everybody: it tells how to ask, not what is known."""
+    if request.method not in GETS:
+        return not_allowed(GETS).response()
     return JsonResponse(openapi.document())
 
 
