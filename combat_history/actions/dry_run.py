@@ -68,6 +68,7 @@ def dry_run_of(
             )
             case.revision = standing.revision + 1
             case.finished_at = standing.finished_at
+            case.is_approved = standing.is_approved
             return _rehearse(cursor, case, fail_on_shortage)
         finally:
             transaction.set_rollback(True)

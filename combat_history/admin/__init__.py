@@ -21,6 +21,7 @@ from combat_history.admin.review.records import (
     SettlementDiscrepancyAdmin,
     SettlementFailureAdmin,
 )
+from combat_history.admin.review.rules import ReviewRuleAdmin
 from combat_history.admin.settlement.audit import AuditEntryAdmin
 from combat_history.admin.settlement.mode import SettlementControlAdmin
 from combat_history.admin.settlement.site_users import register as register_site_users
@@ -35,6 +36,7 @@ from combat_history.models import (
     ParkedOperation,
     RejectedPayload,
     ReplayBatch,
+    ReviewRule,
     SettlementAttempt,
     SettlementControl,
     SettlementDiscrepancy,
@@ -58,6 +60,7 @@ admin.site.register(RejectedPayload, RejectedPayloadAdmin)
 admin.site.register(AppliedOperation, AppliedOperationAdmin)
 admin.site.register(ParkedOperation, ParkedOperationAdmin)
 admin.site.register(ReplayBatch, ReplayBatchAdmin)
+admin.site.register(ReviewRule, ReviewRuleAdmin)
 admin.site.register(AuditEntry, AuditEntryAdmin)
 admin.site.register(SettlementControl, SettlementControlAdmin)
 admin.site.register(Character, CharacterAdmin)

@@ -132,6 +132,17 @@ FAILURES: dict[str, Explanation] = {
             "Replay it only if the document is the engine's; otherwise void it."
         ),
     ),
+    FailureCode.HELD_FOR_REVIEW: Explanation(
+        _("held for review"),
+        _(
+            "A participant gains more than a review rule allows; the detail says "
+            "which rule, how much, and its limit. Nothing was applied."
+        ),
+        _(
+            "If it is right, replay it: that approves it. Otherwise correct the "
+            "document, or void the combat. The rules are in the admin."
+        ),
+    ),
     FailureCode.UNREADABLE_MESSAGE: Explanation(
         _("unreadable message"),
         _(

@@ -56,6 +56,7 @@ TABLES = {
     "replay_requests": Roles(CHANGE, CHANGE, READ),
     "replay_batches": Roles(CHANGE, OWN, READ),
     "replay_batch_items": Roles(CHANGE, OWN, READ),
+    "review_rules": Roles(READ, CHANGE, READ),
     "settlement_control": Roles(CHANGE, CHANGE, READ),
     "triage": Roles("", CHANGE),
     # Who they are. A worker asks what the person behind a batch may do.

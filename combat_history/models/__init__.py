@@ -30,6 +30,7 @@ from combat_history.models.review import (
     Triage,
     standing_document,
 )
+from combat_history.models.rules import ReviewRule
 from combat_history.models.world import Character, InventoryItem, ItemTemplate
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "ReplayBatch",
     "ReplayBatchItem",
     "ReplayRequest",
+    "ReviewRule",
     "ScenarioSession",
     "SettlementAttempt",
     "SettlementControl",

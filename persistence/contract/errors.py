@@ -42,6 +42,7 @@ class FailureCode(StrEnum):
     STATE_MOVED = "state_moved"
     UNREADABLE_MESSAGE = "unreadable_message"
     BAD_SIGNATURE = "bad_signature"
+    HELD_FOR_REVIEW = "held_for_review"
 
 
 class DiscrepancyCode(StrEnum):

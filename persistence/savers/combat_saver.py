@@ -40,7 +40,7 @@ from persistence.savers.combat.cases import (
 )
 from persistence.savers.combat.fingerprint import fingerprint
 from persistence.savers.combat.plan import plan_batch
-from persistence.savers.combat.rows import Combat, Plan
+from persistence.savers.combat.rows import Catalogue, Combat, Plan, World
 from persistence.savers.combat.signed import is_unsigned, reopen, signed, unsigned
 from persistence.savers.combat.write import Ending
 from persistence.worker import rejected, sql, unsent
@@ -91,14 +91,7 @@ class CombatStateSaver:
         catalogue = load.catalogue(self._cursor, [combat])
         world = load.locked_world(self._cursor, [combat], catalogue)
         seen = fingerprint(combat.payload, combat.revision, world, catalogue)
-        plan = plan_batch(
-            [combat],
-            world,
-            catalogue,
-            load.reserved_ids(self._cursor, [combat], catalogue),
-            fail_on_shortage=self._fail_on_shortage,
-        )
-        return plan, seen
+        return self._plan_of([combat], world, catalogue), seen
 
     def save(self, char_id: int) -> Saved:
         """Find results of the player that nobody handed off; the inbox settles them.
@@ -243,11 +236,17 @@ class CombatStateSaver:
             return Plan()
         catalogue = load.catalogue(self._cursor, combats)
         world = load.locked_world(self._cursor, combats, catalogue)
+        return self._plan_of(combats, world, catalogue)
+
+    def _plan_of(
+        self, combats: Sequence[Combat], world: World, catalogue: Catalogue
+    ) -> Plan:
         return plan_batch(
             combats,
             world,
             catalogue,
             load.reserved_ids(self._cursor, combats, catalogue),
+            rules=load.rules(self._cursor, world),
             fail_on_shortage=self._fail_on_shortage,
         )
 
@@ -359,6 +358,7 @@ def _combat(case: Case) -> Combat:
         case.revision,
         case.fail_on_shortage,
         case.fingerprint,
+        case.is_approved,
     )
 
 

@@ -25,6 +25,8 @@ GAME_ADMIN = (
     "add_itemtemplate",
     "change_itemtemplate",
     "change_inventoryitem",
+    "add_reviewrule",
+    "change_reviewrule",
 )
 OPERATOR = ("replay_combat", "replay_parkedoperation", "control_settlement")
 

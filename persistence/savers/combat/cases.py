@@ -57,6 +57,7 @@ class Case:
     revision: int = 1
     fail_on_shortage: bool | None = None
     fingerprint: str | None = None
+    is_approved: bool = False
 
 
 def read_delivery(delivery: Delivery, now: datetime) -> Case | Rejected:
@@ -156,7 +157,7 @@ def read_row(row: Sequence[Any]) -> Case:
 
     What PostgreSQL's clock has left behind since it was received is no future any more.
     """
-    session_id, _, sha256, raw, revision, text, finished_at, *_, judged_at = row
+    session_id, _, sha256, raw, revision, text, finished_at, *_, code, judged_at = row
     source = raw if raw is not None else text.encode()
     try:
         document, fault = parse_document(source), None
@@ -168,6 +169,8 @@ def read_row(row: Sequence[Any]) -> Case:
     if fault is not None and fault.code == FailureCode.INVALID_PAYLOAD:
         case.failure = DomainFailure(str(session_id), fault.code, _detail(fault))
     case.revision = revision
+    # A pending row keeps why it failed: nobody but a person has it settled again.
+    case.is_approved = code == FailureCode.HELD_FOR_REVIEW
     # Not written again: combat_replay has it, or the row's own document.
     case.fight_log = None
     # The row's time is part of its identity, and orders the combats.

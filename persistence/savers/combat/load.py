@@ -6,11 +6,13 @@ inventory rows are read without locks of their own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from persistence.contract.payload import LootEntry
 from persistence.savers.combat import statements
+from persistence.savers.combat.policy import Amount, Rule, Rules, Span
 from persistence.savers.combat.rows import (
     MAX_PIECES,
     Catalogue,
@@ -70,6 +72,17 @@ def reserved_ids(
     return iter(
         [row[0] for row in sql.fetch(cursor, statements.RESERVE_ITEM_IDS, [count])]
     )
+
+
+def rules(cursor: Cursor[sql.Row], world: World) -> Rules:
+    """The review rules that are on; of a day, with what its players gained by now."""
+    found = [Rule(*row) for row in sql.fetch(cursor, statements.LOAD_RULES, [])]
+    gained: Counter[tuple[int, str]] = Counter()
+    if any(rule.span == Span.DAY for rule in found):
+        ids = sql.array(sorted(world.characters))
+        for char_id, xp, gold in sql.fetch(cursor, statements.LOAD_LATELY, [ids]):
+            gained[char_id, Amount.XP], gained[char_id, Amount.GOLD] = xp, gold
+    return Rules(found, gained)
 
 
 def _wanted_items(

@@ -14,6 +14,7 @@ from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureC
 from persistence.contract.ids import NO_SESSION
 from persistence.contract.payload import MAX_BIGINT, ParticipantResult
 from persistence.savers.combat.fingerprint import fingerprint
+from persistence.savers.combat.policy import NO_RULES, Rules
 from persistence.savers.combat.rows import (
     MAX_INT,
     MAX_PIECES,
@@ -35,6 +36,7 @@ def plan_batch(
     catalogue: Catalogue,
     new_ids: Iterator[int],
     *,
+    rules: Rules = NO_RULES,
     fail_on_shortage: bool = False,
 ) -> Plan:
     """Plan what `combats` do to `world`, which is brought forward in place.
@@ -47,6 +49,7 @@ def plan_batch(
         strict = combat.fail_on_shortage
         try:
             draft.check_state()
+            lately = rules.check(combat, catalogue)
             draft.apply()
             if draft.discrepancies and (fail_on_shortage if strict is None else strict):
                 raise draft.shortage()
@@ -54,6 +57,7 @@ def plan_batch(
             plan.failures[combat.session_id] = failure
         else:
             draft.merge_into(plan)
+            rules.lately = lately
     return plan
 
 
@@ -61,11 +65,7 @@ class _Draft:
     """One combat over copies of the rows it touches; merged only if it succeeds."""
 
     def __init__(
-        self,
-        combat: Combat,
-        world: World,
-        catalogue: Catalogue,
-        new_ids: Iterator[int],
+        self, combat: Combat, world: World, catalogue: Catalogue, new_ids: Iterator[int]
     ) -> None:
         self.combat = combat
         self.world = world

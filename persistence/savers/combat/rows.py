@@ -109,6 +109,8 @@ class Combat:
     """None: as the batch does."""
     fingerprint: str | None = None
     """What a person saw, by its fingerprint; over another state nothing is settled."""
+    is_approved: bool = False
+    """It was held for review, and a person has it settled all the same."""
 
 
 @dataclass(frozen=True, slots=True)

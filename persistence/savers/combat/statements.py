@@ -107,6 +107,25 @@ JOIN unnest(%s::bigint[], %b::text[]) AS wanted (character_id, item_template_id)
  AND i.item_template_id = wanted.item_template_id
 """
 
+# Few rows, read with every batch: a switch counts at once.
+LOAD_RULES = """
+SELECT id, amount, span, item_template_id, "limit"
+FROM review_rules WHERE is_on ORDER BY id
+"""
+
+# Undone or not, it was gained. The newest thousand lines of each: it may not cost
+# more where the ledger is long.
+LOAD_LATELY = """
+SELECT asked.id, sum(l.xp_delta)::bigint, sum(l.gold_delta)::bigint
+FROM unnest(%s::bigint[]) AS asked (id)
+CROSS JOIN LATERAL (
+    SELECT kind, xp_delta, gold_delta, recorded_at
+    FROM settlement_ledger WHERE character_id = asked.id ORDER BY id DESC LIMIT 1000
+) l
+WHERE l.kind = 'settlement' AND l.recorded_at > clock_timestamp() - interval '24 hours'
+GROUP BY asked.id
+"""
+
 # The pure plan makes ledger lines that name new rows, so it is given their ids.
 RESERVE_ITEM_IDS = """
 SELECT nextval('inventory_id_seq') FROM generate_series(1, %s::int)

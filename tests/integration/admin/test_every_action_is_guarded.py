@@ -29,6 +29,7 @@ from combat_history.models import (
     ParkedOperation,
     RejectedPayload,
     ReplayBatch,
+    ReviewRule,
     SettlementDiscrepancy,
 )
 from persistence.worker import mode as settlement
@@ -126,7 +127,7 @@ LIST_ACTIONS = {
 }
 """By model: each only shows the page of the action."""
 
-EDITABLE = {ItemTemplate}
+EDITABLE = {ItemTemplate, ReviewRule}
 """What Django's own forms may change, and nothing else."""
 
 
