@@ -9,12 +9,13 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 # RUNLEVEL: a server that is installed must not start.
 APT_INSTALL = $(SUDO) apt-get -q update && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -q -y install
 COMBATS ?= 500
+TIMES ?= 10
 SEED ?=
 MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage test-browser test-api test-json test-packages storm matrix mutants fuzz audit lint docs bench peers wheel lock clean
+.PHONY: help demo run test coverage test-browser test-api test-json test-packages storm matrix crashes properties mutants fuzz audit lint docs bench peers wheel lock clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -63,6 +64,12 @@ lint: $(VENV)/installed-dev  ## ruff, mypy --strict, what may import what, missi
 
 matrix: $(VENV)/installed  ## Every cell of the fault matrix: what breaks, at each point of a combat's life
 	$(BIN)/python -m pytest tests/chaos/test_fault_matrix.py --soak $(ARGS)
+
+crashes: $(VENV)/installed  ## Kill -9 at every operation, and at every one of each recovery
+	$(BIN)/python -m pytest tests/chaos/test_crash_points.py --soak --timeout 7200 $(ARGS)
+
+properties: $(VENV)/installed  ## What holds of any input, tried TIMES=10 times as often as by `make test`
+	EXAMPLES_TIMES=$(TIMES) $(BIN)/python -m pytest tests/unit tests/integration -m hypothesis --timeout 7200 $(ARGS)
 
 docs: $(VENV)/installed-dev  ## The documentation's site, strictly: reference up to date, no dead link
 	$(BIN)/python -m docs.generate --check

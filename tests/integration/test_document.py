@@ -17,6 +17,7 @@ from persistence.contract.identity import identity
 from persistence.engine.handoff import checked
 from tests.conftest import Settle
 from tests.support.documents import make_document, sample_document
+from tests.support.examples import examples
 
 # Text that jsonb holds: no NUL, no lone surrogate.
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
@@ -45,7 +46,7 @@ _MADE_UP = st.dictionaries(
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(30),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(replay_log=_REPLAY, as_text=st.booleans())
@@ -62,7 +63,7 @@ def test_any_fight_log_comes_back_as_it_was_sent(
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(30),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(extra=_JSON, in_meta=_JSON, in_ai=_MADE_UP)

@@ -50,6 +50,7 @@ from persistence.engine.handoff import Receipt
 from persistence.tasks import settle_combat, settle_inbox, sweep, task_sync_state
 from persistence.worker import mode as settlement
 from tests.support import api
+from tests.support.examples import examples
 from tests.support.ids import new_session_id
 from tests.support.journal import Fight, Journal, Share
 from tests.support.ledger_oracle import Oracle
@@ -346,6 +347,7 @@ def engine() -> Iterator[SyncDispatcher]:
         yield dispatcher
 
 
+@pytest.mark.hypothesis
 def test_no_order_of_calls_and_actions_breaks_a_promise(
     transactional_db: None,
     redis_client: redis.Redis,
@@ -360,7 +362,7 @@ def test_no_order_of_calls_and_actions_breaks_a_promise(
         run_state_machine_as_test(
             lambda: Doors(oracle, engine, admin),  # type: ignore[arg-type]  # it is only called
             settings=hypothesis.settings(
-                max_examples=25,
+                max_examples=examples(12),
                 stateful_step_count=25,
                 suppress_health_check=list(hypothesis.HealthCheck),
             ),

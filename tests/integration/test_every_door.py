@@ -29,6 +29,7 @@ from settlement_project.celery import app
 from tests.conftest import Settle
 from tests.support.api import post
 from tests.support.documents import HERO, make_document, make_participant, op
+from tests.support.examples import examples
 from tests.support.operations import queued
 from tests.support.worker import CeleryProcess, wait_idle
 from tests.unit.strategies import deep_values, nested, typed_values
@@ -36,7 +37,7 @@ from tests.unit.strategies import deep_values, nested, typed_values
 pytestmark = pytest.mark.usefixtures("world", "api")
 
 ANY_FORM = settings(
-    max_examples=10,
+    max_examples=examples(10),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 PLACES = ["note", "replay_log", "meta", "participants"]

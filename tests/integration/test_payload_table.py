@@ -35,6 +35,7 @@ from tests.support.documents import (
     make_participant,
     sample_document,
 )
+from tests.support.examples import examples
 from tests.support.factories import add_character, add_item
 from tests.support.ids import new_session_id
 from tests.support.spelling import with_key_twice
@@ -282,7 +283,7 @@ ANYTHING = near_documents() | _JSON
 
 
 @settings(
-    max_examples=150,
+    max_examples=examples(75),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
@@ -303,7 +304,7 @@ def test_any_json_ends_as_processed_failed_or_rejected(
 
 
 @settings(
-    max_examples=4,
+    max_examples=examples(2),
     suppress_health_check=list(HealthCheck),
 )
 @given(payloads=st.lists(ANYTHING, min_size=25, max_size=25))
@@ -316,7 +317,7 @@ def test_any_json_leaves_the_worker_alive(settle: Settle, payloads: list[Any]) -
 
 
 @settings(
-    max_examples=100,
+    max_examples=examples(50),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(payload=ANYTHING)

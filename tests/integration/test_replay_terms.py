@@ -28,6 +28,7 @@ from persistence.tasks import settle_inbox
 from tests.support.actions import REASON, fail, request_of, status
 from tests.support.admin import unknown_loot
 from tests.support.documents import HERO, PELT, POTION, make_document, make_participant
+from tests.support.examples import examples
 from tests.support.factories import add_template
 
 pytestmark = pytest.mark.usefixtures("world")
@@ -205,7 +206,7 @@ PARTS = st.fixed_dictionaries(
     is_known=st.booleans(),
 )
 @settings(
-    max_examples=40,
+    max_examples=examples(20),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_preview_equals_effect(

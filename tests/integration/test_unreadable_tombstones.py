@@ -21,6 +21,7 @@ from persistence.worker import inbox
 from tests.conftest import Settle
 from tests.support.api import get, result_of, result_path
 from tests.support.documents import HERO
+from tests.support.examples import examples
 from tests.support.lookups import (
     Find,
     finished,
@@ -134,7 +135,7 @@ def test_beyond_an_unreadable_tombstone_redis_still_tells_what_it_knows(
     | st.from_regex(r'\A\{"revision":\d+,.{,40}\Z').map(str.encode)
 )
 @settings(
-    max_examples=100,
+    max_examples=examples(50),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_no_bytes_at_all_break_a_look_up(

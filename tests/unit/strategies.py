@@ -27,6 +27,7 @@ from persistence.savers.combat.rows import (
     Plan,
     World,
 )
+from tests.support.examples import examples
 from tests.unit.builders import (
     CATALOGUE,
     FIRST_NEW_ID,
@@ -41,7 +42,7 @@ from tests.unit.builders import (
 )
 
 BOUNDED = settings(
-    max_examples=50,
+    max_examples=examples(25),
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -29,7 +29,7 @@ from tests.unit.strategies import BOUNDED, FIGHTERS, Tables, batches, planned, t
 
 TEMPLATES = Catalogue(CATALOGUE).by_id
 FIRST_UNDONE_ID = 5000
-MOST_ROUNDS = 10
+MOST_ROUNDS = 20
 
 
 def sound(start: Tables) -> Tables:

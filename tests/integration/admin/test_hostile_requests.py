@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from combat_history.models import CombatHistory, SettlementControl
 from tests.support.admin import LIST_URL, add_failed, list_url, logged_in, one_of_each
 from tests.support.api import TOKEN
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.usefixtures("api")
 
@@ -108,13 +109,13 @@ def test_no_page_fails_on_what_it_is_asked(
 
     # On each page some of the names meet some of the values, on all pages all of them.
     chance = Random(route)
-    for name in chance.sample(NAMES, 5):
+    for name in chance.sample(NAMES, 3):
         query = {name: chance.choice(VALUES)}
         sent = {"reason": "to see what happens", "code": "poison", **query}
         look(boss.get(url, query), query)
         look(boss.post(url, sent), sent)
     if PLACE.search(route):
-        for value in ("a\0b", "9" * 5_000, *chance.sample(VALUES, 3)):
+        for value in ("a\0b", "9" * 5_000, chance.choice(VALUES)):
             hostile = PLACE.sub(quote(value, safe=""), route)
             look(boss.get(hostile), hostile)
             look(boss.post(hostile), hostile)
@@ -122,7 +123,7 @@ def test_no_page_fails_on_what_it_is_asked(
 
 
 @settings(
-    max_examples=100,
+    max_examples=examples(50),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
