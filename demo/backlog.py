@@ -77,8 +77,10 @@ def _waiting() -> dict[str, int]:
         lengths = [broker.llen(queue) for queue in QUEUES]
         lengths.append(broker.hlen(_UNACKNOWLEDGED))
     client = inbox.client()
+    # A drain that waits holds the message it was rung by, and has nothing to do.
+    lingering = int(client.exists(redis_keys.LINGERER))
     return {
-        "messages": sum(map(int, lengths)),
+        "messages": max(0, sum(map(int, lengths)) - lingering),
         "inbox entries": int(client.zcard(redis_keys.INBOX)),
         "saves that are owed": int(client.zcard(redis_keys.INTENTS)),
         # Those of a dead engine are ended by the sweep.
