@@ -60,9 +60,11 @@ class Rules:
         if not self.rules:
             return self.lately
         gains = list(_gains(combat, catalogue))
-        after = self.lately.copy()
-        for char_id, amount, _, value in gains:
-            after[char_id, amount] += value
+        after = self.lately
+        if any(rule.span == Span.DAY for rule in self.rules):
+            after = after.copy()
+            for char_id, amount, _, value in gains:
+                after[char_id, amount] += value
         if not combat.is_approved:
             for rule in self.rules:
                 _check(combat, rule, gains, after)
@@ -89,11 +91,11 @@ def _gains(combat: Combat, catalogue: Catalogue) -> Iterator[Gain]:
     for char_id, result in combat.payload.players().items():
         yield char_id, Amount.XP, "", result.changes.xp_gained
         yield char_id, Amount.GOLD, "", result.changes.gold_gained
-        pieces: Counter[str] = Counter()
+        pieces: dict[str, int] = {}
         for loot in result.loot():
             template = catalogue.find(loot)
             if template is not None:
-                pieces[template.id] += loot.qty
+                pieces[template.id] = pieces.get(template.id, 0) + loot.qty
         for template_id, qty in pieces.items():
             yield char_id, Amount.ITEMS, template_id, qty
 
