@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-_STANDARD = frozenset(
-    vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys() | {"message", "asctime"}
+_UNSAID = frozenset(
+    vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys()
+    # Celery's own extra, `data`, holds the task's whole context.
+    | {"message", "asctime", "data"}
 )
-# Celery's own extra holds the task's whole context.
-_NOISE = frozenset({"data"})
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -17,11 +17,11 @@ class KeyValueFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         line = super().formatMessage(record)
-        extra = (
+        extra = [
             f"{key}={_one_line(value)}"
             for key, value in vars(record).items()
-            if key not in _STANDARD and key not in _NOISE
-        )
+            if key not in _UNSAID
+        ]
         return " ".join((line, *extra))
 
 

@@ -8,10 +8,11 @@ points or coins; `end_timestamp` is Unix seconds.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import (
@@ -91,6 +92,9 @@ class ConsumedItem(_Closed):
 
 
 class GainedItem(_Closed):
+    """Loot to grant, of a template that the engine knows."""
+
+    name: ClassVar[None] = None
     item_template_id: TemplateId
     qty: Quantity
 
@@ -109,6 +113,9 @@ class LootEntry(_Strict):
                 "loot_unnamed", "loot needs item_template_id or name"
             )
         return self
+
+
+Loot = LootEntry | GainedItem
 
 
 class UiReport(_Strict):
@@ -143,16 +150,10 @@ class ParticipantResult(_Strict):
     team: Annotated[str, Field(max_length=MAX_NAME)] | None = None
     name: Annotated[str, Field(max_length=MAX_NAME)] | None = None
 
-    def loot(self) -> list[LootEntry]:
+    def loot(self) -> Sequence[Loot]:
         """Loot to grant: `items_gained`, or where that is absent the shown loot."""
         gained = self.changes.items_gained
-        if gained is None:
-            return self.ui_report.loot_obtained
-        # Not validated once more: both values are of a model already.
-        return [
-            LootEntry.model_construct(item_template_id=g.item_template_id, qty=g.qty)
-            for g in gained
-        ]
+        return self.ui_report.loot_obtained if gained is None else gained
 
 
 class AiParticipant(BaseModel):

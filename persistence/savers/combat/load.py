@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from persistence.contract.payload import LootEntry
+from persistence.contract.payload import Loot
 from persistence.savers.combat import statements
 from persistence.savers.combat.policy import Amount, Rule, Rules, Span
 from persistence.savers.combat.rows import (
@@ -124,7 +124,7 @@ def _items(
     ]
 
 
-def _all_loot(combats: Iterable[Combat]) -> Iterator[tuple[int, LootEntry]]:
+def _all_loot(combats: Iterable[Combat]) -> Iterator[tuple[int, Loot]]:
     for combat in combats:
         for char_id, result in combat.payload.players().items():
             for loot in result.loot():

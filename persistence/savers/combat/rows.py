@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from persistence.contract.errors import DiscrepancyCode, DomainFailure
-from persistence.contract.payload import CombatResultPayload, LootEntry
+from persistence.contract.payload import CombatResultPayload, Loot
 
 MAX_INT = 2**31 - 1
 MAX_PIECES = 100
@@ -145,7 +145,7 @@ class Catalogue:
         english = {t.name_en: t for t in self.by_id.values() if t.name_en}
         self.by_name = english | {t.name: t for t in self.by_id.values()}
 
-    def find(self, loot: LootEntry) -> Template | None:
+    def find(self, loot: Loot) -> Template | None:
         if loot.item_template_id is not None:
             return self.by_id.get(loot.item_template_id)
         return self.by_name.get(loot.name or "")
