@@ -1,6 +1,7 @@
 """Touches the heartbeat files: from the worker's event loop, and at each tick of beat.
 
-Not a thread: it would go on while the loop that takes messages stands still.
+Not a thread: it would go on while the loop that takes messages stands still. And a
+worker that takes from its queues no more, whatever made it stop, is not heard either.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ class WorkerHeartbeat(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._repeated: Any = None
+        self._queues: list[str] = []
 
     def include_if(self, parent: Any) -> bool:
         return heartbeat.folder() is not None
 
     def start(self, parent: Any) -> None:
         heartbeat.begin("worker")
+        # Of now: who cancels a queue takes it out of the list, too.
+        self._queues = list(parent.app.amqp.queues.consume_from)
         self._repeated = parent.timer.call_repeatedly(
-            heartbeat.TOUCH_SECONDS, heartbeat.touch, ("worker",)
+            heartbeat.TOUCH_SECONDS, self._touch, (parent,)
         )
 
     def stop(self, parent: Any) -> None:
@@ -39,6 +43,11 @@ class WorkerHeartbeat(bootsteps.StartStopStep):
             self._repeated.cancel()
             self._repeated = None
         heartbeat.end("worker")
+
+    def _touch(self, parent: Any) -> None:
+        taking = getattr(parent.consumer, "task_consumer", None)
+        if taking is not None and all(map(taking.consuming_from, self._queues)):
+            heartbeat.touch("worker")
 
 
 class BeatScheduler(Scheduler):

@@ -302,6 +302,11 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = SETTLEMENT_HARD_LIMIT_SECONDS
 CELERY_WORKER_ENABLE_SOFT_SHUTDOWN_ON_IDLE = True
 # Importing Django takes longer than the 4 s after which a child counts as dead.
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = 30
+# Whether workers obey broadcasts, such as `celery control`: whoever reaches the broker
+# could stop them all. With ops/redis/users.acl that is Flower's user and workers alone.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = env.flag(
+    "SETTLEMENT_REMOTE_CONTROL", default=False
+)
 # For Flower, which is told of no task by default.
 CELERY_WORKER_SEND_TASK_EVENTS = True
 # The event of sending shows the arguments as the sender has them, loot included.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -10,7 +11,7 @@ from pytest_django import DjangoDbBlocker
 
 from persistence.tasks import settle_combat
 from settlement_project.celery import app
-from tests.support import factories, flush, roles
+from tests.support import factories, flush, redis_users, roles
 from tests.support.worker import CeleryProcess, running_worker, wait_idle
 
 Settle = Callable[..., None]
@@ -69,12 +70,24 @@ def database_roles(
 
 
 @pytest.fixture(scope="session")
+def users(servers: None) -> None:
+    """Redis' users of production beside the one of the tests."""
+    for url in {settings.REDIS_URL, settings.BROKER_URL}:
+        redis_users.make_users(url)
+
+
+@pytest.fixture(scope="session")
 def worker(
-    database_roles: None, tmp_path_factory: pytest.TempPathFactory
+    database_roles: None, users: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CeleryProcess]:
     """One worker with two pool processes for all tests that do not kill theirs."""
-    folder, url = tmp_path_factory.mktemp("worker"), roles.url_as(roles.NAMES.worker)
-    with running_worker(folder, DATABASE_URL=url) as process:
+    env: dict[str, Any] = {
+        "DATABASE_URL": roles.url_as(roles.NAMES.worker),
+        "REDIS_URL": redis_users.url_as("worker", settings.REDIS_URL),
+        "CELERY_BROKER_URL": redis_users.url_as("worker", settings.BROKER_URL),
+        "SETTLEMENT_REMOTE_CONTROL": "true",
+    }
+    with running_worker(tmp_path_factory.mktemp("worker"), **env) as process:
         yield process
 
 

@@ -21,6 +21,7 @@ from tests.support.ids import new_session_id
 from tests.support.lookups import Find, find_in_a_loop, id_of
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy_to, through
+from tests.support.redis_users import url_as
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,9 +77,12 @@ def fight() -> UUID:
 
 
 @pytest.fixture
-def engine() -> Iterator[SyncDispatcher]:
+def engine(users: None) -> Iterator[SyncDispatcher]:
     """With a short bound: in many a test there is no worker to wait for."""
-    dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL, timeout=1)
+    own, broker = (
+        url_as("engine", url) for url in (settings.REDIS_URL, settings.BROKER_URL)
+    )
+    dispatcher = SyncDispatcher(own, broker, timeout=1)
     yield dispatcher
     dispatcher.close()
 

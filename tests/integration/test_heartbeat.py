@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from persistence.worker.heartbeat import FOLDER_VARIABLE
+from persistence.protocols import QUEUE
+from persistence.worker.heartbeat import FOLDER_VARIABLE, TOUCH_SECONDS
+from settlement_project.celery import app
 from tests.support.waiting import wait_until
 from tests.support.worker import PROJECT_ROOT, CeleryProcess, running_beat, start_worker
 
@@ -108,6 +110,39 @@ def test_a_worker_whose_loop_stands_still_is_found_out(tmp_path: Path) -> None:
         touched_again(file)
     finally:
         os.kill(worker.pid, signal.SIGCONT)
+        worker.terminate()
+
+
+@pytest.mark.usefixtures("world")
+def test_a_worker_that_takes_from_a_queue_no_more_is_found_out(tmp_path: Path) -> None:
+    worker = start_worker(
+        tmp_path,
+        SETTLEMENT_HEARTBEAT_DIR=str(tmp_path),
+        SETTLEMENT_REMOTE_CONTROL="true",
+    )
+    file = own_file(tmp_path, "worker")
+    try:
+        touched_again(file)
+        assert app.control.cancel_consumer(QUEUE, reply=True, timeout=10, limit=1)
+        age(file, 90)
+        time.sleep(TOUCH_SECONDS + 1)
+        assert check("worker", tmp_path)[0] == 1
+        assert worker.is_alive
+    finally:
+        worker.terminate()
+
+
+@pytest.mark.usefixtures("world")
+def test_broadcasts_do_nothing_where_remote_control_is_off(tmp_path: Path) -> None:
+    worker = start_worker(tmp_path, SETTLEMENT_HEARTBEAT_DIR=str(tmp_path))
+    try:
+        app.control.cancel_consumer(QUEUE)
+        app.control.shutdown()
+        time.sleep(1)
+        touched_again(own_file(tmp_path, "worker"))
+        assert check("worker", tmp_path) == (0, "")
+        assert worker.is_alive
+    finally:
         worker.terminate()
 
 

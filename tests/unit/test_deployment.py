@@ -31,6 +31,8 @@ OURS = {
 }
 MONITORING = {"flower", "prometheus", "grafana"}
 
+REDIS_USERS = ("ADMIN", "ENGINE", "BOT", "WORKER", "WEB", "FLOWER")
+
 _UNITS = {"s": 1, "m": 60}
 
 service = pytest.mark.parametrize("name", SERVICES)
@@ -136,6 +138,7 @@ def test_secrets_come_from_the_environment_alone() -> None:
         "WORKER_DATABASE_PASSWORD",
         "WEB_DATABASE_PASSWORD",
         "REPORTER_DATABASE_PASSWORD",
+        *(f"REDIS_{name}_PASSWORD" for name in REDIS_USERS),
         "SETTLEMENT_API_TOKENS",
         "SETTLEMENT_METRICS_TOKEN",
         "FLOWER_BASIC_AUTH",
@@ -167,6 +170,27 @@ def test_only_migrations_are_done_as_the_owner_of_the_tables(
     assert role in known
     if name != "migrate":
         assert "${POSTGRES_PASSWORD:?}" not in environment.values()
+
+
+@pytest.mark.parametrize(
+    ("name", "user"),
+    [
+        ("migrate", "web"),
+        ("web", "web"),
+        ("worker", "worker"),
+        ("beat", "worker"),
+        ("flower", "flower"),
+    ],
+)
+def test_everybody_comes_to_redis_as_a_user_of_its_own(name: str, user: str) -> None:
+    url = SERVICES[name]["environment"]["REDIS_URL"]
+    secret = rf"\$\{{REDIS_{user.upper()}_PASSWORD:[?-]\}}"
+    assert re.fullmatch(rf"redis://{user}:{secret}@redis:6379/0", url)
+    started = SERVICES["redis"]
+    assert started["entrypoint"] == ["sh", "/etc/redis/start.sh"]
+    assert "./ops/redis:/etc/redis:ro" in started["volumes"]
+    assert f"REDIS_{user.upper()}_PASSWORD" in started["environment"]
+    assert "--user probe" in " ".join(started["healthcheck"]["test"])
 
 
 @service
