@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ CONFIG = SchemathesisConfig(
         default=ProjectConfig(generation=GenerationConfig(allow_x00=False))
     )
 )
-SCHEMA = schemathesis.openapi.from_dict(openapi.document(), config=CONFIG)
+DOCUMENT = deepcopy(openapi.document())
+# What lies in the future is refused by a clock, of which no schema knows.
+_META = DOCUMENT["components"]["schemas"]["CombatMeta"]["properties"]
+_META["end_timestamp"]["maximum"] = 1_700_000_000
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT, config=CONFIG)
 OPERATIONS = sum(1 for _ in SCHEMA.get_all_operations())
 
 
