@@ -15,7 +15,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage test-browser test-api test-json test-packages storm matrix crashes properties mutants fuzz audit lint docs bench peers wheel lock clean
+.PHONY: help demo run test coverage test-browser test-api test-json test-amqp test-packages storm matrix crashes properties mutants fuzz audit lint docs bench peers wheel lock clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -44,6 +44,11 @@ test-json: $(VENV)/installed-dev  ## Accounts as RedisJSON, on a server that has
 	@redis-server --version 2>/dev/null | grep -Eq 'v=([7-9]|[1-9][0-9])\.' || { $(APT_INSTALL) redis-server; } \
 		|| { echo "Redis 7 or newer is missing. As root: apt-get install redis-server"; exit 1; }
 	$(BIN)/python -m pytest tests/integration/test_redis_json.py $(ARGS)
+
+test-amqp: $(VENV)/installed  ## Workers of a RabbitMQ, which apt-get installs where it may
+	@command -v rabbitmq-server >/dev/null || { $(APT_INSTALL) rabbitmq-server; } \
+		|| { echo "RabbitMQ is missing. As root: apt-get install rabbitmq-server"; exit 1; }
+	$(BIN)/python -m pytest tests/chaos/test_rabbitmq.py tests/integration/test_taking_along.py $(ARGS)
 
 test-packages: $(VENV)/installed  ## The wheel beside every Celery, redis-py and aiogram it is for
 	$(BIN)/python -m pytest tests/packaging --whole $(ARGS)

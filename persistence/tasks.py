@@ -64,13 +64,14 @@ def settle_combat(
     signature: object = None,
     *more: object,
     **unknown: object,
-) -> None:
+) -> list[int] | None:
     """Record one combat result in the inbox, then drain one batch.
 
     Those that wait behind it in the broker's queue are recorded along with it. Accepts
     the document as dict or JSON text. What cannot become a history row ends in
     `rejected_payloads`, a message without a document or with more than it and its
-    signature too. Any number of deliveries settles once.
+    signature too. Any number of deliveries settles once. Returns, for the worker's
+    consumer, what was left of the messages that it gave along.
     """
     started = time.monotonic()
     # A list is refused, and kept as it is.
@@ -85,13 +86,15 @@ def settle_combat(
             exc=error, countdown=RETRY_SECONDS, max_retries=None
         ) from error
     if rung is None:
-        return
+        return None
     drain.check_connection()
     # First: whether or not this one rang, those behind it are to be recorded.
-    if taking.take_along(settle_combat, settings.SETTLEMENT_BATCH_SIZE - 1) or rung:
+    taken = taking.take_along(settle_combat, settings.SETTLEMENT_BATCH_SIZE - 1)
+    if taken.rung or rung:
         # The drain below answers this ring; others must be free to ring again.
         inbox.silence_doorbell()
     drain_batch(started)
+    return taken.left
 
 
 def _record(given: Any, signature: str) -> bool | None:

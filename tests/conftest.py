@@ -12,6 +12,7 @@ from pytest_django import DjangoDbBlocker
 from persistence.tasks import settle_combat
 from settlement_project.celery import app
 from tests.support import factories, flush, redis_users, roles
+from tests.support.rabbitmq import NoRabbitMq, running_rabbitmq
 from tests.support.worker import CeleryProcess, running_worker, wait_idle
 
 Settle = Callable[..., None]
@@ -89,6 +90,17 @@ def worker(
     }
     with running_worker(tmp_path_factory.mktemp("worker"), **env) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a RabbitMQ of this run."""
+    try:
+        with running_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as url:
+            yield url
+    except NoRabbitMq as reason:
+        # Erlang is no package of PyPI, which the other servers are brought along as.
+        pytest.skip(f"{reason}; `make test-amqp` installs it")
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "tests/chaos/test_outages.py",
         "tests/chaos/test_poison.py",
     ),
+    "a RabbitMQ": ("tests/chaos/test_rabbitmq.py",),
+    "every broker": ("tests/integration/test_taking_along.py",),
     "environments of the wheel": ("tests/packaging/",),
     "a bot": ("tests/integration/telegram/",),
     "embedded servers": ("tests/integration/embedded/",),

@@ -7,6 +7,8 @@ from typing import Any
 from celery.app.amqp import AMQP
 from celery.app.routes import Router
 
+from persistence.worker.intake.gathering import TaskConsumer
+
 
 class OpenRouter(Router):
     """Lets callbacks out to the queues that their senders name.
@@ -28,5 +30,7 @@ class OpenRouter(Router):
 
 
 class OpenAmqp(AMQP):
+    Consumer = TaskConsumer
+
     def Router(self, queues: Any = None, create_missing: Any = None) -> Router:  # noqa: N802 -- Celery's name
         return OpenRouter(self.routes, queues or self.queues, app=self.app)

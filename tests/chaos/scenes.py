@@ -160,19 +160,12 @@ def message(oracle: Oracle) -> Scene:
 
 def waiting(oracle: Oracle) -> Scene:
     """A worker runs a message, and takes along what waits behind it in the queue."""
-    a, b = _characters(2)
-    journal = Journal(potions={a: 10, b: 10})
-    first = journal.offer(_fight(100, {a: Share(xp=5, drunk=2)}))
-    journal.offer(_fight(200, {a: Share(gold=3), b: Share(xp=1, loot=1)}))
-    journal.offer(_fight(300, {b: Share(xp=9)}, failure="unknown_item"))
-    _prepare(oracle, journal)
-    queue = f"queue-{a}"
-    foreign = raw(envelope(call("vitals", a), headers=headers(task="task_sync_state")))
+    journal, messages = sent_messages(oracle)
+    queue = f"queue-{next(_ids)}"
+    foreign = raw(messages[1])
     with redis.Redis.from_url(settings.BROKER_URL) as broker:
-        for fight in journal.offered.values():
-            broker.lpush(queue, raw(envelope(call(fight.document))), foreign)
-    journal.accepted |= journal.offered.keys()
-    held = f"held-{first.session_id}"
+        broker.lpush(queue, *map(raw, messages))
+    held = f"held-{queue}"
 
     def deliver(_: Tell) -> None:
         """As Celery does it: what is not acknowledged comes again."""
@@ -231,6 +224,20 @@ def lingering(oracle: Oracle) -> Scene:
             occupancy.tell(0, 0)
 
     return Scene(journal, drain, beside=beside)
+
+
+def sent_messages(oracle: Oracle) -> tuple[Journal, list[Any]]:
+    """Results that somebody has sent, each with a foreign message behind it."""
+    a, b = _characters(2)
+    journal = Journal(potions={a: 10, b: 10})
+    journal.offer(_fight(100, {a: Share(xp=5, drunk=2)}))
+    journal.offer(_fight(200, {a: Share(gold=3), b: Share(xp=1, loot=1)}))
+    journal.offer(_fight(300, {b: Share(xp=9)}, failure="unknown_item"))
+    _prepare(oracle, journal)
+    journal.accepted |= journal.offered.keys()
+    foreign = envelope(call("vitals", a), headers=headers(task="task_sync_state"))
+    sent = [envelope(call(fight.document)) for fight in journal.offered.values()]
+    return journal, [each for result in sent for each in (result, foreign)]
 
 
 def alone(oracle: Oracle) -> Scene:

@@ -133,6 +133,11 @@ def _entries_are_popped() -> None:
 def test_a_broken_variant_is_caught(
     oracle: Oracle, mutate: Mutate, make: MakeScene, seen: str
 ) -> None:
+    is_seen(oracle, mutate, make, seen)
+
+
+def is_seen(oracle: Oracle, mutate: Mutate, make: MakeScene, seen: str) -> None:
+    """Fails unless some crash makes the variant show that."""
     whole, _, wrong = play(oracle, make, mutate=mutate)
     # From the end: the commit and the effects are what most variants get wrong.
     for operation in range(whole.operations, 0, -1):

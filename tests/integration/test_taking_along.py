@@ -15,21 +15,41 @@ from django.db.models import Sum
 
 from combat_history.models import CombatHistory, MinuteCount, RejectedPayload
 from persistence.contract import redis_keys
-from settlement_project.celery import app
+from tests.support.brokers import Broker, RedisBroker, running_amqp_worker
 from tests.support.documents import make_document
 from tests.support.events import events
-from tests.support.fuzz import call, envelope, headers, raw
+from tests.support.fuzz import call, envelope, headers
 from tests.support.waiting import wait_until
-from tests.support.worker import CeleryProcess, wait_idle
+from tests.support.worker import CeleryProcess
 
 WAITING = 30
 
+SETTINGS = {
+    "classic": "settlement_project.settings",
+    "quorum": "tests.support.quorum_settings",
+}
+"""Of a worker on such queues of RabbitMQ."""
+
+
+@pytest.fixture(scope="module", params=["redis", "classic", "quorum"])
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Broker]:
+    if request.param == "redis":
+        worker = request.getfixturevalue("worker")
+        with redis.Redis.from_url(settings.BROKER_URL) as client:
+            yield RedisBroker(worker, client)
+        return
+    url = request.getfixturevalue("rabbitmq")
+    folder = tmp_path_factory.mktemp(request.param)
+    with running_amqp_worker(url, folder, module=SETTINGS[request.param]) as broker:
+        yield broker
+
 
 @pytest.fixture
-def queue(world: None, worker: CeleryProcess) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(settings.BROKER_URL) as broker:
-        yield broker
-    assert worker.is_alive, worker.output()
+def broker(world: None, served: Broker) -> Iterator[Broker]:
+    yield served
+    assert served.worker.is_alive, served.worker.output()
 
 
 @contextmanager
@@ -53,17 +73,17 @@ def taken_along() -> int:
 
 
 def test_what_waits_behind_a_result_is_recorded_along_with_it(
-    queue: redis.Redis, worker: CeleryProcess
+    broker: Broker,
 ) -> None:
     documents = [make_document() for _ in range(WAITING)]
-    with stopped(worker):
+    with stopped(broker.worker):
         sent = [
-            app.send_task("settle_combat", args=[d if number % 2 else json.dumps(d)]).id
+            broker.send(d if number % 2 else json.dumps(d))
             for number, d in enumerate(documents)
         ]
 
-    worker.wait_succeeded(sent)
-    wait_idle()
+    broker.worker.wait_succeeded(sent)
+    broker.wait_idle()
 
     assert settled() == {document["session_id"] for document in documents}
     # All but what the worker had asked for, one for each of its pool processes.
@@ -71,13 +91,13 @@ def test_what_waits_behind_a_result_is_recorded_along_with_it(
 
 
 def test_flower_is_told_of_every_one_with_its_session(
-    queue: redis.Redis, worker: CeleryProcess
+    broker: Broker,
 ) -> None:
     documents = [make_document() for _ in range(WAITING)]
 
-    with events() as seen:
-        with stopped(worker):
-            sent = [app.send_task("settle_combat", args=[d]).id for d in documents]
+    with events(broker.url) as seen:
+        with stopped(broker.worker):
+            sent = [broker.send(d) for d in documents]
 
         def all_told() -> bool:
             ended = {e["uuid"] for e in list(seen) if e["type"] == "task-succeeded"}
@@ -85,7 +105,7 @@ def test_flower_is_told_of_every_one_with_its_session(
 
         wait_until(all_told, "every task has succeeded")
 
-    wait_idle()
+    broker.wait_idle()
     told = {e["uuid"]: e["args"] for e in seen if e["type"] == "task-received"}
     assert {told[id_] for id_ in sent} == {f"({d['session_id']},)" for d in documents}
     assert {e["uuid"] for e in seen if e["type"] == "task-started"} >= set(sent)
@@ -94,9 +114,9 @@ def test_flower_is_told_of_every_one_with_its_session(
 
 
 def test_a_queue_of_everything_loses_nothing(
-    queue: redis.Redis, worker: CeleryProcess
+    broker: Broker,
 ) -> None:
-    queue.delete("engine.settled")
+    broker.delete("engine.settled")
     follower = {
         "task": "engine.settled",
         "args": ["done"],
@@ -114,46 +134,50 @@ def test_a_queue_of_everything_loses_nothing(
         envelope(call(odd[2]), headers=headers(expires="2020-01-01T00:00:00+00:00")),
         *unreadable,
     ]
-    items = [raw(envelope(call(document))) for document in plain]
+    items: list[object] = [envelope(call(document)) for document in plain]
     for number, other in enumerate(others):
-        items.insert(4 * number, raw(other))
+        items.insert(4 * number, other)
 
-    queue.lpush("celery", *items)
+    broker.put(*items)
 
     wait_until(
         lambda: settled() == {d["session_id"] for d in [*plain, *odd]},
         "all results are settled",
     )
-    wait_idle()
-    assert RejectedPayload.objects.count() == len(unreadable)
-    assert queue.llen("engine.settled") == 1
+    broker.wait_idle()
+    wait_until(
+        lambda: RejectedPayload.objects.count() == len(unreadable),
+        "what cannot be read is kept",
+    )
+    wait_until(lambda: broker.length("engine.settled") == 1, "the callback is sent")
     wait_until(taken_along, "some of them were taken along")
 
 
-def test_a_result_that_comes_twice_is_settled_once(queue: redis.Redis) -> None:
+def test_a_result_that_comes_twice_is_settled_once(broker: Broker) -> None:
     documents = [make_document() for _ in range(WAITING)]
-    items = [raw(envelope(call(document))) for document in documents for _ in range(2)]
+    items = [envelope(call(document)) for document in documents for _ in range(2)]
 
-    queue.lpush("celery", *items)
+    broker.put(*items)
 
     wait_until(
         lambda: settled() == {d["session_id"] for d in documents}, "all are settled"
     )
-    wait_idle()
+    broker.wait_idle()
     assert not RejectedPayload.objects.exists()
 
 
 def test_while_somebody_else_takes_celery_delivers_each(
-    queue: redis.Redis, worker: CeleryProcess
+    world: None, worker: CeleryProcess
 ) -> None:
-    queue.set(redis_keys.taker("celery"), "somebody", px=60_000)
     documents = [make_document() for _ in range(5)]
-
-    sent = [app.send_task("settle_combat", args=[d]).id for d in documents]
-    worker.wait_succeeded(sent)
-    wait_idle()
+    with redis.Redis.from_url(settings.BROKER_URL) as client:
+        client.set(redis_keys.taker("celery"), "somebody", px=60_000)
+        broker = RedisBroker(worker, client)
+        sent = [broker.send(document) for document in documents]
+        worker.wait_succeeded(sent)
+        broker.wait_idle()
+        assert client.get(redis_keys.taker("celery")) == b"somebody"
 
     assert settled() == {document["session_id"] for document in documents}
     lines = [x for x in worker.output().splitlines() if "taken along" in x]
     assert not [line for line in lines for id_ in sent if id_ in line]
-    assert queue.get(redis_keys.taker("celery")) == b"somebody"

@@ -1,9 +1,10 @@
 """Kill -9 a forked process at its k-th I/O operation, for every k, as SQLite tests.
 
-An operation is one PostgreSQL statement, commit or rollback, or one Redis command,
-script or pipeline: the drivers, and what the engine's side has in the place of one, are
-wrapped inside the child alone, so nothing of the code under test knows. What the child
-tells its parent survives it, as does what it did to the servers, and nothing else.
+An operation is one PostgreSQL statement, commit or rollback, one Redis command, script
+or pipeline, or one acknowledgement to RabbitMQ: the drivers, and what the engine's side
+has in the place of one, are wrapped inside the child alone, so nothing of the code
+under test knows. What the child tells its parent survives it, as does what it did to
+the servers, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
 
+import amqp
 import psycopg
 import redis
 from redis.client import Pipeline
@@ -102,6 +104,7 @@ def _child(work: Work, crash: Crash | None, writer: int) -> NoReturn:
         border.guard(redis.Redis, "execute_command")
         border.guard(Pipeline, "execute")
         border.guard(IdleConnections, "ask")
+        border.guard(amqp.Channel, "basic_ack")
         work(lambda line: _write(writer, f"{line}\0"))
         _write(writer, str(border.operations))
     except BaseException:  # noqa: BLE001 -- the parent raises it again

@@ -12,13 +12,13 @@ from tests.support.waiting import wait_until
 
 
 @contextmanager
-def events() -> Iterator[list[dict[str, Any]]]:
-    """Every event that is sent meanwhile."""
+def events(url: str | None = None) -> Iterator[list[dict[str, Any]]]:
+    """Every event that is sent meanwhile, over the broker there."""
     seen: list[dict[str, Any]] = []
     stop = threading.Event()
 
     def capture() -> None:
-        with app.connection_for_read() as broker:
+        with app.connection_for_read(url) as broker:
             receiver = app.events.Receiver(broker, handlers={"*": seen.append})
             with receiver.consumer_context() as (own, _, _):
                 while not stop.is_set():
@@ -30,7 +30,10 @@ def events() -> Iterator[list[dict[str, Any]]]:
     thread = threading.Thread(target=capture)
     thread.start()
     try:
-        with app.events.default_dispatcher() as dispatcher:
+        with (
+            app.connection_for_write(url) as broker,
+            app.events.Dispatcher(broker) as dispatcher,
+        ):
 
             def is_listening() -> bool:
                 dispatcher.send("test-probe")

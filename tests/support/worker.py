@@ -129,6 +129,10 @@ class CeleryProcess(Process):
 
         wait_until(is_ready, f"{self.log} says {word!r}", START_TIMEOUT_SECONDS)
 
+    def taken_along(self) -> set[str]:
+        """The tasks that were recorded along with another one."""
+        return set(",".join(_TAKEN_ALONG.findall(self.output())).split(",")) - {""}
+
     def wait_succeeded(self, task_ids: Collection[str]) -> None:
         """Until each task has succeeded; fails at once where one raised."""
 
@@ -137,17 +141,23 @@ class CeleryProcess(Process):
             told = [match.groups() for match in _TASK_ENDED.finditer(text)]
             bad = {id_ for id_, how in told if how != "succeeded"} & set(task_ids)
             assert not bad, f"tasks {bad} did not succeed:\n{text}"
-            taken = ",".join(_TAKEN_ALONG.findall(text)).split(",")
-            return {*taken, *(id_ for id_, _ in told)} >= set(task_ids)
+            return self.taken_along() | {id_ for id_, _ in told} >= set(task_ids)
 
         wait_until(all_succeeded, f"{len(task_ids)} tasks succeeded")
 
 
 def start_worker(
-    folder: Path, *, concurrency: int = 2, beat: bool = False, **env: str
+    folder: Path,
+    *,
+    concurrency: int = 2,
+    beat: bool = False,
+    name: str | None = None,
+    **env: str,
 ) -> CeleryProcess:
     """A worker that takes tasks when this returns. The caller ends it."""
     arguments = ["worker", "--concurrency", str(concurrency), "--loglevel", "INFO"]
+    if name is not None:
+        arguments += ["--hostname", f"{name}@%h"]
     worker = CeleryProcess(folder, [*arguments, *(["--beat"] if beat else [])], env)
     worker.wait_ready(" ready.")
     return worker
@@ -155,10 +165,15 @@ def start_worker(
 
 @contextmanager
 def running_worker(
-    folder: Path, *, concurrency: int = 2, beat: bool = False, **env: str
+    folder: Path,
+    *,
+    concurrency: int = 2,
+    beat: bool = False,
+    name: str | None = None,
+    **env: str,
 ) -> Iterator[CeleryProcess]:
     """A worker for the length of a block, stopped warmly at its end."""
-    worker = start_worker(folder, concurrency=concurrency, beat=beat, **env)
+    worker = start_worker(folder, concurrency=concurrency, beat=beat, name=name, **env)
     try:
         yield worker
     finally:

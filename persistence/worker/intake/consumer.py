@@ -9,14 +9,18 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from celery.bootsteps import RUN  # type: ignore[attr-defined]  # stubs lack it
 from celery.worker.consumer import Consumer
 from celery.worker.control import control_command
+from django.conf import settings
 from kombu import Message
 
+from persistence.protocols import QUEUE
 from persistence.worker import rings
 from persistence.worker.intake.arguments import check_keys
 from persistence.worker.intake.callbacks import refused_chord
 from persistence.worker.intake.envelopes import KEEP, Unreadable, set_aside
+from persistence.worker.intake.gathering import Gathering
 from persistence.worker.intake.messages import read
 
 logger = logging.getLogger(__name__)
@@ -29,11 +33,27 @@ class ReadingConsumer(Consumer):
 
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
+    connection: Any
+    hub: Any
+    task_consumer: Any
     _run: Handle
 
     def create_task_handler(self, *args: Any, **options: Any) -> Handle:
         self._run = super().create_task_handler(*args, **options)
+        if self.connection.transport.driver_type == "amqp":
+            self._read_ahead()
         return self._read
+
+    def _read_ahead(self) -> None:
+        """Have the queue of results read by the batch; see `gathering`."""
+        limit = settings.SETTLEMENT_BATCH_SIZE
+        gathering = Gathering(self._read, self._processes, self.hub.call_soon, limit)
+        # One batch in each of the pool's processes, and the next one.
+        ahead = limit * (self.pool.num_processes + 1)
+        self.task_consumer.read_ahead(QUEUE, ahead, gathering.receive)
+
+    def _processes(self) -> int:
+        return self.pool.num_processes if self.blueprint.state == RUN else 0
 
     def _read(self, message: Message) -> None:
         try:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
+from amqp import AMQPError
 from celery import current_app
 from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
@@ -36,7 +37,7 @@ def tell_of(taken: Sequence[Plain], connection: Connection, hostname: str) -> No
             for one in taken:
                 _tell(dispatcher, one)
             dispatcher.flush()
-    except (BrokerError, redis.RedisError, OSError):
+    except (BrokerError, AMQPError, redis.RedisError, OSError):
         logger.warning("events dropped", exc_info=True)
 
 

@@ -1,8 +1,8 @@
 """Plain messages: a result and nothing else, as every Celery producer writes them.
 
-They are read from the bytes of their envelope, so that the document in it is parsed
-once and kept as its sender wrote it. Any other message is left to Celery, which knows
-what follows a task, waits for its moment, or sets aside what cannot be read.
+They are read from their bytes, so that the document in them is parsed once and kept as
+its sender wrote it. Any other message is left to Celery, which knows what follows a
+task, waits for its moment, or sets aside what cannot be read.
 """
 
 from __future__ import annotations
@@ -42,43 +42,74 @@ UNUSABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """`message`: as it lies in the queue. `task_id`: the sender's name of the task."""
+    """`task_id`: the sender's name of the task."""
 
-    message: bytes
     task_id: str
     handoff: Handoff
 
 
-def plain(message: bytes, max_bytes: int) -> Plain | None:
-    """None for what is left to Celery."""
+def read_item(item: bytes, max_bytes: int) -> Plain | None:
+    """An item of a Redis list; None for what is left to Celery."""
     try:
-        envelope = from_json(message)
+        envelope = from_json(item)
         headers = envelope["headers"]
-        if not _is_usual(envelope, headers):
+        kind = envelope["content-type"], envelope["content-encoding"]
+        encoding = envelope["properties"]["body_encoding"]
+        if encoding != "base64" or not _is_usual(headers, *kind):
             return None
-        argument, signature = _arguments(envelope["body"])
-        handoff = unchecked(argument, max_bytes).signed(signature)
-        return Plain(message, name_in(headers, "id"), handoff)
+        call = b64decode(envelope["body"], validate=True)
+        return _called(name_in(headers, "id"), call, max_bytes)
     except UNUSABLE:
         return None
 
 
-def _is_usual(envelope: dict[str, Any], headers: dict[str, Any]) -> bool:
+def read_body(task_id: str, body: str, max_bytes: int) -> Plain | None:
+    """The body of a message that `looks_plain`; None for what is left to Celery."""
+    try:
+        return _called(task_id, body.encode("utf-8", "surrogatepass"), max_bytes)
+    except UNUSABLE:
+        return None
+
+
+def _called(task_id: str, call: bytes, max_bytes: int) -> Plain:
+    argument, signature = _arguments(call)
+    return Plain(task_id, unchecked(argument, max_bytes).signed(signature))
+
+
+def looks_plain(message: Any) -> bool:
+    """Whether a message of kombu is one, as far as can be said without parsing it."""
+    kind = message.content_type, message.content_encoding
+    try:
+        name_in(message.headers, "id")
+    except Unreadable:
+        return False
+    return (
+        not message.errors
+        and _is_usual(message.headers, *kind)
+        and isinstance(message.body, str)
+        and _is_call(message.body.encode("utf-8", "surrogatepass"))
+    )
+
+
+def _is_usual(
+    headers: dict[str, Any], content_type: object, content_encoding: object
+) -> bool:
     return (
         headers.get("task") == SETTLE
         and not headers.get("retries")
         and all(headers.get(name) is None for name in UNUSUAL)
         and all(is_sound(headers.get(name)) for name, is_sound in KNOWN.items())
-        and envelope["content-type"] == JSON_TYPE
-        and envelope["content-encoding"] == "utf-8"
-        and envelope["properties"]["body_encoding"] == "base64"
+        and (content_type, content_encoding) == (JSON_TYPE, "utf-8")
     )
 
 
-def _arguments(body: str) -> tuple[bytes, str]:
+def _is_call(body: bytes) -> bool:
+    return body.startswith(BEGINS) and body.endswith(ENDS)
+
+
+def _arguments(call: bytes) -> tuple[bytes, str]:
     """The text of the document, perhaps a JSON string itself, and its signature."""
-    call = b64decode(body, validate=True)
-    if not (call.startswith(BEGINS) and call.endswith(ENDS)):
+    if not _is_call(call):
         raise ValueError("is not a document alone, or with its signature")
     # More arguments are no JSON text then, and the parser refuses them.
     argument, signature = call[len(BEGINS) : -len(ENDS)], ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback  # type: ignore[attr-defined]
 from billiard.exceptions import Terminated, WorkerLostError
@@ -17,6 +17,9 @@ from kombu.exceptions import DecodeError
 from persistence.worker import rings
 from persistence.worker.intake.callbacks import unsent
 from persistence.worker.intake.envelopes import KEEP, call_to_keep
+
+if TYPE_CHECKING:
+    from persistence.worker.intake.gathering import Along
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +90,16 @@ class ReadableRequest(LeanRequest):
         payload = self.args[0] if self.args else self.kwargs.get("payload")
         self._argsrepr = f"({_shown(payload)},)"
         self._kwargsrepr = "{}"
+        self._along: Along | None = getattr(self.message, "along", None)
+        if self._along is not None:
+            # Celery's class for each task overrides the method and calls no other.
+            self.on_success = self._on_success  # type: ignore[assignment,method-assign]
+
+    def _on_success(self, told: tuple[Any, Any, Any], **options: Any) -> None:
+        failed, result, _ = told
+        if self._along is not None and not failed:
+            self._along.learn(result)
+        type(self).on_success(self, told, **options)
 
     def revoked(self) -> bool:
         if self.id in revoked_tasks:
@@ -107,7 +120,12 @@ class ReadableRequest(LeanRequest):
     @property
     def request_dict(self) -> dict[str, Any]:
         shown = {"argsrepr": self._argsrepr, "kwargsrepr": self._kwargsrepr}
-        return {**super().request_dict, **shown}
+        told = {**super().request_dict, **shown}
+        if self._along is not None:
+            # Not a header, which would be sent along with a retry.
+            along = {"along": self._along.calls()}
+            told["delivery_info"] = {**told["delivery_info"], **along}
+        return told
 
 
 def _shown(payload: object) -> str:

@@ -1,15 +1,17 @@
 """Results that wait in the broker's queue are recorded along with a delivered one.
 
 A Celery task for each combat costs several times what settling it costs, so a delivery
-records up to a batch of the plain messages behind it. They are read where they lie and
-removed once their hand-off has answered: a worker that dies in between leaves a second
+records up to a batch of the plain messages behind it. Of Redis they are read where they
+lie; of RabbitMQ the consumer has given them along (see `gathering`). They are removed
+once their hand-off has answered: a worker that dies in between leaves a second
 delivery, which is harmless, and no message is ever in a worker's memory alone.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +25,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from persistence.contract import redis_keys
 from persistence.worker import counts, inbox, known
 from persistence.worker.intake.events import tell_of
-from persistence.worker.intake.plain import Plain, plain
+from persistence.worker.intake.plain import Plain, read_body, read_item
 
 logger = logging.getLogger(__name__)
 
@@ -32,67 +34,99 @@ TAKER_MS = 10_000
 another one, and both record the same."""
 
 
-def take_along(task: Task[Any, Any], limit: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of it. `rung`: the caller is to answer a ring of theirs."""
+
+    rung: bool = False
+    left: list[int] | None = None
+    """Of the messages given along the positions of those not recorded; None: all."""
+
+
+def take_along(task: Task[Any, Any], limit: int) -> Taken:
     """Record up to `limit` plain results that wait behind the delivered `task`.
 
-    Returns whether the caller is to answer a ring of theirs. Never raises for a server
-    that is away: what was not removed is delivered.
+    Never raises for a server that is away: what was not removed is delivered.
     """
-    queue = (task.request.delivery_info or {}).get("routing_key")
+    delivered: dict[str, Any] = {**(task.request.delivery_info or {})}
+    queue = delivered.get("routing_key")
     if not queue or limit < 1:
-        return False
+        return Taken()
     try:
         with current_app.connection_or_acquire() as connection:
-            if connection.transport.driver_type != "redis":
-                return False
-            return _take(connection, queue, limit, task)
+            if "along" in delivered:
+                recorded, taken = _take_given(delivered["along"])
+            elif connection.transport.driver_type == "redis":
+                recorded, taken = _take_waiting(connection, queue, limit)
+            else:
+                return Taken()
+            if recorded:
+                _tell(recorded, queue, connection, task)
+            return taken
     except (redis.RedisError, BrokerError, OSError):
         logger.warning("not taken along, Celery delivers them", exc_info=True)
-        return False
+        return Taken()
 
 
-def _take(connection: Connection, queue: str, limit: int, task: Task[Any, Any]) -> bool:
+def _take_given(along: Sequence[tuple[str, str]]) -> tuple[list[Plain], Taken]:
+    max_bytes = settings.SETTLEMENT_MAX_DOCUMENT_BYTES
+    recorded, rung = _record(read_body(*call, max_bytes) for call in along)
+    left = [number for number in range(len(along)) if number not in recorded]
+    return list(recorded.values()), Taken(rung, left)
+
+
+def _take_waiting(
+    connection: Connection, queue: str, limit: int
+) -> tuple[list[Plain], Taken]:
     # A taker that outlived its time must not end that of the next one.
     token = str(uuid4())
     keys = [queue, redis_keys.taker(queue)]
     # kombu's own client: it knows Sentinel, TLS and credentials of the broker.
     channel: Any = connection.default_channel
     with channel.conn_or_acquire() as client:
-        messages: list[bytes] = inbox.script("peek")(
+        items: list[bytes] = inbox.script("peek")(
             keys=keys,
             args=[limit, inbox.MAX_CLAIM_BYTES, token, TAKER_MS],
             client=client,
         )
-        if not messages:
-            return False
-        recorded, rung = _record(messages)
+        if not items:
+            return [], Taken()
+        max_bytes = settings.SETTLEMENT_MAX_DOCUMENT_BYTES
+        recorded, rung = _record(read_item(item, max_bytes) for item in items)
         inbox.script("leave")(
-            keys=keys, args=[token, *(one.message for one in recorded)], client=client
+            keys=keys, args=[token, *(items[n] for n in recorded)], client=client
         )
-    counts.count(f"{counts.MESSAGE}taken_along", len(recorded))
-    logger.info(
-        "taken along",
-        extra={"queue": queue, "tasks": ",".join(one.task_id for one in recorded)},
-    )
-    tell_of(recorded, connection, task.request.hostname or anon_nodename())
-    return rung
+    return list(recorded.values()), Taken(rung)
 
 
-def _record(messages: Sequence[bytes]) -> tuple[list[Plain], bool]:
-    """Those whose hand-off answered, and whether one of them is to ring."""
-    max_bytes = settings.SETTLEMENT_MAX_DOCUMENT_BYTES
-    read = (plain(message, max_bytes) for message in messages)
+def _record(read: Iterable[Plain | None]) -> tuple[dict[int, Plain], bool]:
+    """By position those whose hand-off answered, and whether one of them is to ring."""
     # What no engine has signed is Celery's: it does not go through Redis.
     keys = settings.SETTLEMENT_ENGINE_KEYS
     found = [
-        one
-        for one in read
+        (number, one)
+        for number, one in enumerate(read)
         if one is not None and keys.verify(one.handoff.raw, one.handoff.signature)
     ]
     receipts = inbox.record_all(
-        [one.handoff for one in found], replicas=settings.SETTLEMENT_SUBMIT_REPLICAS
+        [one.handoff for _, one in found], replicas=settings.SETTLEMENT_SUBMIT_REPLICAS
     )
-    recorded = [one for one, receipt in zip(found, receipts, strict=True) if receipt]
-    for one in recorded:
+    recorded = {
+        number: one
+        for (number, one), receipt in zip(found, receipts, strict=True)
+        if receipt
+    }
+    for one in recorded.values():
         known.keep(one.handoff)
     return recorded, any(receipt and receipt[1] for receipt in receipts)
+
+
+def _tell(
+    taken: Sequence[Plain], queue: str, connection: Connection, task: Task[Any, Any]
+) -> None:
+    counts.count(f"{counts.MESSAGE}taken_along", len(taken))
+    logger.info(
+        "taken along",
+        extra={"queue": queue, "tasks": ",".join(one.task_id for one in taken)},
+    )
+    tell_of(taken, connection, task.request.hostname or anon_nodename())

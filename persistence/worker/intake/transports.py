@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Callable
 from queue import Empty
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amqp import Message as Content
 from amqp.method_framing import frame_handler
@@ -22,6 +22,9 @@ from redis.exceptions import ConnectionError  # noqa: A004 -- as kombu knows it
 
 from persistence.protocols import QUEUE
 from persistence.worker.intake.envelopes import Envelope, open_item, unpack
+
+if TYPE_CHECKING:
+    from persistence.worker.intake.gathering import Along
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +173,9 @@ class SentinelTransport(redis.SentinelTransport):
 
 
 class AmqpMessage(pyamqp.Message):
-    """As RedisMessage is."""
+    """As RedisMessage is. `along`: those that are recorded with it, if it has any."""
+
+    along: Along | None = None
 
     def __init__(self, msg: Any, channel: Any = None, **options: Any) -> None:
         headers = msg.properties.get("application_headers") or {}
@@ -181,6 +186,18 @@ class AmqpMessage(pyamqp.Message):
                 self.body: Any = unpack(self.body, compression)
             except Exception:  # noqa: BLE001 -- told by whoever reads the message
                 self.errors = [sys.exc_info()]
+
+    def ack(self, multiple: bool = False) -> None:
+        super().ack(multiple)
+        self._release()
+
+    def reject(self, requeue: bool = False) -> None:
+        super().reject(requeue)
+        self._release()
+
+    def _release(self) -> None:
+        if self.along is not None:
+            self.along.release()
 
 
 class AmqpChannel(_Channel, pyamqp.Channel):  # type: ignore[misc]
