@@ -70,9 +70,7 @@ class SyncDispatcher:
         keys: EngineKeys = NO_KEYS,
     ) -> None:
         if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
-            raise ValueError(
-                f"timeout must be above 0 and at most {MAX_TIMEOUT_SECONDS}"
-            )
+            raise ValueError(f"timeout: above 0, at most {MAX_TIMEOUT_SECONDS}")
         self._timeout = timeout
         self._max_document_bytes = max_document_bytes
         self._keys = keys
@@ -83,9 +81,7 @@ class SyncDispatcher:
 
     @classmethod
     def from_env(cls) -> SyncDispatcher:
-        """From REDIS_URL, CELERY_BROKER_URL, SETTLEMENT_SUBMIT_TIMEOUT_SECONDS,
-        SETTLEMENT_SUBMIT_REPLICAS, SETTLEMENT_REMEMBER_SECONDS, _CALLS and _BYTES, and
-        SETTLEMENT_ENGINE_KEYS."""
+        """By the variables of the engine's side: docs/reference/settings.md."""
         # URL of the Redis of the combats; must be set.
         redis_url = os.environ.get("REDIS_URL")
         if not redis_url:
@@ -97,8 +93,7 @@ class SyncDispatcher:
             # URL of the broker; by default the Redis of the combats.
             os.environ.get("CELERY_BROKER_URL"),
             timeout=float(timeout) if timeout else DEFAULT_TIMEOUT_SECONDS,
-            # Replicas of Redis that must have a call before it is answered; by
-            # default none.
+            # Replicas that must have a call before it is answered; by default none.
             replicas=int(os.environ.get("SETTLEMENT_SUBMIT_REPLICAS") or 0),
             remembered=Limits.from_env(),
             keys=EngineKeys.from_env(),

@@ -23,8 +23,8 @@ from combat_history.models import (
     RejectedPayload,
     Status,
 )
-from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
+from persistence.worker import inbox
 
 BATCH = 100
 OVER = (Status.PROCESSED, Status.VOIDED)
@@ -127,7 +127,7 @@ def _rejected(character_id: int) -> Any:
 
 def _drop_raw(sessions: Sequence[UUID]) -> None:
     """Kept a while by SETTLEMENT_RAW_RETENTION_SECONDS; a tombstone lives a day."""
-    pipeline = redis_clients.client().pipeline(transaction=False)
+    pipeline = inbox.client().pipeline(transaction=False)
     for session_id in sessions:
         pipeline.hdel(redis_keys.result(session_id), "raw")
     pipeline.execute()
