@@ -134,6 +134,8 @@ def test_failure_codes_are_stable() -> None:
         "result_missing",
         "state_moved",
         "unreadable_message",
+        "bad_signature",
+        "held_for_review",
     ]
 
 
@@ -151,6 +153,8 @@ def test_codes_of_parked_operations_are_stable() -> None:
         "slot_taken",
         "out_of_range",
         "blocked",
+        "bad_signature",
+        "correction",
         "unexpected",
     ]
 
