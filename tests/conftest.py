@@ -73,8 +73,7 @@ def database_roles(
 @pytest.fixture(scope="session")
 def users(servers: None) -> None:
     """Redis' users of production beside the one of the tests."""
-    for url in {settings.REDIS_URL, settings.BROKER_URL}:
-        redis_users.make_users(url)
+    redis_users.make_users(settings.BROKER_URL)
 
 
 @pytest.fixture(scope="session")

@@ -185,6 +185,23 @@ def test_the_engine_can_make_every_call(url: str) -> None:
     assert _refused(url) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("worker", "/0.celeryev/worker.*"),
+        ("worker", "/0.celery.pidbox"),
+        ("flower", "/0.celeryev/*"),
+    ],
+)
+def test_who_listens_to_a_pattern_may(url: str, name: str, pattern: str) -> None:
+    """Redis compares it letter by letter: of gossip, of broadcasts, of Flower."""
+    with redis.Redis.from_url(url_as(name, url)) as client:
+        with client.pubsub() as heard:
+            heard.psubscribe(pattern)
+            assert heard.get_message(timeout=5)["type"] == "psubscribe"  # type: ignore[index]
+        client.publish("/0.celeryev/worker.heartbeat", "{}")
+
+
 def test_a_bot_reads_tombstones(url: str) -> None:
     with redis.Redis.from_url(url_as("bot", url)) as bot:
         assert bot.get(redis_keys.tombstone(UUID(int=7))) is None

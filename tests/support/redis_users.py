@@ -30,11 +30,12 @@ RULES = {
 SIGNED_IN = ("admin", "engine", "bot", "worker", "web", "flower")
 
 
-def make_users(url: str) -> None:
-    """Beside the user `default`, who is the tests'."""
-    with redis.Redis.from_url(url) as client:
+def make_users(broker: str) -> None:
+    """Beside the tests' own user; with the channels of the broker's database."""
+    own = f"&{urlsplit(broker).path}."
+    with redis.Redis.from_url(broker) as client:
         for name in SIGNED_IN:
-            _, *rules = RULES[name]
+            _, *rules = (rule.replace("&/0.", own) for rule in RULES[name])
             words = ("reset", "on", f">{PASSWORD}", *rules)
             client.execute_command("ACL", "SETUSER", name, *words)
 
