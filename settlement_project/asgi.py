@@ -13,7 +13,9 @@ os.environ.setdefault("SETTLEMENT_DATABASE_POOL", "10")
 django_application = get_asgi_application()
 
 # It uses the API's own answers, and those the models, which are loaded now.
+from settlement_project.checks import warn_of_tokens  # noqa: E402
 from settlement_project.gate import Gate  # noqa: E402
 
 application = Gate(django_application)
 counts.flush_in_background()
+warn_of_tokens()

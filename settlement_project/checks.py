@@ -19,6 +19,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.db import DatabaseError, connection
 
+from combat_history.callers import Scope, read_environment
 from settlement_project import servers
 from settlement_project.awaiting import wait_for_servers
 from settlement_project.celery import app
@@ -193,6 +194,31 @@ def check_backends(**_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@checks.register(SETTLEMENT)
+def check_tokens(**_: Any) -> list[CheckMessage]:
+    """A warning also in production: who wrote the token before 0.3 still reads."""
+    return [
+        checks.Warning(
+            f"SETTLEMENT_API_TOKENS: token {place} names no scopes, so it may read "
+            "results and nothing else.",
+            hint="Write name=scope+scope=secret, such as "
+            "engine=combats:submit+belts:reserve=…; the scopes are "
+            f"{', '.join(Scope)}.",
+            id="settlement.W014",
+        )
+        for place, token in enumerate(
+            read_environment(settings.SETTLEMENT_API_TOKENS), 1
+        )
+        if token.is_bare
+    ]
+
+
+def warn_of_tokens() -> None:
+    """In the log of a web server, which runs no checks."""
+    for message in check_tokens():
+        logger.warning(f"{message.id}: {message.msg} {message.hint}")
 
 
 @checks.register(SERVERS, deploy=True)

@@ -1,8 +1,8 @@
 """What a body may cost before Django sees it: bytes, seconds, how many at once.
 
 Django's ASGI handler reads a whole body before it asks any view; what a view refuses
-has been paid for by then. So a body is read here, after its sender's token: behind the
-gate it is whole. Requests without a body pass.
+has been paid for by then. So a body is read here, after its sender's token and that
+token's scopes: behind the gate it is whole. Requests without a body pass.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
+from django.urls import resolve
 
-from combat_history.api.auth import authenticate
+from combat_history.api.auth import admit
 from combat_history.api.problems import Problem, unavailable
 from persistence.contract.errors import FailureCode
 
@@ -71,7 +72,8 @@ class Gate:
     ) -> None:
         try:
             if lane is self._api and scope["path"] != OPEN:
-                authenticate(ASGIRequest(scope, BytesIO()))
+                wanted = getattr(resolve(scope["path"]).func, "scope", None)
+                await admit(ASGIRequest(scope, BytesIO()), wanted)
             body = await _read(scope, receive, lane.max_bytes)
         except Problem as problem:
             await _refuse(problem, send)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kombu import Queue
 
+from combat_history.callers import read_environment
 from persistence.protocols import QUEUE, QUEUES, ROUTES, SWEEP_QUEUE
 from settlement_project import servers
 from settlement_project.env import Environment
@@ -34,6 +35,15 @@ DEBUG = env.flag(
 
 def _drawn(name: str) -> Callable[[], str]:
     return partial(servers.own_secret, servers.data_dir(BASE_DIR) / name)
+
+
+def _own_tokens() -> str:
+    """A developer's: of a bot, in api-token, and of an engine, in engine-token."""
+    bot, engine = _drawn("api-token")(), _drawn("engine-token")()
+    return (
+        f"own-bot=results:read={bot},"
+        f"own-engine=results:read+combats:submit+belts:reserve={engine}"
+    )
 
 
 # Django's secret; must be set unless DEBUG is on.
@@ -235,13 +245,21 @@ SETTLEMENT_SWEEP_SECONDS = env.integer("SETTLEMENT_SWEEP_SECONDS", 15, 1, 3600)
 # Where people reach Flower, for the links of a combat's page; none: no links.
 FLOWER_URL = env.text("FLOWER_URL", "")
 
-# Bearer tokens of bots and engines for the HTTP API, comma-separated, 16 characters or
-# more; none lets nobody in.
-_api_tokens = env.secret("SETTLEMENT_API_TOKENS", _drawn("api-token") if DEBUG else "")
+# Tokens of the HTTP API beside those of `manage.py api_token`, comma-separated, each
+# `name=scope+scope=secret` with a secret of 16 characters or more. A bare secret may
+# read results alone.
+_api_tokens = env.secret("SETTLEMENT_API_TOKENS", _own_tokens if DEBUG else "")
 SETTLEMENT_API_TOKENS = [t.strip() for t in _api_tokens.split(",") if t.strip()]
-if not DEBUG and any(len(token) < 16 for token in SETTLEMENT_API_TOKENS):
-    env.problem("SETTLEMENT_API_TOKENS: a token has at least 16 characters")
-# Unknown ids that a token may ask for before it gets 429.
+try:
+    _are_short = any(
+        len(token.secret) < 16 for token in read_environment(SETTLEMENT_API_TOKENS)
+    )
+except ValueError as error:
+    env.problem(f"SETTLEMENT_API_TOKENS: {error}")
+else:
+    if not DEBUG and _are_short:
+        env.problem("SETTLEMENT_API_TOKENS: a secret has at least 16 characters")
+# Unknown ids that a token may ask for, for one character, before it gets 429.
 SETTLEMENT_API_UNKNOWN_PER_MINUTE = env.integer(
     "SETTLEMENT_API_UNKNOWN_PER_MINUTE", 30, 1, 100_000
 )

@@ -25,6 +25,7 @@ VERBS: dict[str, str | _StrPromise] = {
     "drain": _("drain"),
     "export": _("export"),
     "forget": _("forget"),
+    "make_token": _("make a token"),
     "note": _("note"),
     "pause": _("pause"),
     "prune_counts": _("prune counts"),
@@ -34,6 +35,8 @@ VERBS: dict[str, str | _StrPromise] = {
     "resubmit": _("resubmit"),
     "resume": _("resume"),
     "retry": _("retry"),
+    "revoke_token": _("revoke a token"),
+    "rotate_token": _("rotate a token"),
     "sign_in": _("sign in"),
     "snooze": _("snooze"),
     "void": _("void"),
@@ -41,6 +44,7 @@ VERBS: dict[str, str | _StrPromise] = {
 }
 
 TARGETS: dict[str, str | _StrPromise] = {
+    "api token": _("API token"),
     "character": _("character"),
     "combat": _("combat"),
     "discrepancy": _("discrepancy"),

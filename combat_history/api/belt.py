@@ -20,7 +20,7 @@ from combat_history.api.schemas import (
     ReservedBelts,
 )
 from combat_history.models import Character, InventoryItem
-from persistence.belts import reservations
+from persistence.belts import containers, reservations
 from persistence.belts.containers import Stage
 from persistence.worker.transactions import renew_connection
 
@@ -54,7 +54,7 @@ def belt_of(char_id: int) -> Belt | None:
 
 
 async def reserve(request: HttpRequest, session_id: UUID) -> HttpResponse:
-    """Reserve belts by `reservations.assemble`; also before the fight is in Redis."""
+    """Reserve belts by `reservations.assemble`, of a live fight's own fighters."""
     try:
         wanted = BeltRequest.model_validate_json(request.read(MAX_BODY_BYTES + 1))
     except ValidationError as error:
@@ -64,17 +64,42 @@ async def reserve(request: HttpRequest, session_id: UUID) -> HttpResponse:
     except redis.RedisError:
         raise unavailable("Redis did not answer; ask again") from None
     if assembly.stage is Stage.OVER:
-        raise Problem(
-            HTTPStatus.CONFLICT,
-            "combat_over",
-            f"combat {session_id} is over: no belt is reserved for it",
-        )
+        raise _over(session_id)
     return json_response(_reserved(session_id, assembly))
 
 
 def _assemble(session_id: UUID, char_ids: list[int]) -> reservations.Assembly:
+    fighters = containers.fighters(session_id)
+    if fighters is None:
+        raise _not_live(session_id)
+    # Bounded by what `start_combat` was told: a token alone holds nobody's belt.
+    strangers = sorted({*char_ids} - {*fighters})
+    if strangers:
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            "no_fighter",
+            f"character {strangers[0]} is not in combat {session_id}",
+        )
     renew_connection()
     return reservations.assemble(session_id, char_ids)
+
+
+def _not_live(session_id: UUID) -> Problem:
+    if containers.stage(session_id) is Stage.OVER:
+        return _over(session_id)
+    return Problem(
+        HTTPStatus.CONFLICT,
+        "not_registered",
+        f"combat {session_id} is not registered: no belt is reserved for it",
+    )
+
+
+def _over(session_id: UUID) -> Problem:
+    return Problem(
+        HTTPStatus.CONFLICT,
+        "combat_over",
+        f"combat {session_id} is over: no belt is reserved for it",
+    )
 
 
 def _reserved(session_id: UUID, assembly: reservations.Assembly) -> ReservedBelts:

@@ -13,8 +13,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel
 
-from combat_history.api.auth import authenticate
+from combat_history.api.auth import admit
 from combat_history.api.problems import Problem, unavailable
+from combat_history.callers import Scope
 from persistence.worker.transience import transience
 
 logger = logging.getLogger(__name__)
@@ -25,10 +26,10 @@ View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 GETS = ("GET", "HEAD")
 
 
-def endpoint(method: str) -> Callable[[Handler], View]:
-    """A view for one method (HEAD comes with GET) and for callers with a token.
+def endpoint(method: str, scope: Scope) -> Callable[[Handler], View]:
+    """A view for one method (HEAD comes with GET) and for tokens with that scope.
 
-    The decorated function gets the caller's name after the request. A token in a
+    The decorated function gets the caller after the request. A token in a
     header is nothing a browser adds by itself, hence no CSRF check.
     """
     allowed = GETS if method == "GET" else (method,)
@@ -39,7 +40,11 @@ def endpoint(method: str) -> Callable[[Handler], View]:
             try:
                 if request.method not in allowed:
                     raise not_allowed(allowed)
-                return await handler(request, authenticate(request), **path)
+                caller = await admit(request, scope)
+                if method == "POST":
+                    said = {"caller": caller.name, "path": request.path}
+                    logger.info("API call", extra=said)
+                return await handler(request, caller, **path)
             except Problem as problem:
                 return problem.response()
             except (Error, psycopg.Error) as error:
@@ -48,6 +53,8 @@ def endpoint(method: str) -> Callable[[Handler], View]:
                 logger.exception("API request failed", extra={"path": request.path})
                 return _unexpected()
 
+        # The gate asks for it, before there is a body to read.
+        view.scope = scope  # type: ignore[attr-defined]
         return view
 
     return decorate

@@ -1,8 +1,8 @@
-"""Limits how many unknown fights one caller may ask for in a minute.
+"""Limits how many unknown fights may be asked for in a minute, for one player.
 
-Guessing ids is slowed and PostgreSQL is spared; what Redis can answer is answered all
-the same, so that one player's forged buttons do not silence a bot. Without Redis
-nothing is counted and nobody is refused.
+Guessing ids is slowed and PostgreSQL is spared. Counted by caller and character: one
+player's forged buttons silence neither the bot nor other players. What Redis can answer
+is answered all the same; without Redis nothing is counted and nobody is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import redis
 from django.conf import settings
 
 from combat_history.api.problems import Problem
+from combat_history.callers import Caller
 from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 
@@ -28,13 +29,13 @@ Entries = list[tuple[bytes, float]]
 
 
 class UnknownLimit:
-    """The limit of one caller on unknown ids, as seen by one request.
+    """The limit of a caller on unknown ids for one character, as one request sees it.
 
     A Redis that did not answer the request once is not asked again.
     """
 
-    def __init__(self, caller: str) -> None:
-        self._key = redis_keys.unknown_asked(caller)
+    def __init__(self, caller: Caller, char_id: int) -> None:
+        self._key = redis_keys.unknown_asked(caller.key, char_id)
         self._is_counting = True
 
     async def refuse_over(self, redis_answered: bool) -> None:

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from combat_history.api import problems, schemas
 from combat_history.api.pages import DEFAULT_LIMIT, MAX_LIMIT
+from combat_history.callers import Scope
 from persistence.contract.payload import MAX_BIGINT
 from persistence.contract.payload_schema import payload_schema
 
@@ -40,6 +41,7 @@ _ID: Json = {"type": "integer", "minimum": 1, "maximum": MAX_BIGINT}
 _PROBLEMS = {
     "400": "A parameter is missing or malformed.",
     "401": "No token, or not a known one.",
+    "403": "The token lacks the scope.",
     "404": "Unknown.",
     "405": "Another method is needed.",
     "409": "The session has another document, which stands.",
@@ -49,7 +51,7 @@ _PROBLEMS = {
     "500": "An error that nobody foresaw; the server's log tells.",
     "503": "A server did not answer, or nobody can say just now; ask again.",
 }
-_COMMON_PROBLEMS = ("401", "405", "500", "503")
+_COMMON_PROBLEMS = ("401", "403", "405", "500", "503")
 _RETRIED = ("429", "503")
 
 
@@ -64,7 +66,6 @@ def document() -> Json:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "security": [{"bearer": []}],
         "paths": {
             "/api/combats": {"post": _hand_off()},
             "/api/combats/{session_id}/result": {"get": _result()},
@@ -74,7 +75,13 @@ def document() -> Json:
             "/api/openapi.json": {"get": _self()},
         },
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token has a name and scopes.",
+                }
+            },
             "schemas": _schemas(),
         },
     }
@@ -87,6 +94,7 @@ def _hand_off() -> Json:
     )
     return {
         "operationId": "handOffCombat",
+        "security": _needs(Scope.COMBATS_SUBMIT),
         "summary": "Hand over the result of a finished fight",
         "parameters": [
             _parameter(
@@ -108,6 +116,7 @@ def _hand_off() -> Json:
 def _result() -> Json:
     return {
         "operationId": "getCombatResult",
+        "security": _needs(Scope.RESULTS_READ),
         "summary": "What became of a fight, for one player",
         "parameters": [
             _session_id(),
@@ -149,6 +158,7 @@ def _result() -> Json:
 def _combats() -> Json:
     return {
         "operationId": "listCharacterCombats",
+        "security": _needs(Scope.RESULTS_READ),
         "summary": "The fights of a player, newest first",
         "parameters": [
             _character_id(),
@@ -180,6 +190,7 @@ def _combats() -> Json:
 def _belt() -> Json:
     return {
         "operationId": "getCharacterBelt",
+        "security": _needs(Scope.RESULTS_READ),
         "summary": "The equipped items of the slots belt_1, belt_2 and so on",
         "parameters": [_character_id()],
         "responses": {
@@ -192,7 +203,8 @@ def _belt() -> Json:
 def _reserve_belts() -> Json:
     over = {
         **_problems("409")["409"],
-        "description": "The fight is over: nothing was reserved.",
+        "description": "The fight is over or not registered, or a character is not in "
+        "it: nothing was reserved.",
     }
     refused = {
         **_problems("422")["422"],
@@ -200,10 +212,11 @@ def _reserve_belts() -> Json:
     }
     return {
         "operationId": "reserveBelts",
+        "security": _needs(Scope.BELTS_RESERVE),
         "summary": "Reserve the belts of a fight's players, and put them into its cs:",
         "description": (
-            "Harmless to repeat. May come before the fight is in Redis: what has not "
-            "appeared there within a minute is released again by the sweep."
+            "Harmless to repeat. Of a fight that is registered in Redis and goes on, "
+            "and of its own characters alone."
         ),
         "parameters": [_session_id()],
         "requestBody": {
@@ -217,6 +230,11 @@ def _reserve_belts() -> Json:
             "422": refused,
         },
     }
+
+
+def _needs(scope: Scope) -> list[Json]:
+    """OpenAPI 3.1 lets a bearer token name the scopes it needs, too."""
+    return [{"bearer": [str(scope)]}]
 
 
 def _self() -> Json:

@@ -14,6 +14,7 @@ from combat_history.api.endpoint import json_response
 from combat_history.api.limits import UnknownLimit
 from combat_history.api.problems import Problem, unavailable
 from combat_history.api.schemas import CombatResult, Texts
+from combat_history.callers import Caller
 from combat_history.reading import player_text
 from combat_history.reading.lookup import Credit, Lookup, State, afind_result
 from persistence.contract.redis_keys import DAY_SECONDS
@@ -23,10 +24,10 @@ FINAL = frozenset({Credit.CANCELLED, Credit.REVERSED})
 
 
 async def result(
-    request: HttpRequest, caller: str, session_id: UUID
+    request: HttpRequest, caller: Caller, session_id: UUID
 ) -> HttpResponseBase:
     char_id = parameters.character_id("char_id", request.GET.get("char_id"))
-    limit = UnknownLimit(caller)
+    limit = UnknownLimit(caller, char_id)
     lookup = await afind_result(session_id, char_id, before_database=limit.refuse_over)
     language = request.GET.get("lang")
     if lookup.state is State.UNKNOWN:

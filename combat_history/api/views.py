@@ -16,30 +16,31 @@ from combat_history.api.endpoint import (
     not_allowed,
 )
 from combat_history.api.problems import Problem
+from combat_history.callers import Caller, Scope
 
 
-@endpoint("POST")
-async def combats(request: HttpRequest, caller: str) -> HttpResponseBase:
+@endpoint("POST", Scope.COMBATS_SUBMIT)
+async def combats(request: HttpRequest, caller: Caller) -> HttpResponseBase:
     return await handoff.accept(request)
 
 
-@endpoint("GET")
+@endpoint("GET", Scope.RESULTS_READ)
 async def result(
-    request: HttpRequest, caller: str, session_id: str
+    request: HttpRequest, caller: Caller, session_id: str
 ) -> HttpResponseBase:
     return await results.result(request, caller, parameters.session_id(session_id))
 
 
-@endpoint("POST")
+@endpoint("POST", Scope.BELTS_RESERVE)
 async def combat_belts(
-    request: HttpRequest, caller: str, session_id: str
+    request: HttpRequest, caller: Caller, session_id: str
 ) -> HttpResponseBase:
     return await belt.reserve(request, parameters.session_id(session_id))
 
 
-@endpoint("GET")
+@endpoint("GET", Scope.RESULTS_READ)
 async def character_combats(
-    request: HttpRequest, caller: str, character_id: str
+    request: HttpRequest, caller: Caller, character_id: str
 ) -> HttpResponseBase:
     char_id = parameters.character_id("character_id", character_id)
     limit = parameters.limit(request, pages.DEFAULT_LIMIT, pages.MAX_LIMIT)
@@ -52,9 +53,9 @@ async def character_combats(
     return response
 
 
-@endpoint("GET")
+@endpoint("GET", Scope.RESULTS_READ)
 async def character_belt(
-    request: HttpRequest, caller: str, character_id: str
+    request: HttpRequest, caller: Caller, character_id: str
 ) -> HttpResponseBase:
     char_id = parameters.character_id("character_id", character_id)
     found = await sync_to_async(belt.belt_of)(char_id)

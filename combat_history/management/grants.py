@@ -59,6 +59,8 @@ TABLES = {
     "review_rules": Roles(READ, CHANGE, READ),
     "settlement_control": Roles(CHANGE, CHANGE, READ),
     "triage": Roles("", CHANGE),
+    # Who may call the HTTP API: the web server's alone.
+    "api_tokens": Roles("", CHANGE),
     # Who they are. A worker asks what the person behind a batch may do.
     "auth_user": Roles(READ, OWN),
     "auth_group": Roles(READ, OWN),

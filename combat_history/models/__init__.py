@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from combat_history.models.access import ApiToken
 from combat_history.models.batch import ReplayBatch, ReplayBatchItem
 from combat_history.models.history import (
     CombatHistory,
@@ -34,6 +35,7 @@ from combat_history.models.rules import ReviewRule
 from combat_history.models.world import Character, InventoryItem, ItemTemplate
 
 __all__ = [
+    "ApiToken",
     "AppliedOperation",
     "AuditEntry",
     "Character",

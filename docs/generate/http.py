@@ -11,9 +11,11 @@ from docs.generate.payload import fields, kind
 Json = dict[str, Any]
 
 ABOUT = """
-Every call carries `Authorization: Bearer <token>`, a token of `SETTLEMENT_API_TOKENS`.
-Errors are problem details (RFC 9457) with a stable `code`; the codes are in
-[Codes](codes.md#http). The whole contract is served as OpenAPI 3.1 at
+Every call carries `Authorization: Bearer <token>`: a token of `manage.py api_token` or
+of `SETTLEMENT_API_TOKENS` that has the scope of the call
+([Security](../operator/security.md)). Without a known token the answer is 401, without
+the scope 403. Errors are problem details (RFC 9457) with a stable `code`; the codes are
+in [Codes](codes.md#http). The whole contract is served as OpenAPI 3.1 at
 `/api/openapi.json`, without a token.
 """
 OTHERS = (
@@ -47,12 +49,18 @@ def _call(method: str, path: str, operation: Json) -> str:
     parts = [
         f"## {method.upper()} {path}",
         f"{operation['summary']}.",
+        _scope(operation["security"]),
         prose(operation.get("description")),
         _parameters(operation.get("parameters", [])),
         _request(operation),
         table(("answer", "body", "when"), _answers(operation["responses"])),
     ]
     return "\n\n".join(filter(None, parts))
+
+
+def _scope(security: list[Json]) -> str:
+    scopes = [scope for needed in security for scope in needed["bearer"]]
+    return f"Scope: {', '.join(map(code, scopes))}." if scopes else "No token."
 
 
 def _parameters(parameters: list[Json]) -> str:

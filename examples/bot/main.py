@@ -3,8 +3,9 @@
 From the repository's root, after `pip install '.[bot]'`:
 
     BOT_TOKEN=… SETTLEMENT_API_URL=http://127.0.0.1:8000 SETTLEMENT_API_TOKEN=… \
-    CHARACTERS='{"your Telegram id": 101}' python -m examples.bot.main
+    GAME_API_TOKEN=… CHARACTERS='{"your Telegram id": 101}' python -m examples.bot.main
 
+The bot reads (scope results:read), the game hands over (combats:submit): two tokens.
 BOT_API_URL names a Bot API server of your own.
 """
 
@@ -32,7 +33,9 @@ async def main() -> None:
     token = os.environ["SETTLEMENT_API_TOKEN"]
     characters = json.loads(os.environ.get("CHARACTERS", "{}"))
     game = Game(
-        {int(user): int(id_) for user, id_ in characters.items()}, api_url, token
+        {int(user): int(id_) for user, id_ in characters.items()},
+        api_url,
+        os.environ["GAME_API_TOKEN"],
     )
     results = HttpResults(api_url, token)
     dispatcher = Dispatcher()

@@ -184,6 +184,6 @@ def unknown(session_id: UUID) -> str:
     return f"{UNKNOWN_PREFIX}{session_id}"
 
 
-def unknown_asked(caller: str) -> str:
-    """Sorted set: session id -> when an API caller first asked (s); 60 s."""
-    return f"{UNKNOWN_ASKED_PREFIX}{caller}"
+def unknown_asked(caller: str, char_id: int) -> str:
+    """Sorted set: session id -> when a caller first asked for a player (s); 60 s."""
+    return f"{UNKNOWN_ASKED_PREFIX}{caller}:{char_id}"

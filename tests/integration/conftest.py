@@ -10,12 +10,12 @@ from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from pytest_django import Settings
 
-from combat_history.api import handoff
+from combat_history.api import handoff, tokens
 from combat_history.reading.lookup import find_result
 from persistence.contract.document import Document
 from persistence.dispatcher import SyncDispatcher
 from tests.conftest import Settle
-from tests.support.api import OTHER_TOKEN, TOKEN
+from tests.support.api import BOT, ENGINE
 from tests.support.documents import sample_document
 from tests.support.ids import new_session_id
 from tests.support.lookups import Find, find_in_a_loop, id_of
@@ -33,10 +33,12 @@ def _servers(servers: None) -> None:
 def api(settings: Settings, tmp_path: Path, database_roles: None) -> Iterator[None]:
     """Known tokens, the web server's role, and at the end no thread that rings."""
     settings.MIDDLEWARE = ["tests.support.roles.as_web", *settings.MIDDLEWARE]
-    settings.SETTLEMENT_API_TOKENS = [OTHER_TOKEN, TOKEN]
+    settings.SETTLEMENT_API_TOKENS = [BOT, ENGINE]
+    tokens.known = tokens.KnownTokens()
     # WhiteNoise warns about a folder that only `collectstatic` makes.
     settings.STATIC_ROOT = tmp_path
     yield
+    tokens.known.close()
     if handoff.doorbell.cache_info().currsize:
         handoff.doorbell().close(5)
         handoff.doorbell.cache_clear()

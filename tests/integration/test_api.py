@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from pytest_django import Settings
 
+from combat_history.callers import Scope
 from tests.support.api import (
     NOBODYS,
     OTHER_TOKEN,
@@ -127,6 +128,18 @@ def test_description_is_whole() -> None:
             assert named == {part[1:-1] for part in path.split("/") if part[:1] == "{"}
             for status, answer in operation["responses"].items():
                 assert answer["description"], (path, status)
+
+
+def test_description_names_the_scope_of_every_call() -> None:
+    for path, methods in described()["paths"].items():
+        for operation in methods.values():
+            security = operation["security"]
+            if path == "/api/openapi.json":
+                assert security == []
+                continue
+            ((scope,),) = [needed["bearer"] for needed in security]
+            assert scope in set(Scope)
+            assert {"401", "403"} <= set(operation["responses"])
 
 
 def test_description_has_every_address_and_no_other() -> None:

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from persistence.belts import reservations
 from persistence.contract.ids import short_id
 from persistence.engine.handoff import checked
-from persistence.tasks import settle_combat, sweep
+from persistence.tasks import settle_combat
 from persistence.worker import inbox
 from tests.support.api import NOBODY_LISTENS, get, problem, request
 from tests.support.belts import add_fighter, begin, container, holders
@@ -43,11 +43,21 @@ def reserve(fight: UUID | str, *char_ids: int) -> dict[str, Any]:
     return told
 
 
-def test_belts_are_reserved_before_the_fight_is_in_redis(fight: UUID) -> None:
+@pytest.fixture
+def live(redis_client: redis.Redis, fight: UUID) -> UUID:
+    """A fight of the hero that goes on."""
+    begin(redis_client, fight, HERO)
+    return fight
+
+
+def test_belts_are_reserved_for_who_fights(
+    redis_client: redis.Redis, fight: UUID
+) -> None:
     earlier = new_session_id()
     (held,) = add_fighter(102)
     reservations.assemble(earlier, [102])
     add_character(103)
+    begin(redis_client, fight, 103, HERO, 102, 104)
 
     told = reserve(fight, 103, HERO, 102, 104)
 
@@ -81,22 +91,32 @@ def test_belts_of_a_live_fight_are_put_into_its_containers(
     assert reserve(fight, HERO) == first
 
 
-def test_what_was_reserved_over_http_is_released_by_the_settlement(
-    fight: UUID,
-) -> None:
-    reserve(fight, HERO)
+def test_a_fight_that_nobody_registered_holds_no_belt(fight: UUID) -> None:
+    refused = ask(fight, {"char_ids": [HERO]})
 
-    settle_combat(make_document(session_id=fight))
-
+    problem(refused, HTTPStatus.CONFLICT, "not_registered")
     assert holders() == {}
 
 
-def test_sweep_leaves_the_engine_its_minute_to_begin(
-    redis_client: redis.Redis, fight: UUID
+def test_a_fight_holds_no_belt_of_who_is_not_in_it(live: UUID) -> None:
+    add_fighter(102)
+
+    told = problem(
+        ask(live, {"char_ids": [HERO, 102]}), HTTPStatus.CONFLICT, "no_fighter"
+    )
+
+    assert "102" in told.detail
+    assert holders() == {}
+
+
+def test_what_was_reserved_over_http_is_released_by_the_settlement(
+    live: UUID,
 ) -> None:
-    reserve(fight, HERO)
-    sweep()
-    assert holders() == {POTION: fight}
+    reserve(live, HERO)
+
+    settle_combat(make_document(session_id=live))
+
+    assert holders() == {}
 
 
 def test_fight_that_is_over_gets_no_belt(fight: UUID) -> None:
@@ -132,8 +152,11 @@ def test_body_against_the_contract_is_refused_and_nothing_reserved(
     assert holders() == {}
 
 
-def test_a_thousand_players_of_the_greatest_ids_fit(fight: UUID) -> None:
+def test_a_thousand_players_of_the_greatest_ids_fit(
+    redis_client: redis.Redis, fight: UUID
+) -> None:
     char_ids = [2**63 - 1 - number for number in range(1000)]
+    begin(redis_client, fight, *char_ids)
 
     assert len(reserve(fight, *char_ids)["unknown"]) == 1000
 
@@ -162,23 +185,23 @@ def test_without_redis_nothing_is_reserved(fight: UUID, settings: Settings) -> N
 
 
 def test_fighter_that_somebody_holds_is_unavailable_not_unreserved(
-    fight: UUID,
+    live: UUID,
 ) -> None:
     with character_locked(HERO):
-        response = ask(fight, {"char_ids": [HERO]})
+        response = ask(live, {"char_ids": [HERO]})
 
     problem(response, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
-    assert reserve(fight, HERO)["belts"][str(HERO)]
+    assert reserve(live, HERO)["belts"][str(HERO)]
 
 
-def test_belt_of_a_character_tells_who_reserved_it(fight: UUID) -> None:
+def test_belt_of_a_character_tells_who_reserved_it(live: UUID) -> None:
     (item,) = json.loads(get(f"/api/characters/{HERO}/belt").content)["items"]
     assert "reserved_by" not in item
 
-    reserve(fight, HERO)
+    reserve(live, HERO)
 
     (item,) = json.loads(get(f"/api/characters/{HERO}/belt").content)["items"]
-    assert item["reserved_by"] == str(fight)
+    assert item["reserved_by"] == str(live)
 
 
 def test_description_lets_the_reservation_be_left_out() -> None:

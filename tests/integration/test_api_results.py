@@ -199,10 +199,10 @@ def test_over_the_limit_postgresql_is_not_asked(
 def test_the_same_unknown_fight_counts_once(settings: Settings, settled: UUID) -> None:
     settings.SETTLEMENT_API_UNKNOWN_PER_MINUTE = 2
     mashed = uuid4()
-    for path in [result_path(mashed)] * 5 + [result_path(settled, 102)] * 5:
+    for path in [result_path(mashed, 102)] * 5 + [result_path(settled, 102)] * 5:
         assert get(path).status_code == HTTPStatus.NOT_FOUND
 
-    refused = get(result_path(uuid4()))
+    refused = get(result_path(uuid4(), 102))
 
     problem(refused, HTTPStatus.TOO_MANY_REQUESTS, "too_many_unknown")
 

@@ -286,8 +286,8 @@ def _keys() -> dict[str, str]:
     }
     for name, make in inspect.getmembers(redis_keys, inspect.isfunction):
         if name not in NO_KEYS:
-            (parameter,) = inspect.signature(make).parameters.values()
-            found[name] = make(SAMPLES[str(parameter.annotation)])
+            parameters = inspect.signature(make).parameters.values()
+            found[name] = make(*(SAMPLES[str(p.annotation)] for p in parameters))
     return found
 
 

@@ -15,6 +15,8 @@ from combat_history.api.schemas import Accepted, CombatResult, ProblemDetails
 from combat_history.reading import redis_clients
 from persistence.contract.document import Document
 from tests.support.documents import HERO
+from tests.support.ids import BOT as BOT
+from tests.support.ids import ENGINE as ENGINE
 from tests.support.ids import OTHER_TOKEN as OTHER_TOKEN
 from tests.support.ids import TOKEN as TOKEN
 

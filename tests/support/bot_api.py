@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.packaging.environments import examples_alone, interpreter
+from tests.support.ids import OTHER_TOKEN
 from tests.support.waiting import wait_until
 
 BOT_TOKEN = "42:bot"
@@ -288,7 +289,8 @@ def running_bot(
             "BOT_TOKEN": BOT_TOKEN,
             "BOT_API_URL": bot_api.url,
             "SETTLEMENT_API_URL": api_url,
-            "SETTLEMENT_API_TOKEN": token,
+            "SETTLEMENT_API_TOKEN": OTHER_TOKEN,
+            "GAME_API_TOKEN": token,
             "CHARACTERS": json.dumps(characters),
         },
     )

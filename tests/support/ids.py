@@ -9,6 +9,10 @@ from uuid import UUID
 TOKEN, OTHER_TOKEN = "an-engine's-own-token", "a-bot's-own-token"
 """Of the API's callers."""
 
+ENGINE = f"engine=results:read+combats:submit+belts:reserve={TOKEN}"
+BOT = f"bot=results:read={OTHER_TOKEN}"
+"""The same, as the environment has them."""
+
 
 def new_session_id() -> UUID:
     """A UUIDv7, as engines are advised to use."""

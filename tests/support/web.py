@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from persistence.contract.document import Document
-from tests.support.ids import TOKEN
+from tests.support.ids import BOT, ENGINE, TOKEN
 from tests.support.waiting import wait_until
 from tests.support.worker import Process, environment
 
@@ -30,7 +30,7 @@ class Web(Process):
             super().__init__(
                 log,
                 ["-m", "settlement_project.web", "--fd", str(fd), *options],
-                environment(SETTLEMENT_API_TOKENS=TOKEN, **env),
+                environment(SETTLEMENT_API_TOKENS=f"{BOT},{ENGINE}", **env),
                 pass_fds=[fd],
             )
 
