@@ -198,7 +198,7 @@ def test_who_listens_to_a_pattern_may(url: str, name: str, pattern: str) -> None
     with redis.Redis.from_url(url_as(name, url)) as client:
         with client.pubsub() as heard:
             heard.psubscribe(pattern)
-            assert heard.get_message(timeout=5)["type"] == "psubscribe"  # type: ignore[index]
+            assert heard.get_message(timeout=5)["type"] == "psubscribe"
         client.publish("/0.celeryev/worker.heartbeat", "{}")
 
 
