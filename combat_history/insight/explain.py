@@ -123,13 +123,13 @@ FAILURES: dict[str, Explanation] = {
     FailureCode.BAD_SIGNATURE: Explanation(
         _("not signed by an engine"),
         _(
-            "The document carries no signature by an engine's key, or one that is not "
-            "of its bytes: anybody may have sent it. Nothing was applied; if the "
+            "The document carries no signature by the key of an engine, or one that is "
+            "not of its bytes: anybody may have sent it. Nothing was applied; if the "
             "engine sends a signed one, that is settled instead."
         ),
         _(
             "Ask the operator whether the engine has its key and this system knows it. "
-            "Replay it only if the document is the engine's; otherwise void it."
+            "Replay it only if the engine sent the document; otherwise void it."
         ),
     ),
     FailureCode.HELD_FOR_REVIEW: Explanation(

@@ -155,7 +155,6 @@ def test_fight_of_others_and_no_fight_get_the_same_answer(settled: UUID) -> None
         (f"/api/characters/{HERO}/combats?cursor=", "cursor"),
         (f"/api/characters/{HERO}/combats?cursor=%D0%B9", "cursor"),
         (f"/api/characters/{HERO}/combats?cursor={'A' * 32}%0A", "cursor"),
-        (f"/api/characters/{HERO}/combats?cursor={'f' * 32}", "cursor"),
     ],
 )
 def test_malformed_parameters_are_named(path: str, parameter: str) -> None:

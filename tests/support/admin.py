@@ -25,6 +25,7 @@ from combat_history.models import (
     ParkedOperation,
     RejectedPayload,
     ReplayBatch,
+    ReviewRule,
     SettlementAttempt,
     SettlementDiscrepancy,
     SettlementFailure,
@@ -170,9 +171,10 @@ def one_of_each() -> list[Any]:
         outcome="done",
         reason=REASON,
     )
+    rule = ReviewRule.objects.create(amount="gold", span="fight", limit=10**9)
     failure = SettlementFailure.objects.get(session_id=combat.pk)
     records = [line, lack, attempt, rejected, operation]
-    others = [character, item, template, parked, batch, entry, failure]
+    others = [character, item, template, parked, batch, entry, failure, rule]
     return [combat, *records, *others]
 
 

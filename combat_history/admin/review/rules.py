@@ -14,20 +14,19 @@ from combat_history.insight.rehearsal import would_hold
 from combat_history.models import ReviewRule
 
 
-def _rehearsed(row: ReviewRule) -> str:
-    held, combats = would_hold(row)
-    return f"{held} / {combats}"
-
-
 @admin.display(description=_("on"), boolean=True)
 def is_on(row: ReviewRule) -> bool:
     return row.is_on
 
 
 class ReviewRuleAdmin(AuditedForms):
-    """A rule is switched off rather than deleted: failures name its number."""
+    """A rule is switched off rather than deleted: failures name its number.
 
-    fields = ("amount", "span", "item_template_id", "limit", "is_on")
+    Rehearsed on its own page and not in the list: it reads a week of the ledger.
+    """
+
+    fields = ("amount", "span", "item_template_id", "limit", "is_on", "rehearsed")
+    readonly_fields = ("rehearsed",)
     list_display = (
         "id",
         column(_("what"), "get_amount_display"),
@@ -35,11 +34,17 @@ class ReviewRuleAdmin(AuditedForms):
         column(_("item template"), "item_template_id"),
         column(_("limit"), "limit"),
         is_on,
-        column(_("would have held, of the last week"), _rehearsed, name="rehearsed"),
     )
     ordering = ("id",)
     session_field = ""
     character_field = ""
+
+    @admin.display(description=_("would have held, of the last week"), empty_value="—")
+    def rehearsed(self, row: ReviewRule) -> str | None:
+        if row._state.adding:
+            return None
+        held, combats = would_hold(row)
+        return f"{held} / {combats}"
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
