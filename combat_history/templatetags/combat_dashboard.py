@@ -22,6 +22,7 @@ BY_USE = (
     "ReplayBatch",
     "ItemTemplate",
     "InventoryItem",
+    "ReviewRule",
     "AuditEntry",
     "SettlementControl",
     "SettlementFailure",

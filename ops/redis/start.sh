@@ -1,8 +1,9 @@
 #!/bin/sh
 # Starts Redis with the users of users.acl: `start.sh OPTION...`, options of redis-server.
 # Each user whose password is in REDIS_<USER>_PASSWORD is switched on, by its SHA-256.
-# REDIS_ALSO: commands for engine, worker and web, "+json.get +json.set" where accounts
-# are RedisJSON. ACL_FILE: where the list is written that Redis reads.
+# REDIS_ALSO: commands and keys for engine, worker and web: "+json.get +json.set" where
+# accounts are RedisJSON, "~name*" for each queue of the game that callbacks go to.
+# ACL_FILE: where the list is written that Redis reads.
 set -eu
 umask 077
 

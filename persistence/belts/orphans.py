@@ -2,7 +2,7 @@
 
 A combat is gone once it is processed or voided, or where nothing is left of it: no
 `cs:`, no result, no inbox entry and no pending row. In the second case a grace passes
-first: an engine may reserve a belt over HTTP before it writes `cs:`.
+first: a Redis that was emptied is told of its fights again by their engines.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def test_a_deep_document_is_rejected_and_its_worker_lives(
 
 @pytest.mark.parametrize(
     ("args", "kwargs"),
-    [(["x"], {}), ([], {"result": {"a": 1}}), ([{}, {}], {"attempt": 2})],
+    [(["x", "y"], {}), ([], {"result": {"a": 1}}), ([{}, {}], {"attempt": 2})],
 )
 def test_a_call_with_more_than_a_document_is_rejected_whole(
     world: None, worker: CeleryProcess, args: list[Any], kwargs: dict[str, Any]

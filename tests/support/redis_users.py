@@ -27,6 +27,9 @@ RULES = {
 }
 """By user, in the words of the file."""
 
+GAMES_QUEUES = ("engine*", "combats*")
+"""Of callbacks in the tests: an operator adds those of the game by REDIS_ALSO."""
+
 SIGNED_IN = ("admin", "engine", "bot", "worker", "web", "flower")
 
 
@@ -36,7 +39,9 @@ def make_users(broker: str) -> None:
     with redis.Redis.from_url(broker) as client:
         for name in SIGNED_IN:
             _, *rules = (rule.replace("&/0.", own) for rule in RULES[name])
-            words = ("reset", "on", f">{PASSWORD}", *rules)
+            words = ["reset", "on", f">{PASSWORD}", *rules]
+            if name == "worker":
+                words += [f"~{queue}" for queue in GAMES_QUEUES]
             client.execute_command("ACL", "SETUSER", name, *words)
 
 
