@@ -100,7 +100,7 @@ def test_foreign_types_under_the_keys_of_a_fight(
 
     assert find(session_id, HERO) == UNKNOWN
     assert get(result_path(session_id)).status_code == HTTPStatus.NOT_FOUND
-    assert reserve(session_id) == HTTPStatus.OK
+    assert reserve(session_id) == HTTPStatus.CONFLICT, "of no registered fight"
 
 
 @pytest.mark.parametrize("plant", FOREIGN, ids=["string", "list", "sorted set"])
