@@ -73,11 +73,11 @@ def test_a_group_of_failures_is_replayed_in_the_background(
 
 
 def test_a_filtered_list_is_taken_away_as_csv(
-    visit: Visit, settle_here: Settle, member: Callable[[str], User], tmp_path: Path
+    visit: Visit, settle_here: Settle, game_admin: User, tmp_path: Path
 ) -> None:
     failed = unknown_loot()
     settle_here(failed, make_document())
-    visitor = visit(member("Support"))
+    visitor = visit(game_admin)
     page = visitor.open(f"{LIST_URL}?status=failed")
     visitor.press("Export")
     page.get_by_label("Reason").fill(REASON)
