@@ -8,11 +8,12 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
+from django.db import connection
 
 from tests.browser.pictures import Album
 from tests.browser.visitor import Visitor
@@ -50,6 +51,13 @@ FAILED = pytest.StashKey[bool]()
 Visit = Callable[..., Visitor]
 
 
+END_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+  AND usename = current_user
+"""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pictures",
@@ -80,7 +88,9 @@ def _servers(servers: None) -> None:
 
 @pytest.fixture(scope="session")
 def site(
-    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+    django_db_setup: None,
+    django_db_blocker: Any,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Web]:
     with running_web(
         tmp_path_factory.mktemp("site") / "uvicorn.log",
@@ -91,6 +101,9 @@ def site(
         DJANGO_SETTINGS_MODULE="tests.browser.site_settings",
     ) as web:
         yield web
+    # A session left open would keep the database from being dropped.
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(END_OTHERS)
 
 
 @pytest.fixture(scope="session")
