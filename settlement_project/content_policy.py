@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
 
 POLICY = "; ".join(
     (
@@ -21,31 +22,24 @@ POLICY = "; ".join(
     )
 )
 
-Answer = Callable[[HttpRequest], HttpResponseBase]
-AsyncAnswer = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
-
-class ContentPolicyMiddleware:
-    """Both ways, as `RequestIdMiddleware`."""
-
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: Answer | AsyncAnswer) -> None:
-        self._get_response = get_response
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(
-        self, request: HttpRequest
-    ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        response = self._get_response(request)
-        if isinstance(response, HttpResponseBase):
-            return _with_policy(response)
-        return self._acall(response)
-
-    async def _acall(self, response: Awaitable[HttpResponseBase]) -> HttpResponseBase:
+@sync_and_async_middleware
+def content_policy(
+    get_response: Callable[
+        [HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]
+    ],
+) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
+    async def answer_async(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        assert not isinstance(response, HttpResponseBase)
         return _with_policy(await response)
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        assert isinstance(response, HttpResponseBase)
+        return _with_policy(response)
+
+    return answer_async if iscoroutinefunction(get_response) else answer
 
 
 def _with_policy(response: HttpResponseBase) -> HttpResponseBase:

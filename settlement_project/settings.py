@@ -77,7 +77,7 @@ if IS_CHECKOUT and (BASE_DIR / "demo").is_dir():
 MIDDLEWARE = [
     # Outermost, so that refusals and redirects carry an id, too.
     "settlement_project.request_id.RequestIdMiddleware",
-    "settlement_project.content_policy.ContentPolicyMiddleware",
+    "settlement_project.content_policy.content_policy",
     # Before whoever reads a field and would answer 500.
     "settlement_project.readable_requests.ReadableRequestsMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -48,9 +48,7 @@ def _saving(sender: type[Model], instance: Model, **_: Any) -> None:
 
 def _saved(sender: type[Model], instance: Model, created: bool, **_: Any) -> None:
     before: Values | None = instance.__dict__.pop(_EARLIER, None)
-    after = {
-        field.attname: getattr(instance, field.attname) for field in _fields(sender)
-    }
+    after = _values(instance)
     if before is None:
         _record("add", instance, None, after)
         return
@@ -60,10 +58,7 @@ def _saved(sender: type[Model], instance: Model, created: bool, **_: Any) -> Non
 
 
 def _deleted(sender: type[Model], instance: Model, **_: Any) -> None:
-    gone = {
-        field.attname: getattr(instance, field.attname) for field in _fields(sender)
-    }
-    _record("delete", instance, gone, None)
+    _record("delete", instance, _values(instance), None)
 
 
 def _linked(
@@ -88,8 +83,9 @@ def _linked(
         _record("change", instance, None, after)
 
 
-def _fields(model: type[Model]) -> Iterable[Any]:
-    return model._meta.concrete_fields
+def _values(row: Model) -> Values:
+    fields: Iterable[Any] = row._meta.concrete_fields
+    return {field.attname: getattr(row, field.attname) for field in fields}
 
 
 def _only(values: Values, names: Iterable[str]) -> Values:

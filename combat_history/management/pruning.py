@@ -1,14 +1,16 @@
-"""Arguments, sums and audit entries of the commands that forget something."""
+"""The commands that forget something: arguments, sums and audit entries."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from combat_history.actions import audit, retention
@@ -17,42 +19,57 @@ from combat_history.actions.retention import Pruned
 from combat_history.models import AuditEntry
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--older-than", type=_days, required=True, metavar="DAYS")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would go, change nothing"
-    )
-    parser.add_argument(
-        "--batch", type=_positive, default=retention.BATCH, help="rows a transaction"
-    )
+class PruneCommand(BaseCommand):
+    """`batches`: what forgets, as those of `actions.retention`; `verb`: of the audit;
+    `pruned`: what goes, and `gone` how."""
 
+    requires_system_checks = []
+    batches: ClassVar[Callable[..., Iterable[Pruned]]]
+    verb: ClassVar[str]
+    pruned: ClassVar[str]
+    gone: ClassVar[str] = "deleted"
+    has_size: ClassVar[bool] = True
 
-def cutoff(days: int) -> datetime:
-    return timezone.now() - timedelta(days=days)
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--older-than", type=_days, required=True, metavar="DAYS")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would go, change nothing"
+        )
+        parser.add_argument(
+            "--batch",
+            type=_positive,
+            default=retention.BATCH,
+            help="rows a transaction",
+        )
 
+    def handle(self, *args: Any, **options: Any) -> None:
+        before = timezone.now() - timedelta(days=options["older_than"])
+        dry_run = options["dry_run"]
+        total = self._prune(
+            self.batches(before, options["batch"], dry_run=dry_run),
+            None if dry_run else before,
+        )
+        size = filesizeformat(total.size).replace("\xa0", " ")
+        told = f", {size}," if self.has_size else ""
+        ending = f"would be {self.gone}" if dry_run else self.gone
+        self.stdout.write(f"{total.rows} {self.pruned}{told} {ending}")
 
-def prune(
-    command: BaseCommand,
-    verb: str,
-    what: str,
-    done: Iterable[Pruned],
-    before: datetime | None,
-) -> Pruned:
-    """The sum of all batches, in the audit as `verb`; also of those before a failure.
+    def _prune(self, done: Iterable[Pruned], before: datetime | None) -> Pruned:
+        """The sum of all batches, in the audit; also of those before a failure.
 
-    `before`: what was older is gone; None of a dry run.
-    """
-    total = Pruned()
-    try:
-        for pruned in done:
-            total += pruned
-    except (DatabaseError, InterfaceError) as error:
-        command.stdout.write(f"{total.rows} {what} until then")
-        with suppress(DatabaseError, InterfaceError):
-            _record(verb, before, total)
-        raise CommandError(f"ended early: {error}") from error
-    _record(verb, before, total)
-    return total
+        `before`: what was older is gone; None of a dry run.
+        """
+        total = Pruned()
+        try:
+            for pruned in done:
+                total += pruned
+        except (DatabaseError, InterfaceError) as error:
+            self.stdout.write(f"{total.rows} {self.pruned} {self.gone} until then")
+            with suppress(DatabaseError, InterfaceError):
+                _record(self.verb, before, total)
+            raise CommandError(f"ended early: {error}") from error
+        _record(self.verb, before, total)
+        return total
 
 
 def _record(verb: str, before: datetime | None, total: Pruned) -> None:

@@ -26,6 +26,8 @@ TIMINGS = {
     "SETTLEMENT_MAX_ATTEMPTS": "100",
     "SETTLEMENT_HARD_LIMIT_SECONDS": "6",
     "SETTLEMENT_DRAIN_SECONDS": "2",
+    # As in production; the suite, which plays a storm too, has it off elsewhere.
+    "SETTLEMENT_LINGER": "1",
     "SETTLEMENT_LEASE_MS": "3000",
     "SETTLEMENT_BACKOFF_MS": "50",
     "SETTLEMENT_BEAT_SECONDS": "1",

@@ -125,8 +125,7 @@ def read_parked(char_id: int, parked: OpenOperation) -> Request:
     """A parked operation, to be tried again."""
     kept, fault = parked.operation, ""
     document = kept
-    # Text was no JSON that jsonb could hold when it was parked; a newer worker may read
-    # it.
+    # Text was no JSON that jsonb holds when it was parked; a newer worker may read it.
     if isinstance(kept, str):
         document, fault = _parsed(kept.encode())
     operation, fault = _operation(char_id, document, fault)
