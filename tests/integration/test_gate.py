@@ -12,6 +12,9 @@ import pytest
 from tests.support.ids import TOKEN
 from tests.support.web import Web, running_web
 
+# Without a test that says so no database is made, and the server is never ready.
+pytestmark = pytest.mark.django_db
+
 REQUEST_SECONDS = 1
 MIB = 1024 * 1024
 
