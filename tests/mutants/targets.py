@@ -23,17 +23,17 @@ def _scripts(*names: str) -> tuple[str, ...]:
     return tuple(f"{INTEGRATION}/scripts/test_{name}.py" for name in names)
 
 
+_PLANNED = tuple(
+    f"tests/unit/test_combat_plan_{part}.py"
+    for part in (
+        *("balances", "consumption", "loot", "told", "reserved", "wear"),
+        "properties",
+    )
+)
+
 MODULES = {
-    "plan": Target(
-        "persistence/savers/combat/plan.py",
-        tuple(
-            f"tests/unit/test_combat_plan_{part}.py"
-            for part in (
-                *("balances", "consumption", "loot", "told", "reserved", "wear"),
-                "properties",
-            )
-        ),
-    ),
+    "plan": Target("persistence/savers/combat/plan.py", _PLANNED),
+    "draft": Target("persistence/savers/combat/draft.py", _PLANNED),
     "drain": Target(
         "persistence/worker/drain.py",
         (

@@ -16,8 +16,8 @@ from persistence.savers.combat.policy import Amount, Rule, Rules, Span
 from persistence.savers.combat.rows import (
     MAX_PIECES,
     Catalogue,
+    Cause,
     CharacterRow,
-    Combat,
     ItemRow,
     Template,
     World,
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
 
-def catalogue(cursor: Cursor[sql.Row], combats: Iterable[Combat]) -> Catalogue:
-    """The templates that the loot of these combats names, by id or by name."""
+def catalogue(cursor: Cursor[sql.Row], causes: Iterable[Cause]) -> Catalogue:
+    """The templates that the loot of these names, by id or by name."""
     ids: set[str] = set()
     names: set[str] = set()
-    for _, loot in _all_loot(combats):
+    for _, loot in _all_loot(causes):
         if loot.item_template_id is not None:
             ids.add(loot.item_template_id)
         elif loot.name is not None:
@@ -45,25 +45,25 @@ def catalogue(cursor: Cursor[sql.Row], combats: Iterable[Combat]) -> Catalogue:
 
 
 def locked_world(
-    cursor: Cursor[sql.Row], combats: Sequence[Combat], catalogue: Catalogue
+    cursor: Cursor[sql.Row], causes: Sequence[Cause], catalogue: Catalogue
 ) -> World:
-    """Lock every player of these combats, then read the rows they may change."""
-    char_ids = {char_id for combat in combats for char_id in combat.payload.players()}
+    """Lock every player of these, then read the rows they may change."""
+    char_ids = {char_id for cause in causes for char_id in cause.asked()}
     # Before the items: without its owner's lock a row could change once it was read.
     characters = sql.fetch(
         cursor, statements.LOCK_CHARACTERS, [sql.array(sorted(char_ids))]
     )
-    row_ids, stacks = _wanted_items(combats, catalogue)
+    row_ids, stacks = _wanted_items(causes, catalogue)
     items = _items(cursor, row_ids, stacks)
     return World((CharacterRow(*row) for row in characters), items)
 
 
 def reserved_ids(
-    cursor: Cursor[sql.Row], combats: Iterable[Combat], catalogue: Catalogue
+    cursor: Cursor[sql.Row], causes: Iterable[Cause], catalogue: Catalogue
 ) -> Iterator[int]:
     """Ids for as many rows as loot can insert at most; gaps are harmless."""
     count = 0
-    for _, loot in _all_loot(combats):
+    for _, loot in _all_loot(causes):
         template = catalogue.find(loot)
         if template is not None:
             count += 1 if template.stackable else min(loot.qty, MAX_PIECES)
@@ -86,21 +86,21 @@ def rules(cursor: Cursor[sql.Row], world: World) -> Rules:
 
 
 def _wanted_items(
-    combats: Iterable[Combat], catalogue: Catalogue
+    causes: Iterable[Cause], catalogue: Catalogue
 ) -> tuple[set[int], set[tuple[int, str]]]:
     """Rows named by id, and (character, template) of stacks to join or gear to wear."""
     row_ids: set[int] = set()
     stacks: set[tuple[int, str]] = set()
-    for combat in combats:
-        for char_id, result in combat.payload.players().items():
-            row_ids.update(e.inventory_id for e in result.changes.items_consumed)
-            for target in result.changes.durability_loss:
+    for cause in causes:
+        for char_id, asked in cause.asked().items():
+            row_ids.update(e.inventory_id for e in asked.changes.items_consumed)
+            for target in asked.changes.durability_loss:
                 kind, _, name = target.partition(":")
                 if kind == "item":
                     stacks.add((char_id, name))
                 else:
                     row_ids.add(int(name))
-    for char_id, loot in _all_loot(combats):
+    for char_id, loot in _all_loot(causes):
         template = catalogue.find(loot)
         # Every unstackable piece becomes a row of its own, whatever lies there.
         if template is not None and template.stackable:
@@ -124,8 +124,8 @@ def _items(
     ]
 
 
-def _all_loot(combats: Iterable[Combat]) -> Iterator[tuple[int, Loot]]:
-    for combat in combats:
-        for char_id, result in combat.payload.players().items():
-            for loot in result.loot():
+def _all_loot(causes: Iterable[Cause]) -> Iterator[tuple[int, Loot]]:
+    for cause in causes:
+        for char_id, asked in cause.asked().items():
+            for loot in asked.loot():
                 yield char_id, loot

@@ -2,32 +2,18 @@
 
 No I/O, no clock, no globals: the worker, a dry run and the tests call the same
 function. Combats see each other's effects in (finished_at, session_id) order; a combat
-that fails leaves no trace in the plan. Consumption comes before wear, wear before loot.
+that fails leaves no trace in the plan. What one does to a character is in `draft`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
-from persistence.contract.ids import NO_SESSION
-from persistence.contract.payload import MAX_BIGINT, ParticipantResult
+from persistence.contract.errors import DomainFailure, FailureCode
+from persistence.savers.combat.draft import Draft
 from persistence.savers.combat.fingerprint import fingerprint
 from persistence.savers.combat.policy import NO_RULES, Rules
-from persistence.savers.combat.rows import (
-    MAX_INT,
-    MAX_PIECES,
-    Catalogue,
-    CharacterRow,
-    Combat,
-    Discrepancy,
-    ItemRow,
-    LedgerEntry,
-    Plan,
-    Template,
-    World,
-)
+from persistence.savers.combat.rows import Catalogue, Combat, Plan, World
 
 
 def plan_batch(
@@ -45,10 +31,10 @@ def plan_batch(
     """
     plan = Plan()
     for combat in sorted(combats, key=lambda c: (c.finished_at, c.session_id)):
-        draft = _Draft(combat, world, catalogue, new_ids)
+        draft = Draft(combat, world, catalogue, new_ids)
         strict = combat.fail_on_shortage
         try:
-            draft.check_state()
+            _check_state(draft, combat)
             lately = rules.check(combat, catalogue)
             draft.apply()
             if draft.discrepancies and (fail_on_shortage if strict is None else strict):
@@ -61,339 +47,13 @@ def plan_batch(
     return plan
 
 
-class _Draft:
-    """One combat over copies of the rows it touches; merged only if it succeeds."""
-
-    def __init__(
-        self, combat: Combat, world: World, catalogue: Catalogue, new_ids: Iterator[int]
-    ) -> None:
-        self.combat = combat
-        self.world = world
-        self.catalogue = catalogue
-        self.new_ids = new_ids
-        self.characters: dict[int, CharacterRow] = {}
-        self.items: dict[int, ItemRow] = {}
-        self.inserted: dict[int, ItemRow] = {}
-        self.removed: set[int] = set()
-        self.ledger: list[LedgerEntry] = []
-        self.discrepancies: list[Discrepancy] = []
-
-    def check_state(self) -> None:
-        """Refuse what is not what a person saw when they asked for it."""
-        seen = self.combat.fingerprint
-        if seen is None:
-            return
-        now = fingerprint(
-            self.combat.payload, self.combat.revision, self.world, self.catalogue
-        )
-        if now != seen:
-            raise self._failure(
-                FailureCode.STATE_MOVED,
-                "balances, items or templates changed since the preview",
-            )
-
-    def apply(self) -> None:
-        players = self.combat.payload.players()
-        unknown = [str(i) for i in players if i not in self.world.characters]
-        if unknown:
-            raise self._failure(
-                FailureCode.UNKNOWN_CHARACTER,
-                f"no such character: {', '.join(unknown)}",
-            )
-        for char_id, result in players.items():
-            self._apply_player(char_id, result)
-
-    def shortage(self) -> DomainFailure:
-        lines = (
-            f"{d.code} of character {d.character_id}: "
-            f"{d.item_template_id or d.inventory_id or 'gold'} "
-            f"{d.applied} of {d.wanted}"
-            for d in self.discrepancies
-        )
-        return self._failure(FailureCode.SHORTAGE, "; ".join(lines))
-
-    def merge_into(self, plan: Plan) -> None:
-        for char in self.characters.values():
-            self.world.characters[char.id] = plan.characters[char.id] = char
-        for row in self.inserted.values():
-            self.world.add(row)
-            plan.inserted[row.id] = row
-        for row in self.items.values():
-            if row.id not in self.removed:
-                self.world.add(row)
-                target = plan.inserted if row.id in plan.inserted else plan.updated
-                target[row.id] = row
-        for row_id in self.removed:
-            self.world.remove(row_id)
-            plan.updated.pop(row_id, None)
-            # A row that came and went within the batch never meets the table.
-            if plan.inserted.pop(row_id, None) is None:
-                plan.removed.add(row_id)
-        self.world.release(self.combat.session_id, self.characters)
-        plan.ledger += self.ledger
-        plan.discrepancies += self.discrepancies
-
-    def _apply_player(self, char_id: int, result: ParticipantResult) -> None:
-        before = self.world.characters[char_id]
-        char = before.copy()
-        self.characters[char_id] = char
-        changes = result.changes
-        char.xp = self._bounded(char.xp + changes.xp_gained, MAX_BIGINT, "xp")
-        self._apply_gold(char, changes.gold_gained)
-        self._apply_snapshot(char, result)
-        movements = [
-            *self._consume(char_id, result),
-            *self._wear(char_id, result),
-            *self._grant(char_id, result),
-        ]
-        self.ledger.append(
-            LedgerEntry(
-                session_id=self.combat.session_id,
-                revision=self.combat.revision,
-                character_id=char_id,
-                xp_delta=char.xp - before.xp,
-                gold_delta=char.gold - before.gold,
-                xp_after=char.xp,
-                gold_after=char.gold,
-                items=movements,
-            )
-        )
-
-    def _apply_gold(self, char: CharacterRow, gained: int) -> None:
-        wanted = self._bounded(char.gold + gained, MAX_BIGINT, "gold")
-        if wanted < 0:
-            self._discrepancy(
-                char.id, DiscrepancyCode.GOLD_SHORTAGE, -gained, char.gold
-            )
-            wanted = 0
-        char.gold = wanted
-
-    def _apply_snapshot(self, char: CharacterRow, result: ParticipantResult) -> None:
-        snapshot = result.state_snapshot
-        if snapshot is None:
-            return
-        this = (self.combat.finished_at, self.combat.session_id)
-        if char.vitals_at is not None and this <= (
-            char.vitals_at,
-            char.vitals_session_id or NO_SESSION,
-        ):
-            return
-        char.hp, char.energy = snapshot.hp, snapshot.energy
-        char.vitals_at, char.vitals_session_id = this
-
-    def _consume(
-        self, char_id: int, result: ParticipantResult
-    ) -> Iterator[dict[str, Any]]:
-        wanted: dict[int, int] = {}
-        templates: dict[int, set[str]] = {}
-        for entry in result.changes.items_consumed:
-            row_id = entry.inventory_id
-            wanted[row_id] = wanted.get(row_id, 0) + entry.qty
-            if entry.item_template_id is not None:
-                templates.setdefault(row_id, set()).add(entry.item_template_id)
-        for row_id, qty in wanted.items():
-            row = self._owned_row(char_id, row_id, templates.get(row_id, set()), qty)
-            if row is not None:
-                yield from self._take(row, qty)
-
-    def _owned_row(
-        self, char_id: int, row_id: int, templates: set[str], wanted: int
-    ) -> ItemRow | None:
-        """The character's row as it stands; None after noting why there is none."""
-        row = self._current(row_id)
-        if row is None:
-            code = DiscrepancyCode.ITEM_GONE
-        elif row.character_id != char_id:
-            code = DiscrepancyCode.ITEM_NOT_OWNED
-        elif templates - {row.item_template_id}:
-            code = DiscrepancyCode.ITEM_MISMATCH
-        elif self._is_held(row):
-            code = DiscrepancyCode.ITEM_RESERVED
-        else:
-            return row
-        template_id = min(templates) if templates else None
-        self._discrepancy(char_id, code, wanted, 0, row_id, template_id)
-        return None
-
-    def _take(self, row: ItemRow, qty: int) -> Iterator[dict[str, Any]]:
-        taken = min(qty, row.quantity)
-        if taken < qty:
-            self._discrepancy(
-                row.character_id,
-                DiscrepancyCode.ITEM_SHORTAGE,
-                qty,
-                taken,
-                row.id,
-                row.item_template_id,
-            )
-        if not taken:
-            return
-        image = row.image() if taken == row.quantity else None
-        row = self._writable(row)
-        row.quantity -= taken
-        movement = row.movement("consumed", -taken)
-        if image is not None:
-            self.removed.add(row.id)
-            movement["image"] = image
-        yield movement
-
-    def _wear(
-        self, char_id: int, result: ParticipantResult
-    ) -> Iterator[dict[str, Any]]:
-        for target, points in result.changes.durability_loss.items():
-            if not points:
-                continue
-            kind, _, name = target.partition(":")
-            if kind == "item":
-                row = self._equipped(char_id, name, points)
-            else:
-                row = self._owned_row(char_id, int(name), set(), points)
-            if row is not None:
-                yield from self._wear_row(row, points)
-
-    def _wear_row(self, row: ItemRow, points: int) -> Iterator[dict[str, Any]]:
-        if row.durability is None:
-            self._discrepancy(
-                row.character_id,
-                DiscrepancyCode.NO_DURABILITY,
-                points,
-                0,
-                row.id,
-                row.item_template_id,
-            )
-            return
-        before = row.durability
-        row = self._writable(row)
-        row.durability = max(0, before - points)
-        movement = row.movement("worn", 0)
-        movement["durability_delta"] = row.durability - before
-        movement["durability_after"] = row.durability
-        yield movement
-
-    def _equipped(self, char_id: int, template_id: str, wanted: int) -> ItemRow | None:
-        code = DiscrepancyCode.NOT_EQUIPPED
-        for row_id in self.world.owned.get((char_id, template_id), ()):
-            row = self._current(row_id)
-            if row is not None and row.is_equipped:
-                if not self._is_held(row):
-                    return row
-                code = DiscrepancyCode.ITEM_RESERVED
-        self._discrepancy(char_id, code, wanted, 0, None, template_id)
-        return None
-
-    def _is_held(self, row: ItemRow) -> bool:
-        """A row on the belt of a fight yields to that one alone, pieces and wear."""
-        return row.reserved_session_id not in (None, self.combat.session_id)
-
-    def _grant(
-        self, char_id: int, result: ParticipantResult
-    ) -> Iterator[dict[str, Any]]:
-        for loot in result.loot():
-            template = self.catalogue.find(loot)
-            if template is None:
-                name = loot.item_template_id or loot.name
-                raise self._failure(
-                    FailureCode.UNKNOWN_ITEM,
-                    f"loot {name!r} of character {char_id} is not in the catalogue",
-                )
-            if template.stackable:
-                yield self._stack(char_id, template, loot.qty)
-            else:
-                yield from self._pieces(char_id, template, loot.qty)
-
-    def _stack(self, char_id: int, template: Template, qty: int) -> dict[str, Any]:
-        row = self._bag_stack(char_id, template.id)
-        if row is None:
-            row = self._insert(char_id, template, qty)
-        else:
-            row = self._writable(row)
-            row.quantity = self._bounded(row.quantity + qty, MAX_INT, template.id)
-        return row.movement("gained", qty)
-
-    def _pieces(
-        self, char_id: int, template: Template, qty: int
-    ) -> Iterator[dict[str, Any]]:
-        self._bounded(qty, MAX_PIECES, template.id)
-        for _ in range(qty):
-            yield self._insert(char_id, template, 1).movement("gained", 1)
-
-    def _bag_stack(self, char_id: int, template_id: str) -> ItemRow | None:
-        """The unequipped stack of the lowest id."""
-        owned = self.world.owned.get((char_id, template_id), ())
-        for row_id in (*owned, *self.inserted):
-            row = self._current(row_id)
-            if (
-                row is not None
-                and row.character_id == char_id
-                and row.item_template_id == template_id
-                and not row.is_equipped
-                and row.slot is None
-            ):
-                return row
-        return None
-
-    def _insert(self, char_id: int, template: Template, qty: int) -> ItemRow:
-        row = ItemRow(
-            id=next(self.new_ids),
-            character_id=char_id,
-            item_template_id=template.id,
-            quantity=qty,
-            is_equipped=False,
-            slot=None,
-            durability=template.max_durability,
-            max_durability=template.max_durability,
-            origin_session_id=self.combat.session_id,
-            opening_quantity=0,
-        )
-        self.inserted[row.id] = row
-        return row
-
-    def _current(self, row_id: int) -> ItemRow | None:
-        """The row as this combat sees it, to read only; None where it is gone."""
-        if row_id in self.removed:
-            return None
-        return (
-            self.inserted.get(row_id)
-            or self.items.get(row_id)
-            or self.world.items.get(row_id)
-        )
-
-    def _writable(self, row: ItemRow) -> ItemRow:
-        """The draft's own copy of a row; writing it stays invisible until merged."""
-        if row.id in self.inserted:
-            return row
-        if row.id not in self.items:
-            self.items[row.id] = row.copy()
-        return self.items[row.id]
-
-    def _bounded(self, value: int, limit: int, what: str) -> int:
-        if value > limit:
-            raise self._failure(
-                FailureCode.OUT_OF_RANGE, f"{what} would exceed {limit}"
-            )
-        return value
-
-    def _failure(self, code: FailureCode, detail: str) -> DomainFailure:
-        return DomainFailure(str(self.combat.session_id), str(code), detail)
-
-    def _discrepancy(
-        self,
-        char_id: int,
-        code: DiscrepancyCode,
-        wanted: int,
-        applied: int,
-        inventory_id: int | None = None,
-        item_template_id: str | None = None,
-    ) -> None:
-        self.discrepancies.append(
-            Discrepancy(
-                session_id=self.combat.session_id,
-                revision=self.combat.revision,
-                character_id=char_id,
-                code=code,
-                inventory_id=inventory_id,
-                item_template_id=item_template_id,
-                wanted=wanted,
-                applied=applied,
-            )
+def _check_state(draft: Draft, combat: Combat) -> None:
+    """Refuse what is not what a person saw when they asked for it."""
+    if combat.fingerprint is None:
+        return
+    now = fingerprint(combat.payload, combat.revision, draft.world, draft.catalogue)
+    if now != combat.fingerprint:
+        raise draft.failure(
+            FailureCode.STATE_MOVED,
+            "balances, items or templates changed since the preview",
         )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from persistence.contract.errors import DiscrepancyCode, DomainFailure
-from persistence.contract.payload import CombatResultPayload, Loot
+from persistence.contract.payload import (
+    Changes,
+    CombatResultPayload,
+    Loot,
+    ParticipantResult,
+    StateSnapshot,
+)
 
 MAX_INT = 2**31 - 1
 MAX_PIECES = 100
@@ -99,6 +105,34 @@ class ItemRow:
         return image
 
 
+class Asked(Protocol):
+    """What is asked of one character."""
+
+    @property
+    def changes(self) -> Changes: ...
+
+    @property
+    def state_snapshot(self) -> StateSnapshot | None: ...
+
+    def loot(self) -> Sequence[Loot]: ...
+
+
+class Cause(Protocol):
+    """What moves things: a combat by its session, or whatever else has such an id."""
+
+    @property
+    def session_id(self) -> UUID: ...
+
+    @property
+    def finished_at(self) -> datetime: ...
+
+    @property
+    def revision(self) -> int: ...
+
+    def asked(self) -> Mapping[int, Asked]:
+        """By character id, ascending."""
+
+
 @dataclass(frozen=True, slots=True)
 class Combat:
     session_id: UUID
@@ -111,6 +145,9 @@ class Combat:
     """What a person saw, by its fingerprint; over another state nothing is settled."""
     is_approved: bool = False
     """It was held for review, and a person has it settled all the same."""
+
+    def asked(self) -> Mapping[int, ParticipantResult]:
+        return self.payload.players()
 
 
 @dataclass(frozen=True, slots=True)
