@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
-from persistence.contract.payload import MAX_BIGINT
 from persistence.savers.combat.rows import MAX_INT, Discrepancy, LedgerEntry, Template
 from persistence.savers.inventory.bag import Item
 

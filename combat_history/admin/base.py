@@ -27,8 +27,8 @@ from combat_history.admin.fresh import freshly
 from combat_history.admin.paginator import EstimatedPaginator
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import Character
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.ids import parse_session_id
-from persistence.contract.payload import MAX_BIGINT
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

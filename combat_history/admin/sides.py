@@ -14,8 +14,9 @@ from django.utils.translation import gettext
 
 from combat_history.admin.naming import Names, combats_url
 from combat_history.admin.rendering import as_json, visible
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.meta import MAX_NAME
-from persistence.contract.payload import MAX_BIGINT, PLAYER_KEY
+from persistence.contract.payload import PLAYER_KEY
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString

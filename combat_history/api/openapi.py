@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from combat_history.api import problems, schemas
 from combat_history.api.pages import DEFAULT_LIMIT, MAX_LIMIT
 from combat_history.callers import Scope
-from persistence.contract.payload import MAX_BIGINT
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.payload_schema import payload_schema
 
 Json = dict[str, Any]

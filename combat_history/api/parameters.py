@@ -8,8 +8,8 @@ from uuid import UUID
 from django.http import HttpRequest
 
 from combat_history.api.problems import bad_parameter
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.ids import parse_session_id
-from persistence.contract.payload import MAX_BIGINT
 
 _NUMBER = re.compile(r"[0-9]{1,19}")
 

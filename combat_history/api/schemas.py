@@ -10,7 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from combat_history.reading.lookup import Credit, State
 from combat_history.reading.outcomes import Outcome
-from persistence.contract.payload import MAX_BIGINT, MAX_PARTICIPANTS
+from persistence.contract.changes import MAX_BIGINT
+from persistence.contract.payload import MAX_PARTICIPANTS
 
 
 class _Body(BaseModel):

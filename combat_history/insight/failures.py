@@ -17,7 +17,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from combat_history.models import CombatHistory, Status
-from persistence.contract.payload import MAX_AMOUNT, PLAYER_KEY
+from persistence.contract.changes import MAX_AMOUNT
+from persistence.contract.payload import PLAYER_KEY
 
 MAX_LOOKED_AT = 5_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 
-from persistence.contract.payload import MAX_BIGINT
+from persistence.contract.changes import MAX_BIGINT
 
 
 def character(text: str) -> int:

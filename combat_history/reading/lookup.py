@@ -34,9 +34,7 @@ from persistence.contract import redis_keys
 from persistence.contract.document import Document, parse_document
 from persistence.contract.errors import PayloadInvalid
 from persistence.contract.ids import parse_session_id
-from persistence.contract.payload import (
-    player_ids,
-)
+from persistence.contract.payload import player_ids
 from persistence.engine import scripts
 from persistence.worker import counts
 from persistence.worker.transience import transience

@@ -15,7 +15,8 @@ from typing import Any
 from uuid import UUID
 
 from persistence.contract import redis_keys
-from persistence.contract.payload import MAX_BIGINT, PLAYER_KEY, BeltItem
+from persistence.contract.changes import MAX_BIGINT
+from persistence.contract.payload import PLAYER_KEY, BeltItem
 from persistence.worker import inbox
 
 logger = logging.getLogger(__name__)

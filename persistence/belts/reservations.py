@@ -19,7 +19,8 @@ from uuid import UUID
 
 from persistence.belts import containers
 from persistence.belts.containers import Stage
-from persistence.contract.payload import MAX_QUANTITY, BeltItem
+from persistence.contract.changes import MAX_QUANTITY
+from persistence.contract.payload import BeltItem
 from persistence.worker.sql import Row, array, fetch
 from persistence.worker.transactions import open_cursor
 

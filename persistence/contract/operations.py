@@ -24,8 +24,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from persistence.contract.changes import MAX_AMOUNT, MAX_BIGINT, Quantity, TemplateId
 from persistence.contract.errors import OperationInvalid
-from persistence.contract.payload import MAX_AMOUNT, MAX_BIGINT, Quantity, TemplateId
 
 MAX_OP_ID = 100
 MAX_SLOT = 40

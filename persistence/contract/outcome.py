@@ -15,9 +15,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from persistence.contract.document import Document
-from persistence.contract.payload import (
-    PLAYER_KEY,
-)
+from persistence.contract.payload import PLAYER_KEY
 
 NOTHING_MOVED: Mapping[str, int] = {}
 

@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import (
-    AfterValidator,
-    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,6 +29,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from persistence.contract.changes import (
+    MAX_AMOUNT,
+    MAX_BIGINT,
+    MAX_ENTRIES,
+    MAX_QUANTITY,
+    Changes,
+    ConsumedItem,
+    GainedItem,
+    Quantity,
+    RowId,
+    TemplateId,
+)
 from persistence.contract.document import (
     Document,
     parse_document,
@@ -42,61 +52,17 @@ from persistence.contract.ids import parse_session_id
 from persistence.contract.meta import MAX_NAME, CombatMeta
 from persistence.contract.participants import gifts, reads_as_number
 
-MAX_BIGINT = 2**63 - 1
-MAX_AMOUNT = 1_000_000_000
-"""Bound of one combat's XP, gold, vitals: far above any reward, far below bigint."""
-
-MAX_QUANTITY = 1_000_000
 MAX_PARTICIPANTS = 1000
-MAX_ENTRIES = 500
 
 PLAYER_KEY = re.compile(r"[1-9][0-9]{0,18}")
-_WEAR_TARGET = r"^(item:[^\x00]{1,64}|inventory:[1-9][0-9]{0,18})$"
 _UNION_TAGS = frozenset({"player", "ai"})
-
-
-def _within_bigint(target: str) -> str:
-    kind, _, number = target.partition(":")
-    if kind == "inventory" and int(number) > MAX_BIGINT:
-        raise PydanticCustomError(
-            "wear_target",
-            "{target} exceeds the largest inventory id",
-            {"target": target},
-        )
-    return target
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-
-TemplateId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
-RowId = Annotated[int, Field(ge=1, le=MAX_BIGINT)]
-Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
-WearTarget = Annotated[str, Field(pattern=_WEAR_TARGET), AfterValidator(_within_bigint)]
 Vital = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
-
-
-class ConsumedItem(_Closed):
-    """Pieces used up from one inventory row; several entries of a row are summed."""
-
-    inventory_id: RowId = Field(
-        validation_alias=AliasChoices("inventory_id", "inv_id"),
-    )
-    item_template_id: TemplateId | None = None
-    qty: Quantity
-
-
-class GainedItem(_Closed):
-    """Loot to grant, of a template that the engine knows."""
-
-    name: ClassVar[None] = None
-    item_template_id: TemplateId
-    qty: Quantity
 
 
 class LootEntry(_Strict):
@@ -120,19 +86,6 @@ Loot = LootEntry | GainedItem
 
 class UiReport(_Strict):
     loot_obtained: Annotated[list[LootEntry], Field(max_length=MAX_ENTRIES)] = []
-
-
-class Changes(_Closed):
-    xp_gained: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] = 0
-    gold_gained: Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] = 0
-    items_consumed: Annotated[list[ConsumedItem], Field(max_length=MAX_ENTRIES)] = []
-    durability_loss: Annotated[
-        dict[WearTarget, Annotated[int, Field(ge=0, le=MAX_AMOUNT)]],
-        Field(json_schema_extra={"additionalProperties": False}),
-    ] = {}
-    items_gained: Annotated[list[GainedItem], Field(max_length=MAX_ENTRIES)] | None = (
-        None
-    )
 
 
 class StateSnapshot(_Strict):

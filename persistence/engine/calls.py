@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from pydantic_core import to_json
 
 from persistence.contract import redis_keys
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.document import Document, parse_strictly, write_document
 from persistence.contract.errors import OperationInvalid, PayloadInvalid
 from persistence.contract.ids import parse_session_id
@@ -24,7 +25,7 @@ from persistence.contract.operations import (
     pieces_by_template,
     reservable_rows,
 )
-from persistence.contract.payload import MAX_BIGINT, MAX_PARTICIPANTS
+from persistence.contract.payload import MAX_PARTICIPANTS
 from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine.handoff import Handoff, unjudged
 from persistence.protocols import GameMode, SyncScope

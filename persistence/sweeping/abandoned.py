@@ -9,10 +9,11 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from persistence.contract import redis_keys
+from persistence.contract.changes import ConsumedItem
 from persistence.contract.document import Document, parse_strictly
 from persistence.contract.errors import PayloadInvalid
 from persistence.contract.meta import FinishReason
-from persistence.contract.payload import CombatSessionContainerDTO, ConsumedItem
+from persistence.contract.payload import CombatSessionContainerDTO
 from persistence.sweeping.players import player_id
 
 Fault = dict[str, str]

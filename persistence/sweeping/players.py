@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from persistence.contract.payload import MAX_BIGINT, PLAYER_KEY
+from persistence.contract.changes import MAX_BIGINT
+from persistence.contract.payload import PLAYER_KEY
 
 
 def player_id(text: str) -> int | None:

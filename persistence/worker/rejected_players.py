@@ -12,7 +12,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
-from persistence.contract.payload import MAX_BIGINT, MAX_PARTICIPANTS, PLAYER_KEY
+from persistence.contract.changes import MAX_BIGINT
+from persistence.contract.payload import MAX_PARTICIPANTS, PLAYER_KEY
 
 ACTOR = "actor:"
 MAX_WRAPPINGS = 6

@@ -15,6 +15,7 @@ import redis
 from django.conf import settings
 
 from persistence.contract import redis_keys
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.errors import (
     CombatFinished,
     CombatInProgress,
@@ -23,7 +24,7 @@ from persistence.contract.errors import (
     OperationInvalid,
 )
 from persistence.contract.ids import short_id
-from persistence.contract.payload import MAX_BIGINT, MAX_PARTICIPANTS
+from persistence.contract.payload import MAX_PARTICIPANTS
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import Receipt
 from persistence.protocols import GameMode, SyncScope

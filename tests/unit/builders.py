@@ -15,9 +15,7 @@ import pytest
 
 from persistence.contract.document import Document
 from persistence.contract.errors import PayloadInvalid
-from persistence.contract.payload import (
-    validate,
-)
+from persistence.contract.payload import validate
 from persistence.savers.combat.plan import plan_batch
 from persistence.savers.combat.rows import (
     Catalogue,

@@ -12,12 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.document import canonical_json, digest
 from persistence.contract.errors import PayloadInvalid
 from persistence.contract.fight_log import unpack
-from persistence.contract.payload import (
-    MAX_BIGINT,
-)
 from persistence.engine.handoff import checked
 from persistence.protocols import Delivery
 from persistence.savers.combat.cases import (

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from persistence.contract.payload import MAX_BIGINT, validate
+from persistence.contract.changes import MAX_BIGINT
+from persistence.contract.payload import validate
 from persistence.savers.combat.rows import Combat
 from tests.unit.builders import (
     HIDE,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.errors import OperationInvalid
 from persistence.contract.operations import named_rows, parse_operation, reservable_rows
-from persistence.contract.payload import MAX_BIGINT
 from tests.support.documents import op
 from tests.unit.test_engine_side_imports import import_without
 

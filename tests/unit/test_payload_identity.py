@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from persistence.contract.changes import Changes, ConsumedItem, GainedItem
 from persistence.contract.document import (
     Document,
     canonical_json,
@@ -22,10 +23,7 @@ from persistence.contract.identity import identified, identity
 from persistence.contract.meta import CombatMeta, FinishReason
 from persistence.contract.payload import (
     AiParticipant,
-    Changes,
     CombatResultPayload,
-    ConsumedItem,
-    GainedItem,
     ParticipantResult,
     StateSnapshot,
     validate,

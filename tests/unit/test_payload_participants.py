@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.payload import (
-    MAX_BIGINT,
     MAX_PARTICIPANTS,
     AiParticipant,
     player_ids,

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from persistence.contract.meta import MAX_NAME, MIN_END_TIMESTAMP
-from persistence.contract.payload import (
+from persistence.contract.changes import (
     MAX_AMOUNT,
     MAX_BIGINT,
     MAX_ENTRIES,
     MAX_QUANTITY,
-    session_id_of,
-    validate,
 )
+from persistence.contract.meta import MAX_NAME, MIN_END_TIMESTAMP
+from persistence.contract.payload import session_id_of, validate
 from tests.unit.builders import paths, refusal, sample, sample_with, sample_without
 
 CHANGES = "participants.101.changes"

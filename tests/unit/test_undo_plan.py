@@ -16,8 +16,8 @@ from combat_history.actions.undo_plan import (
     origin_of,
     plan_undo,
 )
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.errors import DomainFailure, FailureCode
-from persistence.contract.payload import MAX_BIGINT
 from persistence.savers.combat.rows import Catalogue, ItemRow, LedgerEntry, Template
 from persistence.savers.inventory.bag import Item
 from tests.unit import builders

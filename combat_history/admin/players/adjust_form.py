@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions.adjust import give
 from combat_history.models import InventoryItem, ItemTemplate
+from persistence.contract.changes import MAX_AMOUNT, MAX_BIGINT
 from persistence.contract.document import Document
-from persistence.contract.payload import MAX_AMOUNT, MAX_BIGINT
 
 
 class What(StrEnum):

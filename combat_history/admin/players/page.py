@@ -38,7 +38,7 @@ from combat_history.models import (
     SettlementDiscrepancy,
     Status,
 )
-from persistence.contract.payload import MAX_BIGINT
+from persistence.contract.changes import MAX_BIGINT
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User

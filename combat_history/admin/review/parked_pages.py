@@ -32,7 +32,7 @@ from combat_history.admin.naming import names
 from combat_history.admin.rendering import visible
 from combat_history.admin.review.parked_codes import explained
 from combat_history.models import ParkedOperation
-from persistence.contract.payload import MAX_BIGINT
+from persistence.contract.changes import MAX_BIGINT
 
 MAX_LISTED = 20
 """Operations shown one by one before a decision."""

@@ -17,9 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from persistence.contract.document import parse_document
 from persistence.contract.errors import FailureCode, PayloadInvalid
-from persistence.contract.payload import (
-    player_ids,
-)
+from persistence.contract.payload import player_ids
 from persistence.engine.handoff import checked
 
 REFUSED, UNREADABLE = 1, 2

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
 from persistence.contract.ids import NO_SESSION
-from persistence.contract.payload import MAX_BIGINT
 from persistence.savers.combat.rows import (
     MAX_INT,
     MAX_PIECES,

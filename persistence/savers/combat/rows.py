@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from persistence.contract.changes import Changes
 from persistence.contract.errors import DiscrepancyCode, DomainFailure
 from persistence.contract.payload import (
-    Changes,
     CombatResultPayload,
     Loot,
     ParticipantResult,

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard, cast
 
 from pydantic_core import from_json, to_json
 
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.document import (
     Document,
     canonical_json,
@@ -28,7 +29,6 @@ from persistence.contract.operations import (
     is_op_id,
     parse_operation,
 )
-from persistence.contract.payload import MAX_BIGINT
 from persistence.contract.signing import NO_KEYS, SIGNATURE_FIELD, EngineKeys
 from persistence.worker.parking import OpenOperation
 
