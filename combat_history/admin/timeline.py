@@ -41,7 +41,7 @@ MAX_TEXT = 300
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`who`: a person or a worker. `detail` is long, and folded on the page."""
+    """`who`: a person, a worker or an API token. `detail` is long, and folded."""
 
     at: datetime
     what: str | _StrPromise
@@ -74,12 +74,16 @@ def events_of(
 
 def _of_row(row: CombatHistory) -> Iterator[Event]:
     yield Event(row.finished_at, _("the fight ended"))
-    yield Event(row.received_at, _("received"))
+    yield Event(row.received_at, _("received"), who=_caller(row))
     if row.settled_at is not None:
         waited = shown_duration(row.settled_at - row.received_at)
         yield Event(row.settled_at, _("settled"), lasted=waited)
     if row.compensated_at is not None:
         yield Event(row.compensated_at, UNDONE)
+
+
+def _caller(row: CombatHistory) -> str:
+    return gettext("API token %s") % visible(row.caller) if row.caller else ""
 
 
 def _of_failure(failure: SettlementFailure, row: CombatHistory) -> Event:

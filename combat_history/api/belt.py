@@ -19,6 +19,7 @@ from combat_history.api.schemas import (
     HeldItem,
     ReservedBelts,
 )
+from combat_history.callers import Caller
 from combat_history.models import Character, InventoryItem
 from persistence.belts import containers, reservations
 from persistence.belts.containers import Stage
@@ -53,14 +54,18 @@ def belt_of(char_id: int) -> Belt | None:
     return Belt(character_id=char_id, items=[entry for _, entry in numbered])
 
 
-async def reserve(request: HttpRequest, session_id: UUID) -> HttpResponse:
+async def reserve(
+    request: HttpRequest, caller: Caller, session_id: UUID
+) -> HttpResponse:
     """Reserve belts by `reservations.assemble`, of a live fight's own fighters."""
     try:
         wanted = BeltRequest.model_validate_json(request.read(MAX_BODY_BYTES + 1))
     except ValidationError as error:
         raise _refusal(error) from None
     try:
-        assembly = await sync_to_async(_assemble)(session_id, wanted.char_ids)
+        assembly = await sync_to_async(_assemble)(
+            session_id, wanted.char_ids, caller.name
+        )
     except redis.RedisError:
         raise unavailable("Redis did not answer; ask again") from None
     if assembly.stage is Stage.OVER:
@@ -68,7 +73,9 @@ async def reserve(request: HttpRequest, session_id: UUID) -> HttpResponse:
     return json_response(_reserved(session_id, assembly))
 
 
-def _assemble(session_id: UUID, char_ids: list[int]) -> reservations.Assembly:
+def _assemble(
+    session_id: UUID, char_ids: list[int], caller: str
+) -> reservations.Assembly:
     fighters = containers.fighters(session_id)
     if fighters is None:
         raise _not_live(session_id)
@@ -81,7 +88,7 @@ def _assemble(session_id: UUID, char_ids: list[int]) -> reservations.Assembly:
             f"character {strangers[0]} is not in combat {session_id}",
         )
     renew_connection()
-    return reservations.assemble(session_id, char_ids)
+    return reservations.assemble(session_id, char_ids, caller=caller)
 
 
 def _not_live(session_id: UUID) -> Problem:

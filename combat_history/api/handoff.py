@@ -12,16 +12,20 @@ import logging
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
+from typing import Any
 
 import redis
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from redis.commands.core import AsyncScript
 
 from combat_history.api.endpoint import json_response
 from combat_history.api.problems import Problem, faults
 from combat_history.api.schemas import Accepted
+from combat_history.callers import Caller
+from combat_history.models import CombatHistory, RejectedPayload
 from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 from persistence.contract.errors import FailureCode, PayloadInvalid
@@ -36,7 +40,7 @@ from persistence.worker.transactions import renew_connection
 logger = logging.getLogger(__name__)
 
 
-async def accept(request: HttpRequest) -> HttpResponse:
+async def accept(request: HttpRequest, caller: Caller) -> HttpResponse:
     raw = _body(request)
     try:
         # Off the loop: a document of the largest size takes tens of milliseconds.
@@ -47,18 +51,18 @@ async def accept(request: HttpRequest) -> HttpResponse:
         raise _refusal(error) from None
     signature = as_signature(request.headers.get("X-Settlement-Signature"))
     handoff = handoff.signed(signature)
-    known = await sync_to_async(_known)(handoff)
+    known = await sync_to_async(_known)(handoff, caller)
     if known is Receipt.CONFLICT:
         raise _conflict(handoff)
     if not settings.SETTLEMENT_ENGINE_KEYS.verify(handoff.raw, signature):
         # Not by way of Redis: a running fight would end, and its players leave it.
-        return _accepted(handoff, known or await _receive(handoff, None))
+        return _accepted(handoff, known or await _receive(handoff, caller, None))
     # Also of a known session: Redis may have lost it, with what it does for accounts.
     told = await _tell_redis(handoff if known is None else handoff.once_accepted())
     if told is Receipt.FUTURE:
         raise _refusal(in_the_future())
     if known is None:
-        known = await _receive(handoff, told)
+        known = await _receive(handoff, caller, told)
     return _accepted(handoff, known)
 
 
@@ -83,21 +87,23 @@ def _body(request: HttpRequest) -> bytes:
     return raw
 
 
-def _known(handoff: Handoff) -> Receipt | None:
+def _known(handoff: Handoff, caller: Caller) -> Receipt | None:
     """PostgreSQL's word on a session it has; another document is kept."""
     renew_connection()
     with open_combat_saver() as saver:
-        return saver.judge(_delivery(handoff))
+        known = saver.judge(_delivery(handoff))
+        _note(caller, handoff, known)
+    return known
 
 
-async def _receive(handoff: Handoff, told: Receipt | None) -> Receipt:
+async def _receive(handoff: Handoff, caller: Caller, told: Receipt | None) -> Receipt:
     """Write the receipt, or keep the conflict; `told`: what Redis said, if anything."""
     if told is Receipt.CONFLICT:
-        await sync_to_async(_keep)(handoff)
+        await sync_to_async(_keep)(handoff, caller)
         await _forget_conflict(handoff)
         raise _conflict(handoff)
     try:
-        receipt = await sync_to_async(_record)(handoff, is_checked=told is None)
+        receipt = await sync_to_async(_record)(handoff, caller, told)
     except PayloadInvalid as error:
         raise _refusal(error) from None
     if receipt is Receipt.CONFLICT:
@@ -106,14 +112,36 @@ async def _receive(handoff: Handoff, told: Receipt | None) -> Receipt:
     return told or receipt
 
 
-def _record(handoff: Handoff, *, is_checked: bool) -> Receipt:
+def _record(handoff: Handoff, caller: Caller, told: Receipt | None) -> Receipt:
     with open_combat_saver() as saver:
-        return saver.receive(_delivery(handoff), is_checked=is_checked)
+        receipt = saver.receive(_delivery(handoff), is_checked=told is None)
+        # Also of a row that a worker has written since Redis was told.
+        is_conflict = receipt is Receipt.CONFLICT
+        _note(caller, handoff, receipt if is_conflict else told or receipt)
+    return receipt
 
 
-def _keep(handoff: Handoff) -> None:
+def _keep(handoff: Handoff, caller: Caller) -> None:
     with open_combat_saver() as saver:
         saver.keep_conflict(_delivery(handoff))
+        _note(caller, handoff, Receipt.CONFLICT)
+
+
+def _note(caller: Caller, handoff: Handoff, receipt: Receipt | None) -> None:
+    """Write the caller's name on what they caused, within the transaction of that.
+
+    A duplicate has caused nothing, and the first name stays.
+    """
+    rows: QuerySet[Any]
+    if receipt is Receipt.ACCEPTED:
+        rows = CombatHistory.objects.filter(pk=handoff.session_id)
+    elif receipt is Receipt.CONFLICT:
+        rows = RejectedPayload.objects.filter(
+            session_id=handoff.session_id, payload_sha256=handoff.sha256
+        )
+    else:
+        return
+    rows.filter(caller="").update(caller=caller.name)
 
 
 def _delivery(handoff: Handoff) -> Delivery:

@@ -21,7 +21,7 @@ from combat_history.callers import Caller, Scope
 
 @endpoint("POST", Scope.COMBATS_SUBMIT)
 async def combats(request: HttpRequest, caller: Caller) -> HttpResponseBase:
-    return await handoff.accept(request)
+    return await handoff.accept(request, caller)
 
 
 @endpoint("GET", Scope.RESULTS_READ)
@@ -35,7 +35,7 @@ async def result(
 async def combat_belts(
     request: HttpRequest, caller: Caller, session_id: str
 ) -> HttpResponseBase:
-    return await belt.reserve(request, parameters.session_id(session_id))
+    return await belt.reserve(request, caller, parameters.session_id(session_id))
 
 
 @endpoint("GET", Scope.RESULTS_READ)

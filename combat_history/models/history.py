@@ -11,6 +11,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.callers import MAX_NAME_LENGTH
 from persistence.contract.fight_log import unpack
 
 
@@ -50,6 +51,11 @@ class CombatHistory(models.Model):
         db_default=Value(1), help_text=_("Revision whose ledger lines are applied.")
     )
     received_at = models.DateTimeField(db_default=Now())
+    caller = models.CharField(
+        max_length=MAX_NAME_LENGTH,
+        db_default=Value(""),
+        help_text=_("The API token that handed it over, if one did."),
+    )
     settled_at = models.DateTimeField(null=True)
     compensated_at = models.DateTimeField(
         null=True, help_text=_("Its effects were undone by counter-lines.")

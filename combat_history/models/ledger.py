@@ -10,6 +10,8 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import JSONObject, Now
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.callers import MAX_NAME_LENGTH
+
 
 class LedgerLine(models.Model):
     """Deltas of one combat for one character, and the balances after them.
@@ -223,6 +225,11 @@ class RejectedPayload(models.Model):
         models.BigIntegerField(),
         db_default=Value([], output_field=ArrayField(models.BigIntegerField())),
         help_text=_("Players whom the bytes name, as far as they can be read."),
+    )
+    caller = models.CharField(
+        max_length=MAX_NAME_LENGTH,
+        db_default=Value(""),
+        help_text=_("The API token that handed it over, if one did."),
     )
     handed_over_at = models.DateTimeField(null=True)
     handed_over_by = models.CharField(max_length=150, db_default=Value(""))

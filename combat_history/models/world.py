@@ -6,6 +6,8 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.callers import MAX_NAME_LENGTH
+
 
 class ItemTemplate(models.Model):
     """A kind of item. Loot that names no template id is found by either name."""
@@ -105,6 +107,13 @@ class InventoryItem(models.Model):
         max_length=200, null=True, blank=True, editable=False
     )
     reserved_session_id = models.UUIDField(null=True, blank=True, editable=False)
+    reserved_caller = models.CharField(
+        max_length=MAX_NAME_LENGTH,
+        editable=False,
+        blank=True,
+        db_default=Value(""),
+        help_text=_("The API token that reserved it last, if one did."),
+    )
     opening_quantity = models.IntegerField(db_default=Value(0), editable=False)
 
     class Meta:

@@ -55,7 +55,8 @@ WHERE item.character_id = ANY (%s::bigint[]) AND item.is_equipped
 """
 
 RESERVE = """
-UPDATE inventory SET reserved_session_id = %s WHERE id = ANY (%s::bigint[])
+UPDATE inventory SET reserved_session_id = %s, reserved_caller = %s
+WHERE id = ANY (%s::bigint[])
 """
 
 # Pieces that no fight holds, of each template that is on a belt of this one.
@@ -140,12 +141,17 @@ def slot_number(slot: str | None) -> int | None:
 
 
 def assemble(
-    session_id: UUID, char_ids: Iterable[int], *, of_start: bool = False
+    session_id: UUID,
+    char_ids: Iterable[int],
+    *,
+    of_start: bool = False,
+    caller: str = "",
 ) -> Assembly:
     """Reserve the belts of these characters for a combat and put them into `cs:`.
 
     `of_start`: they are all that it was begun with; it is taken back where one of them
-    does not exist, or PostgreSQL has its result. Idempotent: called again it reserves
+    does not exist, or PostgreSQL has its result. `caller`: the API token that asks, if
+    one does; its name stands on what it reserves. Idempotent: called again it reserves
     what was equipped meanwhile, and leaves a belt that is in its container as it is.
     Raises the database's or Redis' own error: what was committed before stays reserved
     until the call is repeated or the combat ends.
@@ -156,7 +162,7 @@ def assemble(
         return Assembly(Stage.OVER)
     # PostgreSQL first: who holds a belt is decided there, and a copy in `cs:` without a
     # reservation would let two fights drink the same potion.
-    assembly, fresh = _reserve_patiently(session_id, wanted, all_known=of_start)
+    assembly, fresh = _reserve_patiently(session_id, wanted, caller, all_known=of_start)
     if of_start and (assembly.unknown or assembly.stage is Stage.OVER):
         logger.error(
             "start refused",
@@ -167,7 +173,7 @@ def assemble(
             return Assembly(Stage.OVER)
         # Too late to refuse: the engine fights already, so those who exist get their
         # belts.
-        assembly, fresh = _reserve_patiently(session_id, wanted)
+        assembly, fresh = _reserve_patiently(session_id, wanted, caller)
     if assembly.stage is not Stage.OVER:
         if before is Stage.ACTIVE:
             # First: whoever waits for the belts may trade at once.
@@ -195,23 +201,23 @@ def release(cursor: Cursor[Row], session_ids: Iterable[UUID]) -> int:
 
 
 def _reserve_patiently(
-    session_id: UUID, char_ids: Sequence[int], *, all_known: bool = False
+    session_id: UUID, char_ids: Sequence[int], caller: str, *, all_known: bool = False
 ) -> tuple[Assembly, list[int]]:
     """A player who fights again at once finds his belt, less what he has used."""
     deadline = time.monotonic() + SETTLING_SECONDS
-    assembly, fresh = _reserve(session_id, char_ids, all_known=all_known)
+    assembly, fresh = _reserve(session_id, char_ids, caller, all_known=all_known)
     while time.monotonic() < deadline and containers.are_settling(
         [held.session_id for held in assembly.held]
     ):
         # Outside the transaction: the settlement that is waited for needs its locks.
         time.sleep(POLL_SECONDS)
-        assembly, more = _reserve(session_id, char_ids, all_known=all_known)
+        assembly, more = _reserve(session_id, char_ids, caller, all_known=all_known)
         fresh += more
     return assembly, fresh
 
 
 def _reserve(
-    session_id: UUID, char_ids: Sequence[int], *, all_known: bool
+    session_id: UUID, char_ids: Sequence[int], caller: str, *, all_known: bool
 ) -> tuple[Assembly, list[int]]:
     """One transaction; the second value are the rows that were not reserved before.
 
@@ -228,7 +234,7 @@ def _reserve(
             return Assembly(Stage.ABSENT, unknown=unknown), []
         items = [_Item(*row) for row in fetch(cursor, LOAD_BELTS, [array(locked)])]
         assembly, fresh = _sorted_out(session_id, items)
-        cursor.execute(RESERVE, [session_id, array(fresh)])
+        cursor.execute(RESERVE, [session_id, caller, array(fresh)])
         if cursor.rowcount != len(fresh):
             raise RuntimeError(f"reserved {cursor.rowcount} of {len(fresh)} items")
         free = fetch(cursor, FREE_PIECES, [session_id, array(locked)])

@@ -21,11 +21,33 @@ from pytest_django import Settings
 
 from combat_history.api import tokens
 from combat_history.callers import Scope
-from combat_history.models import ApiToken, AuditEntry, CombatHistory
+from combat_history.models import (
+    ApiToken,
+    AuditEntry,
+    CombatHistory,
+    InventoryItem,
+    RejectedPayload,
+)
+from persistence.belts import reservations
+from persistence.engine import scripts
+from persistence.engine.handoff import checked
+from persistence.tasks import settle_combat, settle_inbox
 from settlement_project import checks
-from tests.support.api import TOKEN, accepted, get, post, problem, request, result_path
+from tests.support.admin import body, change_url, logged_in, viewer
+from tests.support.api import (
+    NOBODY_LISTENS,
+    TOKEN,
+    accepted,
+    get,
+    post,
+    problem,
+    request,
+    result_path,
+)
 from tests.support.belts import begin, holders
-from tests.support.documents import HERO, make_document
+from tests.support.documents import HERO, POTION, make_document
+from tests.support.ids import new_session_id
+from tests.support.pages import text_of
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("world", "api")
@@ -244,6 +266,61 @@ def test_the_name_stands_on_what_a_token_caused(
 
     (record,) = [r for r in caplog.records if r.getMessage() == "API call"]
     assert vars(record)["caller"] == "engine-7"
+
+
+@pytest.mark.parametrize("url", [None, NOBODY_LISTENS])
+def test_a_combat_keeps_the_name_of_who_handed_it_over(
+    settings: Settings, url: str | None
+) -> None:
+    settings.REDIS_URL = url or settings.REDIS_URL
+    first = made(Scope.COMBATS_SUBMIT, name="engine-7")
+    other = made(Scope.COMBATS_SUBMIT, name="engine-8")
+    document = make_document()
+
+    accepted(post(document, first))
+    assert accepted(post(document, other)).duplicate
+    # The same twice: seen again, it is still of whom it came from.
+    for token in (other, first):
+        refused = post({**document, "more": 1}, token)
+        problem(refused, HTTPStatus.CONFLICT, "payload_conflict")
+
+    row = CombatHistory.objects.get()
+    rejected = RejectedPayload.objects.get()
+    assert (row.caller, rejected.caller) == ("engine-7", "engine-8")
+    client = logged_in(viewer())
+    assert "API token engine-7" in text_of(body(client, change_url(row)))
+    assert "engine-8" in text_of(body(client, change_url(rejected)))
+
+
+def test_what_an_engine_handed_over_itself_is_no_tokens(redis_client: Any) -> None:
+    document = make_document()
+    handoff = checked(json.dumps(document).encode(), 10_000)
+    script = redis_client.register_script(scripts.source("handoff"))
+    script(keys=handoff.keys, args=handoff.args)
+
+    assert accepted(post(document, made(Scope.COMBATS_SUBMIT))).duplicate
+    settle_inbox()
+
+    assert CombatHistory.objects.get().caller == ""
+
+
+def test_a_belt_keeps_the_name_of_who_reserved_it_while_it_is_reserved(
+    redis_client: Any, fight: UUID
+) -> None:
+    begin(redis_client, fight, HERO)
+    token = made(Scope.BELTS_RESERVE, name="engine-7")
+    ask = {"data": json.dumps({"char_ids": [HERO]}), "content_type": "application/json"}
+
+    request("POST", f"/api/combats/{fight}/belts", token, **ask)
+
+    item = InventoryItem.objects.get(pk=POTION)
+    assert (item.reserved_session_id, item.reserved_caller) == (fight, "engine-7")
+    client = logged_in(viewer())
+    assert "engine-7" in text_of(body(client, change_url(item)))
+    settle_combat(make_document(session_id=fight))
+    assert "engine-7" not in text_of(body(client, change_url(item)))
+    reservations.assemble(new_session_id(), [HERO])
+    assert InventoryItem.objects.get(pk=POTION).reserved_caller == ""
 
 
 def test_a_bare_token_of_the_environment_reads_and_no_more(

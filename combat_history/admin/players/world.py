@@ -83,6 +83,11 @@ def _reserved(row: InventoryItem) -> str | None:
     return session_search(session_id) if session_id else None
 
 
+def _caller(row: InventoryItem) -> str | None:
+    """Of an earlier fight it says nothing any more."""
+    return row.reserved_caller or None if row.reserved_session_id else None
+
+
 def _origin(row: InventoryItem) -> str | None:
     session_id = row.origin_session_id
     return session_link(session_id) if session_id else None
@@ -107,6 +112,7 @@ class InventoryItemAdmin(ReadOnlyAdmin):
     list_display = ("id", *columns)
     details = (
         *columns,
+        column(_("reserved by API token"), _caller, name="caller"),
         column(_("quantity it came with"), "opening_quantity"),
         column(_("won in combat"), _origin, name="origin"),
     )

@@ -230,6 +230,10 @@ def _session(row: RejectedPayload) -> str:
     return session_search(row.session_id) if row.session_id else EMPTY
 
 
+def _caller(row: RejectedPayload) -> str | None:
+    return row.caller or None
+
+
 def _handed_over(row: RejectedPayload) -> str:
     """As which session, by whom and when somebody put it right and handed it over."""
     if row.handed_over_as is None or row.handed_over_at is None:
@@ -271,6 +275,7 @@ class RejectedPayloadAdmin(ReadOnlyAdmin):
         column(_("times seen"), "times_seen"),
         column(_("received"), "received_at"),
         column(_("last seen"), "last_seen_at"),
+        column(_("API token"), _caller, name="caller"),
         column(_("handed over"), _handed_over, name="handed_over"),
     )
     list_display = ("id", *columns, triage)
