@@ -25,7 +25,9 @@ from combat_history.admin.review.rules import ReviewRuleAdmin
 from combat_history.admin.settlement.audit import AuditEntryAdmin
 from combat_history.admin.settlement.mode import SettlementControlAdmin
 from combat_history.admin.settlement.site_users import register as register_site_users
+from combat_history.admin.settlement.tokens import ApiTokenAdmin
 from combat_history.models import (
+    ApiToken,
     AppliedOperation,
     AuditEntry,
     Character,
@@ -63,6 +65,7 @@ admin.site.register(ReplayBatch, ReplayBatchAdmin)
 admin.site.register(ReviewRule, ReviewRuleAdmin)
 admin.site.register(AuditEntry, AuditEntryAdmin)
 admin.site.register(SettlementControl, SettlementControlAdmin)
+admin.site.register(ApiToken, ApiTokenAdmin)
 admin.site.register(Character, CharacterAdmin)
 admin.site.register(InventoryItem, InventoryItemAdmin)
 admin.site.register(ItemTemplate, ItemTemplateAdmin)

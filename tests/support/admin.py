@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from combat_history.models import (
+    ApiToken,
     AppliedOperation,
     AuditEntry,
     Character,
@@ -56,6 +57,7 @@ RECORDS = (
     Character,
     InventoryItem,
     CombatHistory,
+    ApiToken,
 )
 """All that the admin shows but never changes."""
 
@@ -172,9 +174,12 @@ def one_of_each() -> list[Any]:
         reason=REASON,
     )
     rule = ReviewRule.objects.create(amount="gold", span="fight", limit=10**9)
+    token = ApiToken.objects.create(
+        name=template.pk, digest=template.pk, scopes=["results:read"]
+    )
     failure = SettlementFailure.objects.get(session_id=combat.pk)
     records = [line, lack, attempt, rejected, operation]
-    others = [character, item, template, parked, batch, entry, failure, rule]
+    others = [character, item, template, parked, batch, entry, failure, rule, token]
     return [combat, *records, *others]
 
 
