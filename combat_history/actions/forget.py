@@ -2,7 +2,8 @@
 
 Of a combat that is over the document keeps the contract's fields, without the player's
 name, and the fight log goes; the original hash stays, and a redaction says that what is
-left is not what was received (docs/decisions/0052). What waits for a decision is left
+left is not what was received (docs/decisions/0052). Operations of the game lose their
+reasons. What waits for a decision is left
 alone. In batches, each a transaction; a run that was stopped goes on with the next.
 """
 
@@ -22,6 +23,7 @@ from combat_history.models import (
     CombatRedaction,
     RejectedPayload,
     Status,
+    operations_of,
 )
 from persistence.contract import redis_keys
 from persistence.worker import inbox
@@ -88,6 +90,7 @@ def forget(character_id: int) -> Iterator[int]:
         yield len(sessions)
     with transaction.atomic():
         _rejected(character_id).update(raw=None, errors=[])
+        operations_of(character_id).exclude(reason="").update(reason="")
         Character.objects.filter(pk=character_id).update(name=f"#{character_id}")
 
 

@@ -1,7 +1,8 @@
 """Everything that is held of one player, as JSON lines; each says which record it is.
 
-Of a combat it is the player's own part: what others did in it is theirs. Rejected
-payloads and fight logs come whole, for nobody knows what in them is whose.
+Of a combat or an operation it is the player's own part: what others did in it is
+theirs. Rejected payloads and fight logs come whole, for nobody knows what in them is
+whose.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from combat_history.models import (
     RejectedPayload,
     ScenarioSession,
     SettlementDiscrepancy,
+    operations_of,
 )
 from persistence.contract.fight_log import unpack
 
@@ -53,10 +55,23 @@ def _rows(character_id: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         found = model._base_manager.filter(character_id=character_id)
         for row in _paged(found.order_by("pk").values()):
             yield kind, row
+    yield from _operations(character_id)
     yield from _combats(character_id)
     rejected = RejectedPayload.objects.filter(participant_ids__contains=[character_id])
     for refused in _paged(rejected.order_by("pk").values()):
         yield "rejected payload", refused
+
+
+def _operations(character_id: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    mine = f"characters__{character_id}"
+    found = operations_of(character_id).order_by("applied_at", "pk")
+    stored = ("op_id", "id", "reason", "caller", "applied_at", "undone_at")
+    for row in _paged(
+        found.values(
+            *stored, asked=F(f"document__{mine}"), answered=F(f"answer__{mine}")
+        )
+    ):
+        yield "operation", row
 
 
 def _combats(character_id: int) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -9,7 +9,11 @@ from uuid import UUID
 
 from combat_history.actions.undo_plan import Balance, Undo, origin_of
 from persistence.savers.combat.rows import LedgerEntry
-from persistence.savers.combat.statements import DELETE_ITEMS, UPDATE_ITEMS
+from persistence.savers.combat.statements import (
+    DELETE_ITEMS,
+    UPDATE_ITEMS,
+    insert_lines,
+)
 from persistence.savers.combat.write import records
 from persistence.savers.inventory.bag import Item
 from persistence.worker.sql import Row, Write, array, columns, fetch
@@ -85,17 +89,7 @@ SELECT * FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::bool
                      %b::text[])
 """
 
-INSERT_LINES = """
-INSERT INTO settlement_ledger
-    (session_id, revision, character_id, kind, xp_delta, gold_delta, xp_after,
-     gold_after, items)
-SELECT session_id, revision, character_id, 'compensation', xp_delta, gold_delta,
-       xp_after, gold_after, items::jsonb
-FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[],
-            %s::bigint[], %s::bigint[], %b::text[])
-     AS n (session_id, revision, character_id, xp_delta, gold_delta, xp_after,
-           gold_after, items)
-"""
+INSERT_LINES = insert_lines("compensation")
 
 # The key that the rows put back name as their origin. Without ON CONFLICT: whatever
 # would undo a combat twice fails here at the latest.

@@ -41,14 +41,14 @@ logger = logging.getLogger(__name__)
 
 
 async def accept(request: HttpRequest, caller: Caller) -> HttpResponse:
-    raw = _body(request)
+    raw = body(request)
     try:
         # Off the loop: a document of the largest size takes tens of milliseconds.
         handoff = await asyncio.to_thread(
             checked, raw, settings.SETTLEMENT_MAX_DOCUMENT_BYTES
         )
     except PayloadInvalid as error:
-        raise _refusal(error) from None
+        raise refusal(error) from None
     signature = as_signature(request.headers.get("X-Settlement-Signature"))
     handoff = handoff.signed(signature)
     known = await sync_to_async(_known)(handoff, caller)
@@ -60,7 +60,7 @@ async def accept(request: HttpRequest, caller: Caller) -> HttpResponse:
     # Also of a known session: Redis may have lost it, with what it does for accounts.
     told = await _tell_redis(handoff if known is None else handoff.once_accepted())
     if told is Receipt.FUTURE:
-        raise _refusal(in_the_future())
+        raise refusal(in_the_future())
     if known is None:
         known = await _receive(handoff, caller, told)
     return _accepted(handoff, known)
@@ -78,7 +78,8 @@ def doorbell() -> Doorbell:
     return Doorbell(settings.CELERY_BROKER_URL)
 
 
-def _body(request: HttpRequest) -> bytes:
+def body(request: HttpRequest) -> bytes:
+    """Raises a 413 problem for one that is too large."""
     limit = settings.SETTLEMENT_MAX_DOCUMENT_BYTES
     # Not `request.body`: its own limit is another one.
     raw = request.read(limit + 1)
@@ -105,7 +106,7 @@ async def _receive(handoff: Handoff, caller: Caller, told: Receipt | None) -> Re
     try:
         receipt = await sync_to_async(_record)(handoff, caller, told)
     except PayloadInvalid as error:
-        raise _refusal(error) from None
+        raise refusal(error) from None
     if receipt is Receipt.CONFLICT:
         raise _conflict(handoff)
     # A worker may have settled it by now: the row is then this document's own.
@@ -179,7 +180,8 @@ async def _tell_redis(handoff: Handoff) -> Receipt | None:
     return receipt
 
 
-def _refusal(error: PayloadInvalid) -> Problem:
+def refusal(error: PayloadInvalid) -> Problem:
+    """Of a document that breaks the contract."""
     if error.code == FailureCode.TOO_LARGE:
         return _too_large(error.errors[0]["message"])
     return Problem(

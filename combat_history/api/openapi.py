@@ -12,6 +12,7 @@ from combat_history.api import problems, schemas
 from combat_history.api.pages import DEFAULT_LIMIT, MAX_LIMIT
 from combat_history.callers import Scope
 from persistence.contract.changes import MAX_BIGINT
+from persistence.contract.operate import Operation, OperationAnswer
 from persistence.contract.payload_schema import payload_schema
 
 Json = dict[str, Any]
@@ -26,6 +27,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     schemas.BeltRequest,
     schemas.CombatPage,
     schemas.CombatResult,
+    OperationAnswer,
     schemas.ProblemDetails,
     schemas.ReservedBelts,
 )
@@ -72,6 +74,7 @@ def document() -> Json:
             "/api/combats/{session_id}/belts": {"post": _reserve_belts()},
             "/api/characters/{character_id}/combats": {"get": _combats()},
             "/api/characters/{character_id}/belt": {"get": _belt()},
+            "/api/operations": {"post": _operate()},
             "/api/openapi.json": {"get": _self()},
         },
         "components": {
@@ -232,6 +235,36 @@ def _reserve_belts() -> Json:
     }
 
 
+def _operate() -> Json:
+    applied = _answer(
+        "Applied, now or before: what every character has after it.", "OperationAnswer"
+    )
+    refused = {
+        **_problems("409")["409"],
+        "description": "Nothing was applied. `operation_conflict`: another operation "
+        "was, under this `op_id`. Else the code says why, and `shortages` what is not "
+        "there; the `op_id` is still free.",
+    }
+    return {
+        "operationId": "operate",
+        "security": _needs(Scope.OPERATIONS_WRITE),
+        "summary": "Apply a trade, a purchase, a quest: at once, and as a whole",
+        "description": (
+            "Of one character or of several, in one transaction. The same operation "
+            "again is harmless, for ever: it is answered as it was the first time."
+        ),
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _ref("Operation")}},
+        },
+        "responses": {
+            "200": applied,
+            **_problems("409", "413", "422"),
+            "409": refused,
+        },
+    }
+
+
 def _needs(scope: Scope) -> list[Json]:
     """OpenAPI 3.1 lets a bearer token name the scopes it needs, too."""
     return [{"bearer": [str(scope)]}]
@@ -249,7 +282,8 @@ def _self() -> Json:
 
 def _schemas() -> Json:
     _, bodies = models_json_schema(
-        [(model, "serialization") for model in _BODIES], ref_template=_REFERENCE
+        [*((model, "serialization") for model in _BODIES), (Operation, "validation")],
+        ref_template=_REFERENCE,
     )
     payload = payload_schema()
     del payload["$schema"]

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from combat_history.api.schemas import Fault, ProblemDetails, Texts
+from persistence.contract.operate import Shortage
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -22,6 +23,7 @@ class Problem(Exception):
         detail: str,
         *,
         errors: list[Fault] | None = None,
+        shortages: list[Shortage] | None = None,
         text: Texts | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
@@ -30,6 +32,7 @@ class Problem(Exception):
         self.code = code
         self.detail = detail
         self.errors = errors
+        self.shortages = shortages
         self.text = text
         self.headers = headers or {}
 
@@ -41,6 +44,7 @@ class Problem(Exception):
             detail=self.detail,
             code=self.code,
             errors=self.errors,
+            shortages=self.shortages or None,
             text=self.text,
         )
         return HttpResponse(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from combat_history.reading.lookup import Credit, State
 from combat_history.reading.outcomes import Outcome
 from persistence.contract.changes import MAX_BIGINT
+from persistence.contract.operate import Shortage
 from persistence.contract.payload import MAX_PARTICIPANTS
 
 
@@ -115,4 +116,5 @@ class ProblemDetails(_Body):
     detail: str
     code: str
     errors: list[Fault] | None = None
+    shortages: list[Shortage] | None = None
     text: Texts | None = None

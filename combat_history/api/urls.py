@@ -20,6 +20,7 @@ urlpatterns = [
         views.character_belt,
         name="character_belt",
     ),
+    path("operations", views.operations, name="operations"),
     path("openapi.json", views.description, name="openapi"),
     re_path(r"^", views.not_found, name="not_found"),
 ]

@@ -8,7 +8,15 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from combat_history.api import belt, handoff, openapi, pages, parameters, results
+from combat_history.api import (
+    belt,
+    handoff,
+    openapi,
+    operate,
+    pages,
+    parameters,
+    results,
+)
 from combat_history.api.endpoint import (
     GETS,
     endpoint,
@@ -36,6 +44,11 @@ async def combat_belts(
     request: HttpRequest, caller: Caller, session_id: str
 ) -> HttpResponseBase:
     return await belt.reserve(request, caller, parameters.session_id(session_id))
+
+
+@endpoint("POST", Scope.OPERATIONS_WRITE)
+async def operations(request: HttpRequest, caller: Caller) -> HttpResponseBase:
+    return await operate.accept(request, caller)
 
 
 @endpoint("GET", Scope.RESULTS_READ)

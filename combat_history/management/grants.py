@@ -47,6 +47,7 @@ TABLES = {
     "inventory": Roles(OWN, OWN, READ),
     "item_templates": Roles(READ, CHANGE, READ),
     "applied_operations": Roles(ADD, ADD, READ),
+    "operations": Roles(READ, CHANGE, READ),
     "scenario_sessions": Roles(CHANGE, READ, READ),
     "settlement_attempts": Roles(CHANGE, READ, READ),
     "minute_counts": Roles(CHANGE, CHANGE, READ),

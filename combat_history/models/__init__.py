@@ -19,8 +19,10 @@ from combat_history.models.ledger import (
     RejectedPayload,
     ScenarioSession,
     SettlementDiscrepancy,
+    operations_of,
     settled_gold,
 )
+from combat_history.models.operation import Operation
 from combat_history.models.review import (
     AuditEntry,
     CombatRedaction,
@@ -48,6 +50,7 @@ __all__ = [
     "ItemTemplate",
     "LedgerLine",
     "MinuteCount",
+    "Operation",
     "ParkedOperation",
     "RejectedPayload",
     "ReplayBatch",
@@ -61,6 +64,7 @@ __all__ = [
     "SettlementFailure",
     "Status",
     "Triage",
+    "operations_of",
     "settled_gold",
     "standing_document",
 ]

@@ -11,14 +11,16 @@ from django.db.models.functions import JSONObject, Now
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.callers import MAX_NAME_LENGTH
+from combat_history.models.operation import Operation
 
 
 class LedgerLine(models.Model):
-    """Deltas of one combat for one character, and the balances after them.
+    """Deltas of one combat or operation for one character, and the balances after them.
 
-    One line per player participant, zeros included; one `operation` line per applied
-    run of inventory operations, without a session and without deltas; one
-    `compensation` line for each line that an admin undid, its deltas reversed. Lines of
+    One line per player participant, zeros included, and per character of an operation
+    of the game, whose `id` is its `session_id`; one `operation` line per applied run of
+    inventory operations, without a session and without deltas; one `compensation` line
+    for each line that an admin undid, its deltas reversed. Lines of
     a character are ordered by id: they are written under its row lock. `items` holds
     the inventory movements: {inventory_id, item_template_id, kind, delta, after,
     durability_after?, image?}, the image being the full row where it was removed.
@@ -30,7 +32,7 @@ class LedgerLine(models.Model):
     class Kind(models.TextChoices):
         OPENING = "opening", _("opening balance")
         SETTLEMENT = "settlement", _("settlement")
-        OPERATION = "operation", _("inventory operations")
+        OPERATION = "operation", _("operations")
         COMPENSATION = "compensation", _("undo")
 
     id = models.BigAutoField(primary_key=True)
@@ -50,7 +52,7 @@ class LedgerLine(models.Model):
         verbose_name = _("ledger line")
         verbose_name_plural = _("ledger")
         constraints = [
-            # Of a combat: lines without one have a NULL here, which equals no other.
+            # Lines without a session have a NULL here, which equals no other.
             models.UniqueConstraint(
                 fields=["session_id", "revision", "character_id", "kind"],
                 name="settlement_ledger_once",
@@ -62,11 +64,10 @@ class LedgerLine(models.Model):
                 name="settlement_ledger_known_kind",
             ),
             models.CheckConstraint(
-                condition=Q(
-                    kind__in=["settlement", "compensation"], session_id__isnull=False
-                )
-                | (Q(kind__in=["opening", "operation"]) & Q(session_id__isnull=True)),
-                name="settlement_ledger_session_iff_of_combat",
+                condition=Q(kind="operation")
+                | Q(kind__in=["settlement", "compensation"], session_id__isnull=False)
+                | Q(kind="opening", session_id__isnull=True),
+                name="settlement_ledger_session_by_kind",
             ),
             models.CheckConstraint(
                 condition=Q(gold_after__gte=0) & Q(xp_after__gte=0),
@@ -94,6 +95,14 @@ def settled_gold() -> models.Subquery:
     moved = JSONObject(character_id="character_id", gold_delta="gold_delta")
     grouped = lines.order_by().values("session_id").annotate(moved=JSONBAgg(moved))
     return models.Subquery(grouped.values("moved"))
+
+
+def operations_of(character_id: int) -> models.QuerySet[Operation]:
+    """The operations of the game that moved something of the character."""
+    lines = LedgerLine.objects.filter(
+        character_id=character_id, kind=LedgerLine.Kind.OPERATION
+    )
+    return Operation.objects.filter(id__in=lines.values("session_id"))
 
 
 class AppliedOperation(models.Model):
@@ -264,7 +273,7 @@ class RejectedPayload(models.Model):
 
 
 class SettlementDiscrepancy(models.Model):
-    """One shortage of a combat that was settled or undone all the same."""
+    """One shortage of what was settled or undone all the same."""
 
     id = models.BigAutoField(primary_key=True)
     session_id = models.UUIDField(db_index=True)

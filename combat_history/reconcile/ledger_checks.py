@@ -70,7 +70,7 @@ CROSS JOIN LATERAL (
 WHERE combat.settlement_status = 'processed'
 """  # noqa: S608 -- own text
 
-# Lines of applied revisions, each beside what the document says of its player.
+# Lines of what is applied, each beside what the document says of its player.
 SETTLED = f"""
 WITH settled AS (
     SELECT told.*
@@ -86,6 +86,11 @@ WITH settled AS (
         OFFSET 0
     ) told
     WHERE combat.settlement_status = 'processed'
+    UNION ALL
+    SELECT line.*, operation.document -> 'characters' -> line.character_id::text, NULL
+    FROM operations operation
+    JOIN settlement_ledger line
+        ON line.session_id = operation.id AND line.kind = 'operation'
 )
 """  # noqa: S608 -- own text
 
@@ -235,7 +240,9 @@ FROM settlement_discrepancies short
 LEFT JOIN combat_history combat
     ON combat.session_id = short.session_id AND combat.revision = short.revision
     AND combat.settlement_status = 'processed'
-WHERE combat.session_id IS NULL
+LEFT JOIN operations operation
+    ON operation.id = short.session_id AND operation.undone_at IS NOT NULL
+WHERE combat.session_id IS NULL AND operation.id IS NULL
 """
 
 LEDGER_CHECKS = (
@@ -306,8 +313,8 @@ LEDGER_CHECKS = (
     ),
     TableCheck(
         "discrepancy_orphan",
-        "every discrepancy belongs to a processed combat",
+        "every discrepancy belongs to a processed combat, or to an undone operation",
         DISCREPANCY_ORPHAN,
-        "{code} without a processed combat",
+        "{code} without a processed combat or an undone operation",
     ),
 )

@@ -15,7 +15,7 @@ WITH moved AS (
            format('inventory:%%s:%%s', line.character_id, entry ->> 'op_id') AS key
     FROM settlement_ledger line
     CROSS JOIN LATERAL jsonb_array_elements(line.items) entry
-    WHERE line.kind = 'operation'
+    WHERE line.kind = 'operation' AND line.session_id IS NULL
 )
 """
 
@@ -36,7 +36,8 @@ HAVING count(*) > 1
 OPERATION_PAYS = """
 SELECT id AS line_id, character_id, xp_delta, gold_delta
 FROM settlement_ledger
-WHERE kind = 'operation' AND (xp_delta, gold_delta) <> (0, 0)
+WHERE kind = 'operation' AND session_id IS NULL
+  AND (xp_delta, gold_delta) <> (0, 0)
 """
 
 ROW_WITHOUT_OPERATION = """
@@ -95,7 +96,7 @@ OPERATION_CHECKS = (
     ),
     TableCheck(
         "operation_pays",
-        "operations move neither XP nor gold",
+        "inventory operations move neither XP nor gold",
         OPERATION_PAYS,
         "moved {xp_delta} XP and {gold_delta} gold",
     ),

@@ -9,6 +9,7 @@ from combat_history.reconcile.combat_checks import COMBAT_CHECKS
 from combat_history.reconcile.document_check import DOCUMENT_CHECKS
 from combat_history.reconcile.item_checks import ITEM_CHECKS
 from combat_history.reconcile.ledger_checks import LEDGER_CHECKS
+from combat_history.reconcile.operated_checks import OPERATED_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.redis_checks import REDIS_CHECKS
 from combat_history.reconcile.report import Report, Result
@@ -17,6 +18,7 @@ from persistence.worker import inbox
 
 TABLE_CHECKS = (
     *LEDGER_CHECKS,
+    *OPERATED_CHECKS,
     *UNDO_CHECKS,
     *COMBAT_CHECKS,
     *ITEM_CHECKS,

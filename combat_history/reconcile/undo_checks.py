@@ -7,22 +7,31 @@ from __future__ import annotations
 
 from combat_history.reconcile.table_check import TableCheck
 
+# What is marked as undone, combats and operations.
+MARKED = """
+WITH marked AS (
+    SELECT session_id, revision, compensated_at AS undone_at
+    FROM combat_history WHERE compensated_at IS NOT NULL
+    UNION ALL
+    SELECT id, 1, undone_at FROM operations WHERE undone_at IS NOT NULL
+)
+"""
+
 COUNTER_LINE_MISSING = """
-SELECT line.session_id, line.character_id, line.id AS line_id, combat.compensated_at
+SELECT line.session_id, line.character_id, line.id AS line_id, marked.undone_at
 FROM settlement_ledger line
-JOIN combat_history combat USING (session_id, revision)
+JOIN marked USING (session_id, revision)
 LEFT JOIN settlement_ledger counter
     ON counter.session_id = line.session_id AND counter.revision = line.revision
     AND counter.character_id = line.character_id AND counter.kind = 'compensation'
-WHERE line.kind = 'settlement' AND combat.compensated_at IS NOT NULL
-  AND counter.id IS NULL
+WHERE line.kind IN ('settlement', 'operation') AND counter.id IS NULL
 """
 
 COUNTER_LINE_UNMARKED = """
 SELECT counter.session_id, counter.character_id, counter.id AS line_id
 FROM settlement_ledger counter
-LEFT JOIN combat_history combat USING (session_id, revision)
-WHERE counter.kind = 'compensation' AND combat.compensated_at IS NULL
+LEFT JOIN marked USING (session_id, revision)
+WHERE counter.kind = 'compensation' AND marked.session_id IS NULL
 """
 
 COUNTER_LINE_STRAY = """
@@ -30,7 +39,8 @@ SELECT counter.session_id, counter.character_id, counter.id AS line_id
 FROM settlement_ledger counter
 LEFT JOIN settlement_ledger line
     ON line.session_id = counter.session_id AND line.revision = counter.revision
-    AND line.character_id = counter.character_id AND line.kind = 'settlement'
+    AND line.character_id = counter.character_id
+    AND line.kind IN ('settlement', 'operation')
 WHERE counter.kind = 'compensation' AND line.id IS NULL
 """
 
@@ -51,7 +61,8 @@ WITH undone AS (
     FROM settlement_ledger counter
     JOIN settlement_ledger line
         ON line.session_id = counter.session_id AND line.revision = counter.revision
-        AND line.character_id = counter.character_id AND line.kind = 'settlement'
+        AND line.character_id = counter.character_id
+        AND line.kind IN ('settlement', 'operation')
     WHERE counter.kind = 'compensation'
 )
 """
@@ -117,15 +128,17 @@ WHERE wear.points > 0
 UNDO_CHECKS = (
     TableCheck(
         "counter_line_missing",
-        "every line of an undone combat has its counter-line",
+        "every line of what is undone has its counter-line",
         COUNTER_LINE_MISSING,
-        "undone at {compensated_at:%Y-%m-%d %H:%M:%S} UTC without a counter-line",
+        "undone at {undone_at:%Y-%m-%d %H:%M:%S} UTC without a counter-line",
+        given=MARKED,
     ),
     TableCheck(
         "counter_line_unmarked",
-        "every counter-line is of a combat that is marked as undone",
+        "every counter-line is of what is marked as undone",
         COUNTER_LINE_UNMARKED,
-        "a counter-line, but the combat is not marked as undone at this revision",
+        "a counter-line, but nothing is marked as undone at this revision",
+        given=MARKED,
     ),
     TableCheck(
         "counter_line_stray",

@@ -90,15 +90,15 @@ def with_integers(document: Document) -> Document:
 def _whole_in(value: Any, keys: tuple[str, ...]) -> None:
     for key in keys:
         if isinstance(value, dict) and key in value:
-            value[key] = _whole(value[key])
+            value[key] = whole(value[key])
 
 
-def _whole(value: Any) -> Any:
-    """Recursive: the parser has bounded the depth."""
+def whole(value: Any) -> Any:
+    """With integers for whole numbers. Recursive: the parser has bounded the depth."""
     if isinstance(value, dict):
-        return {key: _whole(inner) for key, inner in value.items()}
+        return {key: whole(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_whole(inner) for inner in value]
+        return [whole(inner) for inner in value]
     # Beyond that an integer would have digits that nobody wrote.
     is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
     return int(value) if is_whole else value

@@ -11,6 +11,9 @@
     |- CombatInProgress      the player fights: nothing else may begin meanwhile
     |- ItemReserved          an item of the belt that the fight holds
     |- OperationInvalid      an inventory operation breaks its contract
+    |- OperationRefused      an operation asks for what is not there; nothing applied
+    |- OperationConflict     another operation was applied under this op_id
+    |- OperationUnanswered   nobody knows whether it was applied: ask again
     `- SettlementError       inside the worker only
        |- DomainFailure      permanent: the combat becomes `failed` with this code
        `- ReceiptRaced       another worker recorded the session first: run again
@@ -21,6 +24,7 @@ Constructor arguments equal `args`, so that the types survive pickling by Celery
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 
 class FailureCode(StrEnum):
@@ -250,6 +254,53 @@ class OperationInvalid(PersistenceError):
     def __str__(self) -> str:
         lines = "; ".join(f"{e['path']}: {e['message']}" for e in self.errors)
         return f"[{self.code}] character {self.char_id}: {lines}"
+
+
+class OperationRefused(PersistenceError):
+    """Nothing of the operation was applied; its `op_id` is still free.
+
+    `shortages`: {code, character_id, inventory_id, item_template_id, wanted, there}
+    for each thing that is not there, where that is why.
+    """
+
+    def __init__(
+        self, op_id: str, code: str, detail: str, shortages: list[dict[str, Any]]
+    ) -> None:
+        super().__init__(op_id, code, detail, shortages)
+        self.op_id = op_id
+        self.code = code
+        self.detail = detail
+        self.shortages = shortages
+
+    def __str__(self) -> str:
+        return f"[{self.code}] operation {self.op_id}: {self.detail}"
+
+
+class OperationConflict(PersistenceError):
+    """Another operation was applied under this `op_id`; this one was not."""
+
+    code = "operation_conflict"
+
+    def __init__(self, op_id: str) -> None:
+        super().__init__(op_id)
+        self.op_id = op_id
+
+    def __str__(self) -> str:
+        return f"[{self.code}] another operation was applied as {self.op_id}"
+
+
+class OperationUnanswered(PersistenceError):
+    """It may have been applied or not: the same call again is harmless, and tells."""
+
+    code = "operation_unanswered"
+
+    def __init__(self, op_id: str, detail: str) -> None:
+        super().__init__(op_id, detail)
+        self.op_id = op_id
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"[{self.code}] operation {self.op_id}: {self.detail}; call again"
 
 
 class SettlementError(PersistenceError):

@@ -259,7 +259,7 @@ def validate(document: Document) -> CombatResultPayload:
         _refuse_gifts_to_ai(payload)
         return payload
     except ValidationError as error:
-        fault = _from_validation(error)
+        fault = invalid(error)
     if any(not found["path"] for found in fault.errors):
         # A key that is no text stopped the model before it came to the session.
         session_id_of(document)
@@ -331,7 +331,8 @@ _RANGE_ERRORS = frozenset(
 )
 
 
-def _from_validation(error: ValidationError) -> PayloadInvalid:
+def invalid(error: ValidationError) -> PayloadInvalid:
+    """One entry per fault, under the code of what is at fault."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     only_range = all(fault["type"] in _RANGE_ERRORS for fault in faults)
     code = FailureCode.OUT_OF_RANGE if only_range else FailureCode.INVALID_PAYLOAD

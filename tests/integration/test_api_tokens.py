@@ -60,6 +60,7 @@ ACTS = {
     "combats": ("POST", Scope.COMBATS_SUBMIT),
     "result": ("GET", Scope.RESULTS_READ),
     "combat_belts": ("POST", Scope.BELTS_RESERVE),
+    "operations": ("POST", Scope.OPERATIONS_WRITE),
     "character_combats": ("GET", Scope.RESULTS_READ),
     "character_belt": ("GET", Scope.RESULTS_READ),
 }

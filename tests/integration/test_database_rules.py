@@ -236,8 +236,8 @@ def test_ledger_line_is_written_once_per_revision() -> None:
     ("over", "constraint"),
     [
         ({"kind": "gift"}, "settlement_ledger_known_kind"),
-        ({"session_id": None}, "settlement_ledger_session_iff_of_combat"),
-        ({"kind": "opening"}, "settlement_ledger_session_iff_of_combat"),
+        ({"session_id": None}, "settlement_ledger_session_by_kind"),
+        ({"kind": "opening"}, "settlement_ledger_session_by_kind"),
         ({"gold_after": -1}, "settlement_ledger_balances_not_negative"),
         ({"xp_after": -1}, "settlement_ledger_balances_not_negative"),
     ],

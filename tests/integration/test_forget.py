@@ -11,6 +11,7 @@ import redis
 from django.core.management import CommandError, call_command
 from django.db import Error, connection, transaction
 
+from combat_history.actions.operate import operate
 from combat_history.models import (
     AuditEntry,
     Character,
@@ -21,9 +22,11 @@ from combat_history.models import (
 )
 from combat_history.reconcile import reconcile
 from persistence.contract.document import Document
+from persistence.contract.operate import Operation
 from tests.conftest import Settle
 from tests.support.documents import HERO, make_document, make_participant
 from tests.support.factories import add_character
+from tests.support.operating import operation
 
 REASON = "asked for by letter 17"
 NAME = "Иван Печальный"
@@ -97,6 +100,8 @@ def test_no_name_and_no_text_of_the_player_is_left(settled: Document) -> None:
         raw=NAME.encode(),
         participant_ids=[HERO],
     )
+    asked = operation("gift", f"{NAME}'s birthday", c101={}, c202={})
+    operate(Operation.read(asked), "engine")
     lines = list(LedgerLine.objects.order_by("id").values())
 
     forget()
@@ -237,6 +242,9 @@ def test_raw_bytes_that_redis_still_keeps_go(
 
 
 def test_everything_held_of_a_player_is_exported(settled: Document) -> None:
+    asked = operation("gift", "Birthday", c101={"xp_gained": 3}, c202={"xp_gained": 4})
+    operate(Operation.read(asked), "engine")
+
     told = [json.loads(line) for line in run("export_player", str(HERO)).splitlines()]
 
     kinds = {row["record"] for row in told}
@@ -244,6 +252,9 @@ def test_everything_held_of_a_player_is_exported(settled: Document) -> None:
     (combat,) = [row for row in told if row["record"] == "combat"]
     assert combat["own_part"]["telegram"] == "@sad_ivan"
     assert "Friend" not in json.dumps(combat)
+    (gift,) = [row for row in told if row["record"] == "operation"]
+    assert (gift["op_id"], gift["asked"]) == ("gift", {"xp_gained": 3})
+    assert gift["answered"]["xp"] == 3
     assert AuditEntry.objects.get().verb == "export"
 
 

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
+from combat_history.reconcile.operated_checks import OPERATED_CHECKS
 from combat_history.reconcile.operation_checks import OPERATION_CHECKS
 from combat_history.reconcile.run import TABLE_CHECKS
 from combat_history.reconcile.undo_checks import UNDO_CHECKS
@@ -36,6 +37,7 @@ PROTECTED = (
     "settlement_ledger",
     "characters",
     "inventory",
+    "operations",
 )
 
 PLANTS: list[object] = []
@@ -372,7 +374,8 @@ def test_a_line_written_twice_is_found(ledger_takes_twins: None) -> None:
 
 def test_every_check_has_its_plant() -> None:
     kinds = {param.values[0] for param in PLANTS}  # type: ignore[attr-defined]
-    elsewhere = {check.code for check in (*UNDO_CHECKS, *OPERATION_CHECKS)}
+    others = (*UNDO_CHECKS, *OPERATION_CHECKS, *OPERATED_CHECKS)
+    elsewhere = {check.code for check in others}
     elsewhere.add("ledger_twice")
     assert kinds | elsewhere == {check.code for check in TABLE_CHECKS}
 

@@ -23,6 +23,7 @@ GUARDED = (
     "combat_history",
     "combat_redactions",
     "combat_revisions",
+    "operations",
     "settlement_failures",
     "settlement_ledger",
 )

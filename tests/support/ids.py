@@ -9,7 +9,7 @@ from uuid import UUID
 TOKEN, OTHER_TOKEN = "an-engine's-own-token", "a-bot's-own-token"
 """Of the API's callers."""
 
-ENGINE = f"engine=results:read+combats:submit+belts:reserve={TOKEN}"
+ENGINE = "engine=results:read+combats:submit+belts:reserve+operations:write=" + TOKEN
 BOT = f"bot=results:read={OTHER_TOKEN}"
 """The same, as the environment has them."""
 

@@ -18,7 +18,10 @@ from persistence.contract.errors import (
     FailureCode,
     HandoffFailed,
     ItemReserved,
+    OperationConflict,
     OperationInvalid,
+    OperationRefused,
+    OperationUnanswered,
     ParkCode,
     PayloadConflict,
     PayloadInvalid,
@@ -47,6 +50,9 @@ EXAMPLES = [
     OperationInvalid(101, FAULTS),
     CombatRunning(SESSION, [101, 102]),
     CharactersUnknown(SESSION, [103]),
+    OperationRefused("trade-1", "shortage", "gold: 3 of 5", []),
+    OperationConflict("trade-1"),
+    OperationUnanswered("trade-1", "the server did not answer"),
 ]
 
 

@@ -57,13 +57,8 @@ class Draft:
             self._apply_player(char_id, asked)
 
     def shortage(self) -> DomainFailure:
-        lines = (
-            f"{d.code} of character {d.character_id}: "
-            f"{d.item_template_id or d.inventory_id or 'gold'} "
-            f"{d.applied} of {d.wanted}"
-            for d in self.discrepancies
-        )
-        return self.failure(FailureCode.SHORTAGE, "; ".join(lines))
+        detail = "; ".join(map(str, self.discrepancies))
+        return self.failure(FailureCode.SHORTAGE, detail)
 
     def merge_into(self, plan: Plan) -> None:
         for char in self.characters.values():

@@ -1,7 +1,7 @@
-"""The pure half of settling combats: (combats, locked rows) -> changes.
+"""The pure half of settling combats and operations: (these, locked rows) -> changes.
 
 No I/O, no clock, no globals: the worker, a dry run and the tests call the same
-function. Combats see each other's effects in (finished_at, session_id) order; a combat
+functions. Combats see each other's effects in (finished_at, session_id) order; a combat
 that fails leaves no trace in the plan. What one does to a character is in `draft`.
 """
 
@@ -13,7 +13,7 @@ from persistence.contract.errors import DomainFailure, FailureCode
 from persistence.savers.combat.draft import Draft
 from persistence.savers.combat.fingerprint import fingerprint
 from persistence.savers.combat.policy import NO_RULES, Rules
-from persistence.savers.combat.rows import Catalogue, Combat, Plan, World
+from persistence.savers.combat.rows import Catalogue, Cause, Combat, Plan, World
 
 
 def plan_batch(
@@ -44,6 +44,22 @@ def plan_batch(
         else:
             draft.merge_into(plan)
             rules.lately = lately
+    return plan
+
+
+def plan_operation(
+    operation: Cause, world: World, catalogue: Catalogue, new_ids: Iterator[int]
+) -> Plan:
+    """Plan what is applied as a whole or not at all. Raises DomainFailure.
+
+    Where something is not there, the plan holds discrepancies and nothing else.
+    """
+    draft = Draft(operation, world, catalogue, new_ids)
+    draft.apply()
+    if draft.discrepancies:
+        return Plan(discrepancies=draft.discrepancies)
+    plan = Plan()
+    draft.merge_into(plan)
     return plan
 
 

@@ -173,6 +173,13 @@ class Discrepancy:
     wanted: int
     applied: int
 
+    def __str__(self) -> str:
+        what = self.item_template_id or self.inventory_id or "gold"
+        return (
+            f"{self.code} of character {self.character_id}: "
+            f"{what} {self.applied} of {self.wanted}"
+        )
+
 
 class Catalogue:
     """Item templates by id and by either name; the first language's goes first."""

@@ -225,19 +225,25 @@ FROM unnest(%s::uuid[], %s::bigint[]) AS n (session_id, character_id)
 WHERE i.reserved_session_id = n.session_id AND i.character_id = n.character_id
 """
 
-# In plan order: a character's lines are read in the order of their ids.
-INSERT_LEDGER = """
+
+def insert_lines(kind: str) -> str:
+    """The statement for ledger lines of that kind."""
+    # In plan order: a character's lines are read in the order of their ids.
+    return f"""
 INSERT INTO settlement_ledger
     (session_id, revision, character_id, kind, xp_delta, gold_delta, xp_after,
      gold_after, items)
-SELECT session_id, revision, character_id, 'settlement', xp_delta, gold_delta, xp_after,
+SELECT session_id, revision, character_id, '{kind}', xp_delta, gold_delta, xp_after,
        gold_after, items::jsonb
 FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[],
             %s::bigint[], %s::bigint[], %b::text[]) WITH ORDINALITY
      AS n (session_id, revision, character_id, xp_delta, gold_delta, xp_after,
            gold_after, items, position)
 ORDER BY position
-"""
+"""  # noqa: S608 -- own text
+
+
+INSERT_LEDGER = insert_lines("settlement")
 
 INSERT_DISCREPANCIES = """
 INSERT INTO settlement_discrepancies

@@ -87,12 +87,12 @@ def participants(cases: Sequence[Case]) -> list[Write]:
     ]
 
 
-def effects(plan: Plan) -> list[Write]:
+def effects(plan: Plan, insert_lines: str = statements.INSERT_LEDGER) -> list[Write]:
     """Net changes of locked rows, and the lines that say what was done."""
     return [
         *_characters(plan),
         *_inventory(plan),
-        *records(plan.ledger, plan.discrepancies),
+        *records(plan.ledger, plan.discrepancies, insert_lines),
     ]
 
 
