@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-PROCESSES = 3
+PROCESSES = 4
 LEFT_OUT = "tests/browser"
 
 

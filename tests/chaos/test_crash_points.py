@@ -15,7 +15,7 @@ from tests.support.ledger_oracle import Oracle
 
 logger = logging.getLogger(__name__)
 
-DOUBLE_CRASHES = 5
+DOUBLE_CRASHES = 3
 """Pairs tried for each scene; `--soak` tries every pair."""
 
 # Dying after one operation and before the next differ only in what a sender was told,
