@@ -18,11 +18,14 @@ local CROWD, MOST_PLAYERS = 100, 2000
 -- Entries looked at by one claim: Redis serves nobody else meanwhile.
 local MOST_SEEN = 1000
 
+local function digits(text, longest)
+    -- Whatever foreign text stands in its place counts as none.
+    return text and #text < longest and tonumber(string.match(text, '^%d+$'))
+end
+
 -- An older engine does not say how many: every thousand bytes count as a player.
-local function players(key)
-    local known = redis.call('HGET', key, 'players')
-    known = known and tonumber(string.match(known, '^%d+$'))
-    return known or math.floor(redis.call('HSTRLEN', key, 'raw') / 1000)
+local function players(key, known)
+    return digits(known, 20) or math.floor(redis.call('HSTRLEN', key, 'raw') / 1000)
 end
 
 local function conflicts(key, entry)
@@ -35,28 +38,25 @@ local function conflicts(key, entry)
     end
 end
 
--- Whatever foreign thing sits at the result's key is put aside, or no claim would pass.
-local function put_aside(key)
-    local kind = redis.call('TYPE', key).ok
-    if kind ~= 'hash' and kind ~= 'none' then redis.call('RENAME', key, key .. ':foreign') end
+-- How often it was claimed, and its players. Whatever foreign thing sits at the key is
+-- put aside, or no claim would pass.
+local function look(key)
+    local known = redis.pcall('HMGET', key, 'claims', 'players')
+    if known.err then
+        redis.call('RENAME', key, key .. ':foreign')
+        known = {}
+    end
+    return digits(known[1], 10) or 0, known[2]
 end
 
--- Whatever foreign text stands in its place counts as none.
-local function claimed(key)
-    local claims = redis.call('HGET', key, 'claims')
-    return claims and #claims < 10 and tonumber(string.match(claims, '^%d+$')) or 0
-end
-
-local function take(sid, key)
+local function take(sid, key, claims, has_players)
     redis.call('ZADD', KEYS[1], 'XX', lease, sid)
-    local claims = claimed(key) + 1
-    redis.call('HSET', key, 'claims', claims)
-    local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at', 'signature',
-        'players')
-    local entry = {sid, lease, claims, known[1], known[2], known[3], known[4]}
-    -- Fields that are no conflicts: `claims`, and those of these five that are there.
-    local plain = 1
-    for i = 1, 5 do if known[i] then plain = plain + 1 end end
+    redis.call('HSET', key, 'claims', claims + 1)
+    local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at', 'signature')
+    local entry = {sid, lease, claims + 1, known[1], known[2], known[3], known[4]}
+    -- Fields that are no conflicts: `claims`, and those of five more that are there.
+    local plain = has_players and 2 or 1
+    for i = 1, 4 do if known[i] then plain = plain + 1 end end
     if redis.call('HLEN', key) > plain then conflicts(key, entry) end
     return entry
 end
@@ -65,10 +65,10 @@ local latest = math.min(now, tonumber(ARGV[5]) or now)
 local reply = {0}
 local bytes, people, has_crowd, again = 0, 0, false, nil
 
-local function has_room(key)
+local function has_room(key, known)
     -- Before it is added: a document larger than the bound has to be settled, too.
     if bytes > max_bytes then return false end
-    local number = players(key)
+    local number = players(key, known)
     if number > CROWD then
         if has_crowd then return false end
         has_crowd = true
@@ -87,19 +87,20 @@ while #reply <= limit and seen < MOST_SEEN do
     if #due == limit then reply[1] = 1 end
     for _, sid in ipairs(due) do
         local key = ARGV[4] .. sid
-        put_aside(key)
+        local claims, known = look(key)
         left = left + 1
         if #reply > limit then
             reply[1] = 1
         elseif not string.match(sid, '^[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+$') then
             -- Not a session: the worker takes it out of the inbox.
             reply[#reply + 1] = {sid}
-        elseif claimed(key) > 0 then
+        elseif claims > 0 then
             -- The first alone: should it kill its worker, no other waits for its lease.
-            again = again or sid
-        elseif has_room(key) then
-            bytes = bytes + redis.call('HSTRLEN', key, 'raw')
-            reply[#reply + 1] = take(sid, key)
+            again = again or {sid, key, claims, known}
+        elseif has_room(key, known) then
+            local entry = take(sid, key, claims, known)
+            bytes = bytes + (entry[4] and #entry[4] or 0)
+            reply[#reply + 1] = entry
             left = left - 1
         else
             reply[1] = 1
@@ -108,5 +109,5 @@ while #reply <= limit and seen < MOST_SEEN do
     seen = seen + #due
     if #due < limit or bytes > max_bytes then break end
 end
-if again then reply[#reply + 1] = take(again, ARGV[4] .. again) end
+if again then reply[#reply + 1] = take(unpack(again, 1, 4)) end
 return reply

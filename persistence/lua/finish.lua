@@ -18,26 +18,29 @@ local function conflict_left(key)
     return false
 end
 
-local function finish(sid, lease, tombstone, sha, fields)
+local function is_ours(sid, lease)
     local score = redis.call('ZSCORE', KEYS[1], sid)
-    if not score or tonumber(score) ~= tonumber(lease) then return 0 end
+    return score and tonumber(score) == tonumber(lease)
+end
+
+-- Whether the entry may go.
+local function finish(sid, tombstone, sha, fields)
     local key = ARGV[1] .. sid
-    -- Without a row the live session is all there is of the fight.
-    if sha ~= '' and sha ~= '-' then
-        redis.call('DEL', ARGV[3] .. sid)
-        -- Redis may have forgotten the first document and met another one since.
-        redis.call('HSET', key, 'sha256', sha)
-    end
+    -- Redis may have forgotten the first document and met another one since.
+    if sha ~= '' and sha ~= '-' then redis.call('HSET', key, 'sha256', sha) end
     if tombstone ~= '' then
         tombstone_set(ARGV[2] .. sid, tombstone, day)
     else
         tombstone_forget(ARGV[2] .. sid)
     end
+    if retention == 0 then
+        fields[#fields + 1] = 'raw'
+        fields[#fields + 1] = 'signature'
+    end
     redis.call('HDEL', key, 'claims', 'players', unpack(fields))
-    if retention == 0 then redis.call('HDEL', key, 'raw', 'signature') end
     if conflict_left(key) then
         redis.call('ZADD', KEYS[1], 'XX', now, sid)
-        return 0
+        return false
     end
     if sha == '-' then
         -- The one that an engine signs is then the first again.
@@ -45,15 +48,22 @@ local function finish(sid, lease, tombstone, sha, fields)
     else
         redis.call('EXPIRE', key, math.max(day, retention))
     end
-    redis.call('ZREM', KEYS[1], sid)
-    return 1
+    return true
 end
 
-local removed, at = 0, 6
+local at, sessions, done = 6, {}, {}
 while at <= #ARGV do
-    local fields, count = {}, tonumber(ARGV[at + 4])
+    local sid, fields, count = ARGV[at], {}, tonumber(ARGV[at + 4])
     for i = 1, count do fields[i] = ARGV[at + 4 + i] end
-    removed = removed + finish(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], fields)
+    if is_ours(sid, ARGV[at + 1]) then
+        local sha = ARGV[at + 3]
+        -- Without a row the live session is all there is of the fight.
+        if sha ~= '' and sha ~= '-' then sessions[#sessions + 1] = ARGV[3] .. sid end
+        if finish(sid, ARGV[at + 2], sha, fields) then done[#done + 1] = sid end
+    end
     at = at + 5 + count
 end
-return removed
+-- All at once, for a tenth of what it costs one by one; entries last, so that whatever
+-- is cut short is done again.
+if #sessions > 0 then redis.call('DEL', unpack(sessions)) end
+return #done > 0 and redis.call('ZREM', KEYS[1], unpack(done)) or 0

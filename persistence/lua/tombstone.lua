@@ -23,6 +23,8 @@ end
 
 -- Whether what the key tells has changed.
 local function tombstone_set(key, text, seconds)
+    -- Nearly always there is none yet.
+    if redis.call('SET', key, text, 'EX', seconds, 'NX') then return true end
     local held, new = tombstone_age(tombstone_beginning(key)), tombstone_age(text)
     if held > new then return false end
     redis.call('SET', key, text, 'EX', seconds)
