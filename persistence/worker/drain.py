@@ -10,9 +10,10 @@ import logging
 import os
 import time
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 import psycopg
 import redis
@@ -159,7 +160,7 @@ def _ended_in_error(
         sha256=entry.sha256,
     )
     if kind is not None:
-        _log(entry, verdict, RETRY, _ms_since(started))
+        _log([entry.session_id], RETRY, verdict.code, entry.claims, _ms_since(started))
         _after(kind)
         _take_back(try_id, verdict)
         inbox.release([entry], _backoff_ms(entry.claims), uncount=False)
@@ -217,9 +218,7 @@ def _finish(settled: Sequence[tuple[Entry, Verdict]], started: float) -> None:
     except redis.RedisError:
         logger.exception("effects not confirmed", extra={"combats": len(settled)})
         counts.count(f"{counts.EFFECTS}not_confirmed", len(settled))
-    duration_ms = _ms_since(started)
-    for entry, verdict in settled:
-        _log(entry, verdict, verdict.outcome, duration_ms)
+    _log_ends(settled, _ms_since(started))
 
 
 def _disown_refused(settled: Sequence[tuple[Entry, Verdict]]) -> None:
@@ -281,16 +280,33 @@ def _log_batch_error(error: Exception, kind: Transience | None, combats: int) ->
     )
 
 
-def _log(entry: Entry, verdict: Verdict, outcome: str, duration_ms: float) -> None:
+def _log_ends(settled: Sequence[tuple[Entry, Verdict]], duration_ms: float) -> None:
+    """One line for all that ended alike: a line each took an eighth of a drain."""
+    alike: defaultdict[tuple[str, str, int], list[UUID]] = defaultdict(list)
+    for entry, verdict in settled:
+        end = verdict.outcome, verdict.code, entry.claims
+        alike[end].append(verdict.session_id)
+    for (outcome, code, attempt), session_ids in alike.items():
+        _log(session_ids, outcome, code, attempt, duration_ms)
+
+
+def _log(
+    session_ids: Sequence[UUID],
+    outcome: str,
+    code: str,
+    attempt: int,
+    duration_ms: float,
+) -> None:
     levels = {Outcome.FAILED: logging.ERROR, RETRY: logging.WARNING}
     logger.log(
         levels.get(outcome, logging.INFO),
-        "combat",
+        "combats",
         extra={
-            "session_id": verdict.session_id,
             "outcome": outcome,
-            "code": verdict.code,
-            "attempt": entry.claims,
+            "code": code,
+            "attempt": attempt,
             "duration_ms": duration_ms,
+            "combats": len(session_ids),
+            "session_ids": ",".join(map(str, session_ids)),
         },
     )

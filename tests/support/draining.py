@@ -131,10 +131,15 @@ def logged(
     caplog: pytest.LogCaptureFixture, entries: Sequence[Entry]
 ) -> list[tuple[str, str, int, int]]:
     """Of the try of each entry: outcome, code, attempt, level."""
-    records: list[Any] = [r for r in caplog.records if r.message == "combat"]
-    assert [r.session_id for r in records] == [e.session_id for e in entries]
-    for record in records:
-        assert isinstance(record.duration_ms, float)
-        assert 0 < record.duration_ms < record.relativeCreated, "the process's age"
-        assert record.duration_ms == round(record.duration_ms, 1)
-    return [(r.outcome, r.code, r.attempt, r.levelno) for r in records]
+    told: dict[str, tuple[str, str, int, int]] = {}
+    for record in (r for r in caplog.records if r.message == "combats"):
+        line: Any = record
+        assert isinstance(line.duration_ms, float)
+        assert 0 < line.duration_ms < record.relativeCreated, "the process's age"
+        assert line.duration_ms == round(line.duration_ms, 1)
+        session_ids = line.session_ids.split(",")
+        assert line.combats == len(session_ids)
+        ended = line.outcome, line.code, line.attempt, record.levelno
+        told.update(dict.fromkeys(session_ids, ended))
+    assert list(told) == [str(entry.session_id) for entry in entries]
+    return list(told.values())
