@@ -2,8 +2,9 @@
 FROM python:3.11-slim AS build
 # Neither the embedded servers nor what only tests and benchmarks import.
 COPY requirements-server.lock /tmp/
-RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/requirements-server.lock
+# Without pip in it: nothing is installed into a container that runs.
+RUN python -m venv --without-pip /venv \
+    && pip --python /venv install --no-cache-dir --require-hashes -r /tmp/requirements-server.lock
 
 FROM python:3.11-slim
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
