@@ -13,7 +13,10 @@ class SettlementProjectConfig(AppConfig):
 
     def ready(self) -> None:
         from persistence.worker import counts
-        from settlement_project import checks
+        from settlement_project import (
+            checks,
+            security_checks,  # noqa: F401  # it registers its checks
+        )
 
         # Celery sets Django up before it sends this, and nothing is consumed yet.
         worker_init.connect(checks.refuse_other_pools, weak=False)

@@ -49,7 +49,8 @@ def page() -> str:
         table(("code", "status"), sorted(set(_problems()))),
         "## System checks",
         "`settlement.E…` stops a worker in production; under `DEBUG` it is a warning, "
-        "`settlement.W…`. `…` stands for a value.",
+        "`settlement.W…`. From 040 on they are warnings of `check --deploy` and stop "
+        "nobody. `…` stands for a value.",
         table(("number", "what is wrong", "what to do"), sorted(_checks())),
         "## Kinds of loss that a sweep counts",
         table(("kind", "what puts it back"), _losses()),
@@ -109,8 +110,9 @@ def _codes_in(node: ast.expr) -> list[str]:
 
 
 def _checks() -> Iterator[tuple[str, str, str]]:
-    """(holds, number, what is wrong, what to do) in settlement_project/checks.py."""
-    for node in _nodes(ROOT / "settlement_project" / "checks.py"):
+    """(holds, number, what is wrong, what to do) in the modules of checks."""
+    names = ("checks.py", "security_checks.py")
+    for node in chain(*(_nodes(ROOT / "settlement_project" / name) for name in names)):
         match node:
             case ast.Tuple(elts=[_, ast.Constant(value=str(number)), wrong, hint]) | (
                 ast.Call(

@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
 from django.core import checks
 from pytest_django import Settings
 
 from devservers import state
 from settlement_project.celery import app
-from tests.support import worker
+from tests.support import redis_users, roles, worker
+from tests.support.ids import ENGINE
 from tests.support.mortal import mortal
 from tests.support.ports import free_port
 from tests.support.redis_server import running_redis
@@ -57,12 +60,72 @@ def ids(text: str) -> set[str]:
     return set(re.findall(r"settlement\.([EW]\d+)", text))
 
 
+def errors(text: str) -> set[str]:
+    """Without what `check --deploy` says of defences."""
+    return {number for number in ids(text) if number.startswith("E")}
+
+
+def django_ids(text: str) -> set[str]:
+    return set(re.findall(r"security\.(W\d+)", text))
+
+
 pytestmark = pytest.mark.django_db
 
 
+def secured(**over: str) -> dict[str, str]:
+    """With every defence that `check --deploy` asks for."""
+    return production(
+        DATABASE_URL=roles.url_as(roles.NAMES.web),
+        REDIS_URL=redis_users.url_as("web", settings.REDIS_URL),
+        CELERY_BROKER_URL=redis_users.url_as("web", settings.BROKER_URL),
+        SETTLEMENT_API_TOKENS=ENGINE,
+        SETTLEMENT_ENGINE_KEYS="game-1:of-sixteen-or-more",
+        **over,
+    )
+
+
+@pytest.mark.usefixtures("database_roles", "users")
 def test_production_settings_pass_every_check() -> None:
-    ended = manage(*SERVERS, "--fail-level", "WARNING", env=production())
+    ended = manage(*SERVERS, "--fail-level", "WARNING", env=secured())
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("database_roles", "users")
+def test_every_defence_that_is_missing_is_named() -> None:
+    """Django's own: W004 no HSTS, W009 a weak SECRET_KEY."""
+    bare = {
+        "DATABASE_URL": worker.database_url(),
+        "REDIS_URL": settings.REDIS_URL,
+        "SETTLEMENT_API_TOKENS": "sixteen-characters",
+        "SETTLEMENT_ENGINE_KEYS": "",
+        "SETTLEMENT_REMOTE_CONTROL": "true",
+        "SECURE_HSTS_SECONDS": "0",
+        "SECRET_KEY": "short",
+    }
+    told = manage(*SERVERS, env={**secured(), **bare})
+    missing = {"W014", "W040", "W041", "W043", "W045"}
+    assert (told.returncode, ids(told.stderr)) == (0, missing)
+    assert django_ids(told.stderr) == {"W004", "W009"}
+    for name in ("sixteen-characters", urlsplit(settings.REDIS_URL).password or "-"):
+        assert name not in told.stderr.replace("--deploy", "")
+
+
+@pytest.mark.usefixtures("database_roles", "users")
+def test_servers_that_let_in_anybody_are_named(tmp_path: Path) -> None:
+    own = urlsplit(worker.database_url())
+    superuser = own._replace(netloc=f"postgres@{own.netloc.rpartition('@')[2]}")
+    with running_redis(tmp_path) as url:
+        told = manage(
+            *SERVERS,
+            env={
+                **secured(),
+                "DATABASE_URL": superuser.geturl(),
+                "REDIS_URL": url,
+                "DEBUG": "true",
+            },
+        )
+    assert ids(told.stderr) == {"W042", "W043", "W044"}
+    assert "W018" in django_ids(told.stderr), "DEBUG"
 
 
 def test_everything_wrong_with_the_environment_is_said_at_once(tmp_path: Path) -> None:
@@ -192,7 +255,7 @@ def test_production_refuses_a_redis_that_forgets(tmp_path: Path) -> None:
             manage("check", "--deploy", env=production(REDIS_URL=url)),
             celery_worker(production(REDIS_URL=url)),
         ):
-            assert (ended.returncode, ids(ended.stderr)) == (1, {"E021", "E022"})
+            assert (ended.returncode, errors(ended.stderr)) == (1, {"E021", "E022"})
             assert " ready." not in ended.stderr
 
 
@@ -228,4 +291,4 @@ def test_a_postgres_that_does_not_survive_a_crash_is_refused(tmp_path: Path) -> 
         os.kill(pair.postgres_pid, signal.SIGHUP)
 
     refused = manage(*SERVERS, env=env)
-    assert (refused.returncode, ids(refused.stderr)) == (1, {"E032"})
+    assert (refused.returncode, errors(refused.stderr)) == (1, {"E032"})
