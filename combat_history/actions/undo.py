@@ -4,7 +4,7 @@ The combat stays processed and its lines stay as they are; one counter-line a pl
 takes back what the combat gave and returns what it took. hp, energy and location belong
 to whoever wrote them last and are left alone.
 
-Tables: combat_history, characters, inventory, settlement_ledger,
+Tables: combat_history, characters, balances, inventory, settlement_ledger,
 settlement_discrepancies, applied_operations, audit_log. Locks, in the order of the
 settlement: the history row, then the characters by id. It is applied once:
 `compensated_at` is asked under the row's lock, and the ledger takes one counter-line a
@@ -191,8 +191,7 @@ def _plan(
 ) -> Undo:
     """`characters`: the statement that reads them, with or without locks."""
     lines = sql.lines(cursor, session_id, revision)
-    players = {line.character_id for line in lines}
-    balances = sql.balances(cursor, characters, players)
+    balances = sql.balances(cursor, characters, lines)
     consumed = _consumed(lines)
     return plan_undo(
         lines,
@@ -257,10 +256,12 @@ def _state(
     side: Callable[[ItemChange], Item | None],
 ) -> dict[str, Any]:
     """The balances and changed rows of every player, on one side of the undo."""
-    state: dict[str, Any] = {
-        str(char_id): {"xp": owned.xp, "gold": owned.gold, "items": {}}
-        for char_id, owned in balances.items()
-    }
+    state: dict[str, Any] = {}
+    for char_id, owned in balances.items():
+        state[str(char_id)] = {"xp": owned.xp, "gold": owned.gold, "items": {}}
+        if owned.named:
+            amounts = {id_: row.amount for id_, row in owned.named.items()}
+            state[str(char_id)]["balances"] = amounts
     for row_id, change in undo.changes.items():
         row = side(change)
         state[str(change.character_id)]["items"][str(row_id)] = (
@@ -278,6 +279,6 @@ def _state(
 def _in_words(shortages: Sequence[Discrepancy]) -> str:
     return "; ".join(
         f"{s.code} of character {s.character_id}: "
-        f"{s.item_template_id or 'balance'} {s.applied} of {s.wanted}"
+        f"{s.balance_id or s.item_template_id or 'balance'} {s.applied} of {s.wanted}"
         for s in shortages
     )

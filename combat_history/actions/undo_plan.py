@@ -16,14 +16,24 @@ from uuid import UUID
 
 from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
-from persistence.savers.combat.rows import MAX_INT, Discrepancy, LedgerEntry, Template
+from persistence.savers.combat.rows import (
+    MAX_INT,
+    BalanceRow,
+    Discrepancy,
+    LedgerEntry,
+    Moved,
+    Template,
+)
 from persistence.savers.inventory.bag import Item
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
+    """What a character owns beside items; of the named balances those that moved."""
+
     xp: int
     gold: int
+    named: Mapping[str, BalanceRow] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +91,8 @@ def plan_undo(
     it: rows of a kind that was gained, and what is worn where something returns to.
     Copies are changed, never these. `templates`: of what was consumed. `new_ids` yields
     an inventory id for every row that cannot come back under its own. Raises
-    DomainFailure where a player is no more, or what he consumed is not in the catalogue
-    any more.
+    DomainFailure where a player is no more, or what he consumed or gained is not in the
+    catalogue any more.
     """
     draft = _Draft(rows, templates, new_ids)
     for line in lines:
@@ -120,7 +130,7 @@ class _Draft:
 
     def undo(self, line: LedgerEntry, balance: Balance) -> None:
         player = _Player(self, line)
-        after = player.balance(balance)
+        after, moved = player.balance(balance)
         # Backwards: a row that was gained and then worn must be whole again before it
         # goes.
         for movement in reversed(line.items):
@@ -138,6 +148,7 @@ class _Draft:
                 xp_after=after.xp,
                 gold_after=after.gold,
                 items=player.movements,
+                balances=moved or None,
             )
         )
 
@@ -159,11 +170,36 @@ class _Player:
         self.rows = draft.rows
         self.movements: list[dict[str, Any]] = []
 
-    def balance(self, now: Balance) -> Balance:
-        return Balance(
+    def balance(self, now: Balance) -> tuple[Balance, Moved]:
+        """After it, and what moved of the named ones."""
+        named = dict(now.named)
+        moved = {
+            id_: self._named_back(id_, named, move["delta"])
+            for id_, move in (self.line.balances or {}).items()
+        }
+        after = Balance(
             self._moved_back(DiscrepancyCode.UNDO_XP, now.xp, self.line.xp_delta),
             self._moved_back(DiscrepancyCode.UNDO_GOLD, now.gold, self.line.gold_delta),
+            named,
         )
+        return after, moved
+
+    def _named_back(
+        self, balance_id: str, named: dict[str, BalanceRow], delta: int
+    ) -> dict[str, int]:
+        row = named.get(balance_id)
+        if row is None:
+            raise DomainFailure(
+                str(self.line.session_id),
+                str(FailureCode.UNKNOWN_BALANCE),
+                f"no such balance: {balance_id}",
+            )
+        back = row.room(-delta)
+        if back != -delta:
+            code = DiscrepancyCode.UNDO_BALANCE
+            self._shortage(code, abs(delta), abs(back), balance_id=balance_id)
+        row = named[balance_id] = row.moved(back)
+        return {"delta": back, "after": row.amount}
 
     def reverse(self, movement: Mapping[str, Any]) -> None:
         match movement["kind"]:
@@ -336,6 +372,7 @@ class _Player:
         wanted: int,
         applied: int,
         movement: Mapping[str, Any] | None = None,
+        balance_id: str | None = None,
     ) -> None:
         self.draft.undone.shortages.append(
             Discrepancy(
@@ -347,6 +384,7 @@ class _Player:
                 item_template_id=movement["item_template_id"] if movement else None,
                 wanted=wanted,
                 applied=applied,
+                balance_id=balance_id,
             )
         )
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from combat_history.actions.undo_plan import Balance, Undo, origin_of
-from persistence.savers.combat.rows import LedgerEntry
+from persistence.savers.combat import load, write
+from persistence.savers.combat.rows import BalanceRow, LedgerEntry
 from persistence.savers.combat.statements import (
     DELETE_ITEMS,
     UPDATE_ITEMS,
     insert_lines,
 )
-from persistence.savers.combat.write import records
 from persistence.savers.inventory.bag import Item
 from persistence.worker.sql import Row, Write, array, columns, fetch
 
@@ -30,7 +30,7 @@ LOCK_HISTORY = READ_HISTORY + "FOR NO KEY UPDATE"
 
 LOAD_LINES = """
 SELECT session_id, revision, character_id, xp_delta, gold_delta, xp_after, gold_after,
-       items
+       items, balances
 FROM settlement_ledger
 WHERE session_id = %s AND revision = %s AND kind = 'settlement'
 ORDER BY id
@@ -114,10 +114,19 @@ def lines(cursor: Cursor[Row], session_id: UUID, revision: int) -> list[LedgerEn
 
 
 def balances(
-    cursor: Cursor[Row], statement: str, char_ids: Iterable[int]
+    cursor: Cursor[Row], statement: str, lines: Iterable[LedgerEntry]
 ) -> dict[int, Balance]:
+    """`statement`: reads the characters, with or without locks."""
+    lines = list(lines)
+    char_ids = {line.character_id for line in lines}
     rows = fetch(cursor, statement, [array(sorted(char_ids))])
-    return {char_id: Balance(xp, gold) for char_id, xp, gold in rows}
+    moved = {(line.character_id, id_) for line in lines for id_ in line.balances or ()}
+    named: defaultdict[int, dict[str, BalanceRow]] = defaultdict(dict)
+    for (char_id, id_), row in load.balances(cursor, moved).items():
+        named[char_id][id_] = row
+    return {
+        char_id: Balance(xp, gold, named.get(char_id, {})) for char_id, xp, gold in rows
+    }
 
 
 def items(cursor: Cursor[Row], lines: Iterable[LedgerEntry]) -> list[Item]:
@@ -153,6 +162,11 @@ def writes(session_id: UUID, undo: Undo) -> list[Write]:
 
 def _effects(undo: Undo) -> list[Write]:
     owned = [(id_, b.xp, b.gold) for id_, b in undo.after.items()]
+    named = {
+        (char_id, id_): row
+        for char_id, after in undo.after.items()
+        for id_, row in after.named.items()
+    }
     updated = [(i.id, i.quantity, i.durability) for i in undo.updated]
     removed = [(row_id,) for row_id in sorted(undo.removed)]
     inserted = [
@@ -173,6 +187,7 @@ def _effects(undo: Undo) -> list[Write]:
     ]
     return [
         Write(UPDATE_BALANCES, owned, every_row="characters"),
+        write.balances(named),
         Write(UPDATE_ITEMS, updated, every_row="inventory"),
         Write(DELETE_ITEMS, removed, every_row="inventory"),
         Write(INSERT_ITEMS, inserted, frozenset({2, 5, 10})),
@@ -183,5 +198,5 @@ def _records(session_id: UUID, undo: Undo) -> list[Write]:
     key = (origin_of(session_id), "compensation")
     return [
         Write(INSERT_KEY, [key], frozenset({0, 1})),
-        *records(undo.lines, undo.shortages, INSERT_LINES),
+        *write.records(undo.lines, undo.shortages, INSERT_LINES),
     ]

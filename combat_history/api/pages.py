@@ -22,10 +22,10 @@ from combat_history.api.schemas import CombatEntry, CombatPage
 from combat_history.models import (
     CombatHistory,
     CombatParticipant,
-    settled_gold,
+    settled_amounts,
     standing_document,
 )
-from combat_history.reading.history_row import gold_by_player
+from combat_history.reading.history_row import moves_of
 from combat_history.reading.lookup import credit_of
 from combat_history.reading.outcomes import outcome_of
 
@@ -105,7 +105,7 @@ def _entries(char_id: int, page: list[Cursor]) -> list[CombatEntry]:
             "compensated_at",
             "meta",
             "mine",
-            settled_gold(),
+            settled_amounts(),
         )
     )
     by_id = {row[0]: row[1:] for row in rows}
@@ -135,5 +135,5 @@ def _entry(
         session_id=key.session_id,
         finished_at=key.finished_at,
         credit=credit_of(status, is_undone=compensated_at is not None),
-        outcome=outcome_of(document, char_id, status, gold_by_player(moved)),
+        outcome=outcome_of(document, char_id, status, moves_of(moved)),
     )

@@ -51,6 +51,11 @@ FAILURES: dict[str, Explanation] = {
         _("Loot of this combat is not in the catalogue, neither by id nor by name."),
         _("Add the item template with that id or name, then replay."),
     ),
+    FailureCode.UNKNOWN_BALANCE: Explanation(
+        _("unknown balance"),
+        _("A named balance of this combat is not in the catalogue."),
+        _("Add the named balance with that id, then replay."),
+    ),
     FailureCode.SHORTAGE: Explanation(
         _("shortage"),
         _(
@@ -186,6 +191,13 @@ DISCREPANCIES: dict[str, Explanation] = {
         _("penalty exceeds the purse"),
         _("The penalty is larger than the purse; the purse was emptied."),
     ),
+    DiscrepancyCode.BALANCE_SHORTAGE: Explanation(
+        _("penalty below the floor"),
+        _(
+            "More of a named balance was to be taken than its floor allows; it was "
+            "taken as far as that."
+        ),
+    ),
     DiscrepancyCode.NOT_EQUIPPED: Explanation(
         _("item is not equipped"),
         _("No item of this template is equipped; nothing was worn."),
@@ -211,6 +223,13 @@ DISCREPANCIES: dict[str, Explanation] = {
     DiscrepancyCode.UNDO_XP: Explanation(
         _("undo: XP is missing"),
         _("The combat was undone, but the player has less XP than it gave."),
+    ),
+    DiscrepancyCode.UNDO_BALANCE: Explanation(
+        _("undo: a named balance cannot follow"),
+        _(
+            "The combat was undone, but a named balance was partly spent or has no "
+            "room; it was moved back as far as its bounds allow."
+        ),
     ),
     DiscrepancyCode.UNDO_WEAR: Explanation(
         _("undo: nothing to mend"),

@@ -46,6 +46,8 @@ TABLES = {
     "characters": Roles(CHANGE, CHANGE, READ),
     "inventory": Roles(OWN, OWN, READ),
     "item_templates": Roles(READ, CHANGE, READ),
+    "balances": Roles(CHANGE, CHANGE, READ),
+    "balance_templates": Roles(READ, CHANGE, READ),
     "applied_operations": Roles(ADD, ADD, READ),
     "operations": Roles(READ, CHANGE, READ),
     "scenario_sessions": Roles(CHANGE, READ, READ),

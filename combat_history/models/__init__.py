@@ -20,7 +20,7 @@ from combat_history.models.ledger import (
     ScenarioSession,
     SettlementDiscrepancy,
     operations_of,
-    settled_gold,
+    settled_amounts,
 )
 from combat_history.models.operation import Operation
 from combat_history.models.review import (
@@ -34,12 +34,19 @@ from combat_history.models.review import (
     standing_document,
 )
 from combat_history.models.rules import ReviewRule
-from combat_history.models.world import Character, InventoryItem, ItemTemplate
+from combat_history.models.world import (
+    BalanceTemplate,
+    Character,
+    InventoryItem,
+    ItemTemplate,
+    NamedBalance,
+)
 
 __all__ = [
     "ApiToken",
     "AppliedOperation",
     "AuditEntry",
+    "BalanceTemplate",
     "Character",
     "CombatHistory",
     "CombatParticipant",
@@ -50,6 +57,7 @@ __all__ = [
     "ItemTemplate",
     "LedgerLine",
     "MinuteCount",
+    "NamedBalance",
     "Operation",
     "ParkedOperation",
     "RejectedPayload",
@@ -65,6 +73,6 @@ __all__ = [
     "Status",
     "Triage",
     "operations_of",
-    "settled_gold",
+    "settled_amounts",
     "standing_document",
 ]

@@ -24,6 +24,7 @@ class LedgerLine(models.Model):
     a character are ordered by id: they are written under its row lock. `items` holds
     the inventory movements: {inventory_id, item_template_id, kind, delta, after,
     durability_after?, image?}, the image being the full row where it was removed.
+    `balances` holds the named balances that moved, {id: {delta, after}}; NULL: none.
 
     No foreign keys: `reconcile` proves both sides, and a check per line would cost a
     tenth of the settlement.
@@ -45,6 +46,7 @@ class LedgerLine(models.Model):
     xp_after = models.BigIntegerField()
     gold_after = models.BigIntegerField()
     items = models.JSONField(db_default=Value([], output_field=models.JSONField()))
+    balances = models.JSONField(null=True)
     recorded_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -85,14 +87,16 @@ class LedgerLine(models.Model):
         return f"{self.kind} {self.character_id} {self.session_id or ''}"
 
 
-def settled_gold() -> models.Subquery:
-    """The gold a CombatHistory row moved: [{character_id, gold_delta}], or NULL."""
+def settled_amounts() -> models.Subquery:
+    """What a CombatHistory row moved: [{character_id, gold, balances}], or NULL."""
     lines = LedgerLine.objects.filter(
         session_id=models.OuterRef("session_id"),
         revision=models.OuterRef("revision"),
         kind=LedgerLine.Kind.SETTLEMENT,
     )
-    moved = JSONObject(character_id="character_id", gold_delta="gold_delta")
+    moved = JSONObject(
+        character_id="character_id", gold="gold_delta", balances="balances"
+    )
     grouped = lines.order_by().values("session_id").annotate(moved=JSONBAgg(moved))
     return models.Subquery(grouped.values("moved"))
 
@@ -282,6 +286,7 @@ class SettlementDiscrepancy(models.Model):
     code = models.CharField(max_length=40)
     inventory_id = models.BigIntegerField(null=True)
     item_template_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 -- NULL: gold, not an item
+    balance_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 -- NULL: no named balance
     wanted = models.BigIntegerField()
     applied = models.BigIntegerField()
     recorded_at = models.DateTimeField(db_default=Now())

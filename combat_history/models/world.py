@@ -7,6 +7,7 @@ from django.db.models import F, Q, Value
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.callers import MAX_NAME_LENGTH
+from persistence.contract.changes import BALANCE_ID
 
 
 class ItemTemplate(models.Model):
@@ -39,8 +40,52 @@ class ItemTemplate(models.Model):
         return self.name
 
 
+class BalanceTemplate(models.Model):
+    """A kind of named balance: a currency, XP of a skill, a rating.
+
+    `floor` and `maximum` bound what moves from now on; who is beyond them stays so.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64)
+    name = models.CharField(_("name (Russian)"), max_length=200)
+    name_en = models.CharField(
+        _("name (English)"), max_length=200, blank=True, db_default=Value("")
+    )
+    floor = models.BigIntegerField(
+        _("floor"),
+        db_default=Value(0),
+        help_text=_("What is taken beyond it is a shortage; at most 0."),
+    )
+    maximum = models.BigIntegerField(
+        _("maximum"),
+        db_default=Value(2**63 - 1),
+        help_text=_("What would lead beyond it fails the combat."),
+    )
+
+    class Meta:
+        db_table = "balance_templates"
+        verbose_name = _("named balance")
+        verbose_name_plural = _("named balances")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(id__regex=BALANCE_ID),
+                name="balance_templates_id_is_sayable",
+                violation_error_message=_("Letters, digits and _.:- alone."),
+            ),
+            # Whoever has no row of it yet has nothing, which is within the bounds.
+            models.CheckConstraint(
+                condition=Q(floor__lte=0, maximum__gte=0),
+                name="balance_templates_bounds_hold_zero",
+                violation_error_message=_("Zero lies between floor and maximum."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Character(models.Model):
-    """A player's character. Its row lock guards all of its inventory rows.
+    """A player's character. Its row lock guards its inventory and its balances.
 
     hp, energy and location belong to whoever wrote the newest `vitals_at`; ties are
     broken by `vitals_session_id`, the fight that ended at that moment, if one did. A
@@ -78,6 +123,33 @@ class Character(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class NamedBalance(models.Model):
+    """What a character has of a named balance; without a row, nothing.
+
+    Lock the character row first. `opening_amount` is what it had before this system
+    moved it (a trigger sets it where nobody does); with the deltas in the ledger it
+    adds up to `amount`.
+    """
+
+    pk = models.CompositePrimaryKey("character_id", "balance_id")
+    character = models.ForeignKey(
+        Character, on_delete=models.PROTECT, related_name="balances", db_index=False
+    )
+    balance = models.ForeignKey(
+        BalanceTemplate, on_delete=models.PROTECT, db_index=False
+    )
+    amount = models.BigIntegerField()
+    opening_amount = models.BigIntegerField(editable=False)
+
+    class Meta:
+        db_table = "balances"
+        verbose_name = _("amount of a named balance")
+        verbose_name_plural = _("amounts of named balances")
+
+    def __str__(self) -> str:
+        return f"{self.balance_id} {self.amount}"
 
 
 class InventoryItem(models.Model):

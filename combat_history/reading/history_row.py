@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
 
-from combat_history.models import CombatHistory, Status, settled_gold, standing_document
+from combat_history.models import (
+    CombatHistory,
+    Status,
+    settled_amounts,
+    standing_document,
+)
 from persistence.contract.document import Document, with_integers
-from persistence.contract.outcome import tombstone
+from persistence.contract.outcome import Amounts, Moves, tombstone
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """The row of a fight, as answers need it. `gold`: moved by the settlement."""
+    """The row of a fight, as answers need it. `moved`: by the settlement."""
 
     status: str
     participants: list[int]
     document: Document
     revision: int
     is_undone: bool
-    gold: Mapping[str, int]
+    moved: Moves
 
     def tombstone(self) -> bytes | None:
         """The tombstone of the fight; None where it is not processed."""
         if self.status != Status.PROCESSED:
             return None
         return tombstone(
-            self.document, self.gold, self.revision, is_undone=self.is_undone
+            self.document, self.moved, self.revision, is_undone=self.is_undone
         )
 
 
@@ -54,7 +60,7 @@ def _select(session_id: UUID) -> HistoryRow | None:
             standing_document(),
             "revision",
             "compensated_at",
-            settled_gold(),
+            settled_amounts(),
         )
         .first()
     )
@@ -65,10 +71,13 @@ def _select(session_id: UUID) -> HistoryRow | None:
         with_integers(document)
     is_undone = compensated_at is not None
     return HistoryRow(
-        status, participants, document, revision, is_undone, gold_by_player(moved)
+        status, participants, document, revision, is_undone, moves_of(moved)
     )
 
 
-def gold_by_player(moved: Iterable[Mapping[str, int]] | None) -> dict[str, int]:
-    """`settled_gold` of a row, by character id as text."""
-    return {str(m["character_id"]): m["gold_delta"] for m in moved or ()}
+def moves_of(moved: Iterable[Mapping[str, Any]] | None) -> Moves:
+    """`settled_amounts` of a row, by player."""
+    return {
+        str(line["character_id"]): Amounts(gold=line["gold"], balances=line["balances"])
+        for line in moved or ()
+    }

@@ -269,7 +269,7 @@ class _Question:
         # As if it did not exist: nobody learns of a fight by guessing its id.
         if self.char_id not in row.participants:
             return UNKNOWN
-        outcome = outcome_of(row.document, self.char_id, row.status, row.gold)
+        outcome = outcome_of(row.document, self.char_id, row.status, row.moved)
         return _finished(_credit(row), outcome)
 
     def memory(self, seen: _Traces, row: HistoryRow | None) -> _Call | None:

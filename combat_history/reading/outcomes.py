@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
 
 from combat_history.models import Status
 from persistence.contract.errors import PayloadInvalid
 from persistence.contract.meta import FinishReason
-from persistence.contract.outcome import NOTHING_MOVED, tombstone
+from persistence.contract.outcome import NOTHING_MOVED, Moves, tombstone
 from persistence.contract.payload import validate
 
 
@@ -32,6 +32,7 @@ class Outcome:
     xp: int
     gold: int
     loot: tuple[Loot, ...]
+    balances: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Part:
     xp: int
     gold: int
     loot: tuple[Loot, ...]
+    balances: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Summary:
             mine.xp,
             mine.gold,
             mine.loot,
+            mine.balances,
         )
 
 
@@ -102,11 +105,11 @@ def outcome_of(
     document: object,
     char_id: int,
     status: str,
-    gold: Mapping[str, int] = NOTHING_MOVED,
+    moved: Moves = NOTHING_MOVED,
 ) -> Outcome | None:
     """A player's part of a document; None where the document breaks the contract.
 
-    `gold`: what the settlement moved, where there was one.
+    `moved`: by the settlement, where there was one.
     """
     if not isinstance(document, dict):  # somebody wrote the row by hand
         return None
@@ -116,6 +119,6 @@ def outcome_of(
             validate(document)
         except PayloadInvalid:
             return None
-    told = tombstone(document, gold, 1, is_undone=False)
+    told = tombstone(document, moved, 1, is_undone=False)
     fight = None if told is None else read_summary(told)
     return None if fight is None else fight.part_of(char_id)

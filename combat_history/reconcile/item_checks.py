@@ -38,6 +38,42 @@ FULL JOIN (
 WHERE (character.xp, character.gold) IS DISTINCT FROM (booked.xp, booked.gold)
 """
 
+MOVED_BALANCES = """
+WITH moved AS (
+    SELECT line.character_id, line.id AS line_id, line.session_id,
+           entry.key AS balance_id, (entry.value -> 'delta')::numeric AS delta,
+           (entry.value -> 'after')::numeric AS after
+    FROM settlement_ledger line
+    CROSS JOIN LATERAL jsonb_each(line.balances) AS entry (key, value)
+)
+"""
+
+NAMED_CHAIN = """
+SELECT character_id, line_id, session_id, balance_id, before, delta, after
+FROM (
+    SELECT moved.*,
+           COALESCE(lag(after) OVER earlier, owned.opening_amount, 0) AS before
+    FROM moved
+    LEFT JOIN balances owned USING (character_id, balance_id)
+    WINDOW earlier AS (PARTITION BY character_id, balance_id ORDER BY line_id)
+) line
+WHERE after <> before + delta
+"""
+
+# FULL, as above: without a row a character has nothing.
+NAMED_DIFFERS = """
+SELECT character_id, balance_id, COALESCE(owned.amount, 0) AS amount,
+       COALESCE(owned.opening_amount, 0) AS opening, COALESCE(booked.delta, 0) AS delta
+FROM balances owned
+FULL JOIN (
+    SELECT character_id, balance_id, sum(delta) AS delta
+    FROM moved
+    GROUP BY character_id, balance_id
+) booked USING (character_id, balance_id)
+WHERE COALESCE(owned.amount, 0)
+      <> COALESCE(owned.opening_amount, 0) + COALESCE(booked.delta, 0)
+"""
+
 # `place` orders the movements of a row: lines are written under its owner's lock.
 MOVEMENTS = """
 WITH movement AS (
@@ -136,6 +172,20 @@ ITEM_CHECKS = (
         BALANCE_DIFFERS,
         "owns {xp} XP and {gold} gold, "
         "the ledger adds up to {xp_booked} and {gold_booked}",
+    ),
+    TableCheck(
+        "named_chain",
+        "every named balance in the ledger is the one before plus the delta",
+        NAMED_CHAIN,
+        "{before} {delta:+} is not {after}",
+        given=MOVED_BALANCES,
+    ),
+    TableCheck(
+        "named_differs",
+        "every character has of a named balance what the ledger adds up to",
+        NAMED_DIFFERS,
+        "has {amount}, opened with {opening} and moved {delta:+}",
+        given=MOVED_BALANCES,
     ),
     TableCheck(
         "quantity_differs",

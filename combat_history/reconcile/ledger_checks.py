@@ -122,6 +122,28 @@ WHERE CASE WHEN short.id IS NULL THEN gold_delta <> asked.gold
                 (-short.applied, 0::bigint, -short.wanted::numeric) END
 """
 
+# Of each named balance that the document or the line knows.
+BALANCES_DIFFER = """
+SELECT settled.session_id, settled.character_id, settled.id AS line_id,
+       named.balance_id, named.delta, named.asked,
+       CASE WHEN short.id IS NULL THEN 'no balance_shortage'
+            ELSE format('a balance_shortage of %%s of %%s', short.applied, short.wanted)
+       END AS shortage
+FROM settled
+CROSS JOIN LATERAL (
+    SELECT COALESCE(wanted.key, moved.key) AS balance_id,
+           wanted.value::numeric AS asked, (moved.value -> 'delta')::numeric AS delta
+    FROM jsonb_each(changes -> 'balances') AS wanted (key, value)
+    FULL JOIN jsonb_each(balances) AS moved (key, value) ON moved.key = wanted.key
+) named
+LEFT JOIN settlement_discrepancies short
+    ON short.session_id = settled.session_id AND short.revision = settled.revision
+    AND short.character_id = settled.character_id AND short.code = 'balance_shortage'
+    AND short.balance_id = named.balance_id
+WHERE (named.delta, named.asked) IS DISTINCT FROM
+      (COALESCE(-short.applied, named.asked), COALESCE(-short.wanted, named.asked))
+"""
+
 # Per inventory row: pieces asked for = pieces taken + pieces recorded as missing. Wear
 # of a row that is gone is recorded as missing, too: where the row shows neither wear
 # nor a lack of durability, its points belong to that side.
@@ -288,6 +310,13 @@ LEDGER_CHECKS = (
         "gold moved as the document says, or a shortage explains it",
         GOLD_DIFFERS,
         "moved {gold_delta}, the document says {gold}; {shortage}",
+        given=SETTLED,
+    ),
+    TableCheck(
+        "balances_differ",
+        "named balances moved as the document says, or a shortage explains it",
+        BALANCES_DIFFER,
+        "moved {delta}, the document says {asked}; {shortage}",
         given=SETTLED,
     ),
     TableCheck(

@@ -56,8 +56,9 @@ HAVING count(*) > 1
 UNDONE = """
 WITH undone AS (
     SELECT counter.id, counter.session_id, counter.revision, counter.character_id,
-           counter.xp_delta, counter.gold_delta, counter.items,
-           line.xp_delta AS xp, line.gold_delta AS gold, line.items AS moved
+           counter.xp_delta, counter.gold_delta, counter.items, counter.balances,
+           line.xp_delta AS xp, line.gold_delta AS gold, line.items AS moved,
+           line.balances AS named
     FROM settlement_ledger counter
     JOIN settlement_ledger line
         ON line.session_id = counter.session_id AND line.revision = counter.revision
@@ -82,6 +83,29 @@ CROSS JOIN LATERAL (
 LEFT JOIN settlement_discrepancies short
     ON short.session_id = undone.session_id AND short.revision = undone.revision
     AND short.character_id = undone.character_id AND short.code = balance.code
+WHERE CASE WHEN short.id IS NULL THEN balance.delta <> -balance.undone
+           ELSE (balance.delta, abs(balance.undone)) IS DISTINCT FROM
+                (-sign(balance.undone) * short.applied, short.wanted) END
+"""
+
+COUNTER_NAMED_DIFFERS = """
+SELECT undone.session_id, undone.character_id, undone.id AS line_id,
+       balance.balance_id, balance.delta, balance.undone,
+       CASE WHEN short.id IS NULL THEN 'no shortage'
+            ELSE format('a shortage of %%s of %%s', short.applied, short.wanted)
+       END AS shortage
+FROM undone
+CROSS JOIN LATERAL (
+    SELECT COALESCE(back.key, line.key) AS balance_id,
+           COALESCE((back.value -> 'delta')::bigint, 0) AS delta,
+           COALESCE((line.value -> 'delta')::bigint, 0) AS undone
+    FROM jsonb_each(undone.balances) AS back (key, value)
+    FULL JOIN jsonb_each(undone.named) AS line (key, value) ON line.key = back.key
+) balance
+LEFT JOIN settlement_discrepancies short
+    ON short.session_id = undone.session_id AND short.revision = undone.revision
+    AND short.character_id = undone.character_id
+    AND short.code = 'undo_balance_short' AND short.balance_id = balance.balance_id
 WHERE CASE WHEN short.id IS NULL THEN balance.delta <> -balance.undone
            ELSE (balance.delta, abs(balance.undone)) IS DISTINCT FROM
                 (-sign(balance.undone) * short.applied, short.wanted) END
@@ -157,6 +181,13 @@ UNDO_CHECKS = (
         "XP and gold moved back as they had moved, or a shortage explains it",
         COUNTER_BALANCE_DIFFERS,
         "moved {undone:+} {what}, moved back {delta:+}; {shortage}",
+        given=UNDONE,
+    ),
+    TableCheck(
+        "counter_named_differs",
+        "named balances moved back as they had moved, or a shortage explains it",
+        COUNTER_NAMED_DIFFERS,
+        "moved {undone:+}, moved back {delta:+}; {shortage}",
         given=UNDONE,
     ),
     TableCheck(

@@ -17,6 +17,10 @@ MAX_AMOUNT = 1_000_000_000
 
 MAX_QUANTITY = 1_000_000
 MAX_ENTRIES = 500
+MAX_BALANCES = 100
+"""Named balances that one fight moves of one character."""
+
+BALANCE_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
 
 _WEAR_TARGET = r"^(item:[^\x00]{1,64}|inventory:[1-9][0-9]{0,18})$"
 
@@ -37,6 +41,7 @@ class _Closed(BaseModel):
 
 
 TemplateId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
+BalanceId = Annotated[str, Field(pattern=BALANCE_ID)]
 RowId = Annotated[int, Field(ge=1, le=MAX_BIGINT)]
 Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 WearTarget = Annotated[str, Field(pattern=_WEAR_TARGET), AfterValidator(_within_bigint)]
@@ -63,6 +68,12 @@ class GainedItem(_Closed):
 class Changes(_Closed):
     xp_gained: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] = 0
     gold_gained: Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] = 0
+    balances: Annotated[
+        dict[BalanceId, Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)]],
+        Field(
+            max_length=MAX_BALANCES, json_schema_extra={"additionalProperties": False}
+        ),
+    ] = {}
     items_consumed: Annotated[list[ConsumedItem], Field(max_length=MAX_ENTRIES)] = []
     durability_loss: Annotated[
         dict[WearTarget, Annotated[int, Field(ge=0, le=MAX_AMOUNT)]],

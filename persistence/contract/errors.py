@@ -34,6 +34,7 @@ class FailureCode(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     UNKNOWN_CHARACTER = "unknown_character"
     UNKNOWN_ITEM = "unknown_item"
+    UNKNOWN_BALANCE = "unknown_balance"
     SHORTAGE = "shortage"
     POISON = "poison"
     UNEXPECTED = "unexpected"
@@ -58,11 +59,13 @@ class DiscrepancyCode(StrEnum):
     ITEM_SHORTAGE = "item_shortage"
     ITEM_RESERVED = "item_reserved"
     GOLD_SHORTAGE = "gold_shortage"
+    BALANCE_SHORTAGE = "balance_shortage"
     NOT_EQUIPPED = "not_equipped"
     NO_DURABILITY = "no_durability"
     UNDO_ITEM = "undo_item_short"
     UNDO_GOLD = "undo_gold_short"
     UNDO_XP = "undo_xp_short"
+    UNDO_BALANCE = "undo_balance_short"
     UNDO_WEAR = "undo_wear_short"
 
 
@@ -259,8 +262,8 @@ class OperationInvalid(PersistenceError):
 class OperationRefused(PersistenceError):
     """Nothing of the operation was applied; its `op_id` is still free.
 
-    `shortages`: {code, character_id, inventory_id, item_template_id, wanted, there}
-    for each thing that is not there, where that is why.
+    `shortages`: {code, character_id, inventory_id, item_template_id, balance_id,
+    wanted, there} for each thing that is not there, where that is why.
     """
 
     def __init__(

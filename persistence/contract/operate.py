@@ -130,14 +130,15 @@ class Operation(BaseModel):
 class CharacterAfter(BaseModel):
     """What a character has after the operation, and which of its rows were moved.
 
-    `items`: the movements in the order in which they were made, each with the pieces
-    that the row has `after` it.
+    `balances`: the named ones that were moved. `items`: the movements in the order in
+    which they were made, each with the pieces that the row has `after` it.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     xp: int
     gold: int
+    balances: dict[str, int] = {}
     items: list[dict[str, Any]]
 
 
@@ -158,7 +159,8 @@ class OperationAnswer(BaseModel):
 class Shortage(BaseModel):
     """Why an operation was refused: what it asks of a character who has not that much.
 
-    `item_template_id` and `inventory_id`: as far as known; of gold there is neither.
+    `item_template_id` and `inventory_id`: as far as known; of gold there is neither,
+    and of a named balance its id.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -167,5 +169,6 @@ class Shortage(BaseModel):
     character_id: int
     inventory_id: int | None = None
     item_template_id: str | None = None
+    balance_id: str | None = None
     wanted: int
     there: int

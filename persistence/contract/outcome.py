@@ -1,7 +1,8 @@
 """The summary of a settled combat: what a tombstone holds.
 
-Made from the document and, for a settled combat, the gold that its ledger lines moved:
-a purse that could not pay a penalty paid less. PostgreSQL has both, to make it again.
+Made from the document and, for a settled combat, the amounts that its ledger lines
+moved: a purse that could not pay a penalty paid less. PostgreSQL has both, to make it
+again.
 
 It begins with what it is true of, which tombstone.lua reads without the rest: the
 revision, and whether that was undone.
@@ -10,14 +11,25 @@ revision, and whether that was undone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic_core import to_json
 
 from persistence.contract.document import Document
 from persistence.contract.payload import PLAYER_KEY
 
-NOTHING_MOVED: Mapping[str, int] = {}
+
+class Amounts(TypedDict):
+    """What a settlement moved of one player, as the ledger has it."""
+
+    gold: int
+    balances: Mapping[str, Mapping[str, int]] | None
+
+
+Moves = Mapping[str, Amounts]
+"""By character id as text."""
+
+NOTHING_MOVED: Moves = {}
 
 
 def undone_tombstone(revision: int) -> bytes:
@@ -29,7 +41,7 @@ def undone_tombstone(revision: int) -> bytes:
 
 
 def tombstone(
-    document: Any, gold: Mapping[str, int], revision: int, *, is_undone: bool
+    document: Any, moved: Moves, revision: int, *, is_undone: bool
 ) -> bytes | None:
     """The tombstone of a settled row, undone or not.
 
@@ -38,17 +50,17 @@ def tombstone(
     if is_undone:
         return undone_tombstone(revision)
     try:
-        return summary(document, gold, revision)
+        return summary(document, moved, revision)
     except (KeyError, TypeError, AttributeError):
         return None
 
 
 def summary(
-    document: Document, gold: Mapping[str, int] = NOTHING_MOVED, revision: int = 1
+    document: Document, moved: Moves = NOTHING_MOVED, revision: int = 1
 ) -> bytes:
     """Compact JSON: the winner, the reason, and the reward of every player.
 
-    `gold`: what was moved, by character id as text; else what the document says.
+    `moved`: by the settlement; of whom it is not known, what the document says.
     """
     meta = document["meta"]
     return to_json(
@@ -59,7 +71,7 @@ def summary(
             "finish_reason": meta["finish_reason"],
             "end_timestamp": meta["end_timestamp"],
             "participants": {
-                key: _participant(result, gold.get(key))
+                key: _participant(result, moved.get(key))
                 for key, result in document["participants"].items()
                 if PLAYER_KEY.fullmatch(key)
             },
@@ -67,13 +79,13 @@ def summary(
     )
 
 
-def _participant(result: Document, moved: int | None) -> dict[str, Any]:
+def _participant(result: Document, moved: Amounts | None) -> dict[str, Any]:
     changes = result["changes"]
-    return {
+    told = {
         "is_winner": result["is_winner"],
         "team": result.get("team"),
         "xp": changes.get("xp_gained", 0),
-        "gold": changes.get("gold_gained", 0) if moved is None else moved,
+        "gold": changes.get("gold_gained", 0) if moved is None else moved["gold"],
         "loot": [
             {
                 "name": entry.get("name") or entry.get("item_template_id"),
@@ -82,6 +94,16 @@ def _participant(result: Document, moved: int | None) -> dict[str, Any]:
             for entry in _loot(changes, result.get("ui_report", {}))
         ],
     }
+    if balances := _balances(changes, moved):
+        told["balances"] = balances
+    return told
+
+
+def _balances(changes: Document, moved: Amounts | None) -> Mapping[str, int]:
+    if moved is None:
+        asked: Mapping[str, int] = changes.get("balances", {})
+        return asked
+    return {id_: move["delta"] for id_, move in (moved["balances"] or {}).items()}
 
 
 def _loot(changes: Document, report: Document) -> list[Document]:

@@ -275,6 +275,7 @@ def _refuse_rewards_of_forced(payload: CombatResultPayload) -> None:
         for path, reward in (
             ("changes.xp_gained", player.changes.xp_gained),
             ("changes.gold_gained", player.changes.gold_gained),
+            ("changes.balances", any(player.changes.balances.values())),
             ("changes.items_gained", player.changes.items_gained),
             ("ui_report.loot_obtained", player.ui_report.loot_obtained),
         )

@@ -1,9 +1,10 @@
 """CombatStateSaver: look up -> lock -> load -> plan -> write.
 
-Tables: combat_history, combat_participants, combat_replay, characters, inventory,
-settlement_ledger, settlement_discrepancies, rejected_payloads. Locks, in this order
-and nowhere else: known history rows by session id, characters by id, then the keys of
-new history rows by session id; a character's lock guards all of its inventory.
+Tables: combat_history, combat_participants, combat_replay, characters, balances,
+inventory, settlement_ledger, settlement_discrepancies, rejected_payloads. Locks, in
+this order and nowhere else: known history rows by session id, characters by id, then
+the keys of new history rows by session id; a character's lock guards its inventory and
+its balances.
 
 New rows are written once, with their final status, after the plan: a session that
 another transaction recorded since the look-up raises ReceiptRaced, which rolls the
@@ -25,7 +26,7 @@ from persistence.contract.errors import (
     ReceiptRaced,
 )
 from persistence.contract.identity import identity
-from persistence.contract.outcome import summary, tombstone
+from persistence.contract.outcome import Amounts, summary, tombstone
 from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine.handoff import Receipt, in_the_future
 from persistence.protocols import Delivery, Outcome, Saved, Verdict
@@ -339,9 +340,9 @@ def _terminal(row: Sequence[Any], sha256: str, *, conflicting: bool) -> Verdict:
 
 
 def _tombstone(row: Sequence[Any]) -> bytes | None:
-    revision, text, undone_at, gold = row[4], row[5], row[7], row[8]
+    revision, text, undone_at, moved = row[4], row[5], row[7], row[8]
     document = from_json(text)
-    return tombstone(document, gold or {}, revision, is_undone=undone_at is not None)
+    return tombstone(document, moved or {}, revision, is_undone=undone_at is not None)
 
 
 def _hash_of(row: Sequence[Any]) -> str:
@@ -375,9 +376,10 @@ def _ending(case: Case, plan: Plan) -> Ending:
 
 
 def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
-    gold: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
+    moved: defaultdict[UUID, dict[str, Amounts]] = defaultdict(dict)
     for line in plan.ledger:
-        gold[line.session_id][str(line.character_id)] = line.gold_delta
+        amounts = Amounts(gold=line.gold_delta, balances=line.balances)
+        moved[line.session_id][str(line.character_id)] = amounts
     for case in intake.cases():
         _, failure = _ending(case, plan)
         if failure is not None:
@@ -392,6 +394,6 @@ def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
             yield Verdict(
                 case.session_id,
                 Outcome.PROCESSED,
-                tombstone=summary(case.document, gold[case.session_id], case.revision),
+                tombstone=summary(case.document, moved[case.session_id], case.revision),
                 sha256=case.sha256,
             )

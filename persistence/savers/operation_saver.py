@@ -1,9 +1,9 @@
 """OperationSaver: one operation of the game, now, as a whole or not at all.
 
-Tables: operations, characters, inventory, settlement_ledger. Locks: the characters by
-id; then the key of the new row, where two operations of one name meet. In the ledger,
-and as the origin of rows that it made, an operation goes by its `id`, as a combat does
-by its session.
+Tables: operations, characters, balances, inventory, settlement_ledger. Locks: the
+characters by id; then the key of the new row, where two operations of one name meet. In
+the ledger, and as the origin of rows that it made, an operation goes by its `id`, as a
+combat does by its session.
 """
 
 from __future__ import annotations
@@ -133,6 +133,7 @@ def _shortage(one: Discrepancy) -> Shortage:
         character_id=one.character_id,
         inventory_id=one.inventory_id,
         item_template_id=one.item_template_id,
+        balance_id=one.balance_id,
         wanted=one.wanted,
         there=one.applied,
     )
@@ -152,4 +153,7 @@ def _after(line: LedgerEntry) -> CharacterAfter:
         {key: value for key, value in movement.items() if key != "image"}
         for movement in line.items
     ]
-    return CharacterAfter(xp=line.xp_after, gold=line.gold_after, items=items)
+    named = {id_: move["after"] for id_, move in (line.balances or {}).items()}
+    return CharacterAfter(
+        xp=line.xp_after, gold=line.gold_after, balances=named, items=items
+    )

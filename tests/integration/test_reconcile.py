@@ -145,7 +145,7 @@ def test_real_settlements_of_every_kind_are_clean(settled: Settle) -> None:
     settle_inbox()
 
     statuses = list(CombatHistory.objects.values_list("settlement_status", flat=True))
-    assert (statuses.count("processed"), statuses.count("failed")) == (10, 4)
+    assert (statuses.count("processed"), statuses.count("failed")) == (11, 4)
     shortages = SettlementDiscrepancy.objects.values_list("code", flat=True)
     assert set(shortages) == {c for c in DiscrepancyCode if not c.startswith("undo_")}
     rejected = RejectedPayload.objects.values_list("code", flat=True)
@@ -206,7 +206,7 @@ def test_settling_meanwhile_is_no_finding(settled: Settle) -> None:
     fighter.join()
 
     assert rounds > 1
-    assert CombatHistory.objects.filter(settlement_status="processed").count() == 65
+    assert CombatHistory.objects.filter(settlement_status="processed").count() == 66
 
 
 def test_the_limits_of_a_worker_session_do_not_hold(settled: Settle) -> None:

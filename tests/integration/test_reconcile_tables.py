@@ -18,9 +18,12 @@ from tests.support.documents import HERO, POTION
 from tests.support.reconciling import (
     ALLY,
     CLONE,
+    DUST,
     EMPTIED,
     FAILED,
     LOOT,
+    MINER,
+    NAMED,
     PENALTY,
     QUIET,
     REMOVAL,
@@ -108,6 +111,15 @@ def of(session_id: UUID) -> str:
 
 def change_line(session_id: UUID, assignments: str) -> str:
     return update("settlement_ledger", of(session_id), assignments)
+
+
+DUSTY = f"character_id = {MINER} AND balance_id = '{DUST}'"
+
+
+def change_dust(old: str, new: str) -> str:
+    return change_line(
+        NAMED, f"balances = replace(balances::text, '{old}', '{new}')::jsonb"
+    )
 
 
 def change_items(session_id: UUID, old: str, new: str) -> str:
@@ -281,6 +293,37 @@ planted("balance_chain", "gold", change_line(LOOT, "gold_after = gold_after + 1"
 planted("balance_differs", "gold from nowhere", change_character(HERO, "gold = 101"))
 planted("balance_differs", "XP from nowhere", change_character(HERO, "xp = 1251"))
 planted("balance_differs", "no such character", delete("characters", f"id = {CLONE}"))
+planted("named_chain", "other sum", change_dust('"after": 5', '"after": 6'))
+planted("named_differs", "dust from nowhere", update("balances", DUSTY, "amount = 6"))
+planted("named_differs", "row gone", delete("balances", DUSTY))
+planted(
+    "named_differs",
+    "of nobody's doing",
+    "INSERT INTO balances (character_id, balance_id, amount, opening_amount)"
+    f" VALUES ({HERO}, '{DUST}', 4, 0)",
+)
+planted(
+    "balances_differ",
+    "more than asked",
+    change_dust('"after": 5, "delta": 5', '"after": 6, "delta": 6'),
+    update("balances", DUSTY, "amount = 6"),
+)
+planted(
+    "balances_differ",
+    "not moved",
+    change_line(NAMED, f"balances = balances - '{DUST}'"),
+    update("balances", DUSTY, "amount = 0"),
+)
+planted(
+    "balances_differ",
+    "shortage not recorded",
+    delete("settlement_discrepancies", of(NAMED)),
+)
+planted(
+    "balances_differ",
+    "shortage of another sum",
+    update("settlement_discrepancies", of(NAMED), "wanted = 4"),
+)
 planted(
     "quantity_differs",
     "taken twice",

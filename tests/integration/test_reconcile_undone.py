@@ -22,7 +22,10 @@ from tests.support.documents import HERO, PELT, POTION
 from tests.support.reconciling import (
     ALLY,
     CLONE,
+    DUST,
     LOOT,
+    MINER,
+    NAMED,
     QUIET,
     REMOVAL,
     SAMPLE,
@@ -37,7 +40,7 @@ PLANTS: list[object] = []
 
 @pytest.fixture(autouse=True)
 def undone(settle_here: Callable[..., None]) -> None:
-    """SAMPLE, QUIET and REMOVAL are undone; of SAMPLE, 100 of 1250 XP are missing."""
+    """Undone; of SAMPLE, 100 of 1250 XP are missing."""
     settle_each_ending(settle_here)
     boss = User.objects.create_superuser("boss")
     plant(
@@ -46,7 +49,7 @@ def undone(settle_here: Callable[..., None]) -> None:
         " xp_after, gold_after)"
         f" SELECT id, 'operation', -100, 0, xp, gold FROM characters WHERE id = {HERO}",
     )
-    for session_id in (REMOVAL, QUIET, SAMPLE):
+    for session_id in (REMOVAL, QUIET, SAMPLE, NAMED):
         undo_combat(
             session_id,
             actor=boss,
@@ -127,6 +130,19 @@ planted(
     "shortage of a balance that moved back",
     "INSERT INTO settlement_discrepancies (session_id, character_id, code, wanted,"
     f" applied) VALUES ('{SAMPLE}', {HERO}, 'undo_gold_short', 100, 99)",
+)
+planted(
+    "counter_named_differs",
+    "dust kept",
+    change_counter(NAMED, f"balances = balances - '{DUST}'"),
+    update("balances", f"balance_id = '{DUST}'", "amount = 5"),
+)
+planted(
+    "counter_named_differs",
+    "shortage of a balance that moved back",
+    "INSERT INTO settlement_discrepancies (session_id, character_id, code, wanted,"
+    f" applied, balance_id) VALUES ('{NAMED}', {MINER}, 'undo_balance_short', 5, 4,"
+    f" '{DUST}')",
 )
 planted(
     "counter_items_differ",

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from pytest_django import Settings
 
-from combat_history.models import CombatHistory, SettlementDiscrepancy
+from combat_history.models import CombatHistory, NamedBalance, SettlementDiscrepancy
 from persistence.contract.document import Document
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_inbox
 from persistence.worker import inbox
 from persistence.worker import mode as settlement
 from tests.support.documents import PELT, make_document, make_participant
-from tests.support.factories import add_character, add_item
+from tests.support.factories import add_balance, add_character, add_item
 from tests.support.trace import statements_in, traced
 
 LARGE = 200
@@ -43,19 +44,21 @@ def busy_fight(n: int) -> Document:
     return make_document(parts, replay_log=[{"turn": 1}])
 
 
-def prepare(n: int) -> Document:
+def prepare(n: int, **more: Any) -> Document:
     winner, loser = 1000 + n, 2000 + n
     add_character(winner, gold=1)
     add_character(loser, gold=0)
     add_item(winner, "hp_pot_small", 10_000 + n, quantity=5)
     add_item(winner, "sword_epic", 30_000 + n, is_equipped=True, durability=9)
     add_item(loser, "hp_pot_small", 20_000 + n, quantity=1)
-    return busy_fight(n)
+    document = busy_fight(n)
+    document["participants"][str(winner)]["changes"] |= more
+    return document
 
 
-def statements(combats: range, path: Path) -> Counter[str]:
+def statements(combats: range, path: Path, **more: Any) -> Counter[str]:
     """What the protocol carried while these combats were settled in one batch."""
-    for document in [prepare(n) for n in combats]:
+    for document in [prepare(n, **more) for n in combats]:
         inbox.record(checked(document))
     with traced(path):
         settle_inbox()
@@ -70,6 +73,7 @@ def test_statements_do_not_grow_with_the_batch(
     tmp_path: Path,
 ) -> None:
     settings.SETTLEMENT_BATCH_SIZE = LARGE
+    add_balance("dust")
     # Read once a second, whatever the batch: not what is counted here.
     monkeypatch.setattr(settlement, "CACHE_SECONDS", 3600)
     # The first batches of a connection also prepare: not what is counted here.
@@ -81,7 +85,11 @@ def test_statements_do_not_grow_with_the_batch(
 
     assert sum(one.values()) > 8, "the trace shows the batch"
     assert one == many
+    # Named balances are read and written; who has none pays for none.
+    named = statements(range(500, 508), tmp_path / "named", balances={"dust": 5})
+    assert sum(named.values()) == sum(one.values()) + 2
+    assert NamedBalance.objects.count() == 8
     processed = CombatHistory.objects.filter(settlement_status="processed")
-    assert processed.count() == 8 + 1 + LARGE
+    assert processed.count() == 8 + 1 + LARGE + 8
     # The penalty of every loser: discrepancies are written set-based as well.
     assert SettlementDiscrepancy.objects.count() == processed.count()

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from combat_history.models import Character, InventoryItem, ItemTemplate
+from combat_history.models import (
+    BalanceTemplate,
+    Character,
+    InventoryItem,
+    ItemTemplate,
+)
 from tests.support.documents import HERO, PELT, POTION, SWORD
 
 
 def add_template(id_: str, **over: Any) -> ItemTemplate:
     return ItemTemplate.objects.create(**{"id": id_, "name": id_, **over})
+
+
+def add_balance(id_: str, **over: Any) -> BalanceTemplate:
+    return BalanceTemplate.objects.create(**{"id": id_, "name": id_, **over})
 
 
 def add_character(id_: int, **over: Any) -> Character:

@@ -15,12 +15,13 @@ from persistence.contract.document import Document
 from tests.support import documents, factories
 from tests.support.documents import HERO, PELT, make_document, make_participant
 
-ALLY, CLONE = 102, 103
+ALLY, CLONE, MINER = 102, 103, 104
 EMPTIED, AXE = 60, 61
-SAMPLE, QUIET, REMOVAL, PENALTY, FAILED, LOOT, UNKNOWN = (
-    UUID(int=0x0192F3A4_5B6C_7D8E_9F01_000000000000 + number) for number in range(1, 8)
+DUST, KARMA = "dust", "karma"
+SAMPLE, QUIET, REMOVAL, PENALTY, FAILED, LOOT, NAMED, UNKNOWN = (
+    UUID(int=0x0192F3A4_5B6C_7D8E_9F01_000000000000 + number) for number in range(1, 9)
 )
-"""One fight of each ending; UNKNOWN was never fought."""
+"""One fight of each ending; of NAMED balances, one short; UNKNOWN was not fought."""
 
 
 def reconcile() -> dict[str, Any]:
@@ -52,11 +53,14 @@ def loot(template_id: str, qty: int = 1) -> Document:
 
 
 def settle_each_ending(settle: Callable[..., None]) -> None:
-    """Settle SAMPLE to LOOT in the small world; all but FAILED end as processed."""
+    """Settle SAMPLE to NAMED in the small world; all but FAILED end as processed."""
     factories.add_character(ALLY, gold=30)
     factories.add_character(CLONE)
+    factories.add_character(MINER)
     factories.add_template("bandage")
     factories.add_template("axe", stackable=False, max_durability=10)
+    factories.add_balance(DUST)
+    factories.add_balance(KARMA)
     factories.add_item(ALLY, "bandage", EMPTIED, quantity=3)
     factories.add_item(ALLY, "axe", AXE, is_equipped=True, durability=4)
     settle(
@@ -74,7 +78,10 @@ def settle_each_ending(settle: Callable[..., None]) -> None:
         make_document(
             {HERO: make_participant(items_gained=[loot(PELT, 2)])}, session_id=LOOT
         ),
+        make_document(
+            {MINER: make_participant(balances={DUST: 5, KARMA: -3})}, session_id=NAMED
+        ),
     )
     statuses = CombatHistory.objects.values_list("pk", "settlement_status")
     assert {pk for pk, status in statuses if status != "processed"} == {FAILED}
-    assert len(statuses) == 6
+    assert len(statuses) == 7

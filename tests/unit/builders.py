@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -18,6 +18,8 @@ from persistence.contract.errors import PayloadInvalid
 from persistence.contract.payload import validate
 from persistence.savers.combat.plan import plan_batch
 from persistence.savers.combat.rows import (
+    BalanceKey,
+    BalanceRow,
     Catalogue,
     CharacterRow,
     Combat,
@@ -143,10 +145,13 @@ def item(row_id: int, template: Template = POTION, **over: Any) -> ItemRow:
 
 
 def world(
-    items: Iterable[ItemRow] = (), characters: Iterable[CharacterRow] | None = None
+    items: Iterable[ItemRow] = (),
+    characters: Iterable[CharacterRow] | None = None,
+    balances: Mapping[BalanceKey, BalanceRow] | None = None,
 ) -> World:
     """A world of these rows; by default of the one character 101."""
-    return World([character()] if characters is None else characters, items)
+    people = [character()] if characters is None else characters
+    return World(people, items, balances)
 
 
 def plan(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from itertools import count, permutations, product
@@ -20,6 +21,8 @@ from hypothesis import strategies as st
 from persistence.contract.document import Document
 from persistence.savers.combat.plan import plan_batch
 from persistence.savers.combat.rows import (
+    BalanceKey,
+    BalanceRow,
     Catalogue,
     CharacterRow,
     Combat,
@@ -136,9 +139,12 @@ class Tables:
 
     characters: tuple[CharacterRow, ...]
     items: tuple[ItemRow, ...]
+    balances: Mapping[BalanceKey, BalanceRow] = field(default_factory=dict)
 
     def world(self) -> World:
-        return World(copy.deepcopy(self.characters), copy.deepcopy(self.items))
+        return World(
+            copy.deepcopy(self.characters), copy.deepcopy(self.items), self.balances
+        )
 
     def after(self, plan: Plan) -> Tables:
         """The tables once the statements of a combat have written the plan."""
@@ -156,6 +162,7 @@ class Tables:
         return Tables(
             tuple(copy.copy(characters[key]) for key in sorted(characters)),
             tuple(copy.copy(items[key]) for key in sorted(items)),
+            {**self.balances, **plan.balances},
         )
 
 
@@ -164,6 +171,7 @@ def as_tables(world: World) -> Tables:
     return Tables(
         tuple(world.characters[key] for key in sorted(world.characters)),
         tuple(world.items[key] for key in sorted(world.items)),
+        world.balances,
     )
 
 
@@ -238,11 +246,36 @@ def characters(char_id: int) -> st.SearchStrategy[CharacterRow]:
     )
 
 
+DUST, KARMA = "dust", "rating:karma"
+"""Named balances: one as gold is, one that goes below nothing and is soon full."""
+
+BALANCES = st.fixed_dictionaries(
+    {
+        **{
+            (char_id, DUST): st.sampled_from([0, 3, 90]).map(
+                lambda amount: BalanceRow(amount, 0, 10**6)
+            )
+            for char_id in (*FIGHTERS, OUTSIDER)
+        },
+        # -60: its bounds were drawn tighter since.
+        **{
+            (char_id, KARMA): st.sampled_from([0, -18, 25, -60]).map(
+                lambda amount: BalanceRow(amount, -20, 40)
+            )
+            for char_id in (*FIGHTERS, OUTSIDER)
+        },
+    }
+)
+
+
 def tables() -> st.SearchStrategy[Tables]:
     return st.builds(
-        lambda people, things: Tables(people, tuple(filter(None, things))),
+        lambda people, things, named: Tables(
+            people, tuple(filter(None, things)), named
+        ),
         st.tuples(*map(characters, (*FIGHTERS, OUTSIDER))),
         st.tuples(*map(items, ROW_IDS)),
+        BALANCES,
     )
 
 
@@ -270,6 +303,14 @@ def worn(char_id: int) -> st.SearchStrategy[dict[str, int]]:
 # Seldom unknown: most combats of a batch are to succeed.
 _NAMES = [*(template.name for template in CATALOGUE * 8), "Дракон"]
 LOOT = st.sampled_from([{"name": n, "qty": qty} for n in _NAMES for qty in (1, 2, 3)])
+NAMED = st.sampled_from(
+    [
+        *({},) * 4,
+        *({DUST: dust} for dust in (-40, -2, 0, 5, 70)),
+        *({KARMA: karma, DUST: 1} for karma in (-15, -1, 2, 12)),
+        {"mana": 1},
+    ]
+)
 VITALS = st.sampled_from([None, *({"hp": hp, "energy": 5} for hp in range(9))])
 
 
@@ -280,6 +321,7 @@ def parts(char_id: int, *, wear: bool) -> st.SearchStrategy[Document]:
         participant,
         xp_gained=st.integers(0, 30),
         gold_gained=st.integers(-50, 50),
+        balances=NAMED,
         items_consumed=st.lists(consumed(char_id), max_size=4),
         durability_loss=worn(char_id) if wear else st.just({}),
         loot_obtained=st.lists(LOOT, max_size=3),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from persistence.contract.errors import DiscrepancyCode
 from persistence.contract.payload import ParticipantResult
-from persistence.savers.combat.rows import Combat, ItemRow, Plan
+from persistence.savers.combat.rows import BalanceRow, Combat, ItemRow, Plan
 from tests.unit.builders import (
     CATALOGUE,
     FIRST_NEW_ID,
@@ -24,6 +24,7 @@ from tests.unit.builders import (
 from tests.unit.builders import combat as make_combat
 from tests.unit.strategies import (
     BOUNDED,
+    DUST,
     FIGHTERS,
     OUTSIDER,
     Tables,
@@ -84,6 +85,36 @@ def test_balances_change_by_exactly_what_the_ledger_says(
 
 @given(start=tables(), combats=batches())
 @BOUNDED
+def test_named_balances_change_by_exactly_what_the_ledger_says(
+    start: Tables, combats: list[Combat]
+) -> None:
+    plan, end = planned(combats, start)
+
+    amounts = {key: row.amount for key, row in start.balances.items()}
+    for line in plan.ledger:
+        for balance_id, move in (line.balances or {}).items():
+            key = line.character_id, balance_id
+            amounts[key] += move["delta"]
+            assert move["after"] == amounts[key]
+    assert amounts == {key: row.amount for key, row in end.balances.items()}
+    moved = {(e.character_id, id_) for e in plan.ledger for id_ in e.balances or ()}
+    assert plan.balances.keys() == moved
+
+
+@given(start=tables(), combats=batches())
+@BOUNDED
+def test_no_named_balance_moves_further_out_of_its_bounds(
+    start: Tables, combats: list[Combat]
+) -> None:
+    _, end = planned(combats, start)
+
+    for key, (amount, floor, maximum) in end.balances.items():
+        before = start.balances[key].amount
+        assert min(before, floor) <= amount <= max(before, maximum)
+
+
+@given(start=tables(), combats=batches())
+@BOUNDED
 def test_quantities_change_by_exactly_what_the_movements_say(
     start: Tables, combats: list[Combat]
 ) -> None:
@@ -132,10 +163,20 @@ def test_every_change_is_applied_or_listed_as_a_shortage(
     plan, _ = planned(combats, start)
 
     gold = DiscrepancyCode.GOLD_SHORTAGE
-    short = [d.wanted - d.applied for d in plan.discrepancies]
+    named: Counter[str] = Counter()
+    for d in plan.discrepancies:
+        if d.balance_id is not None:
+            named[d.balance_id] += d.wanted - d.applied
+    short = [d.wanted - d.applied for d in plan.discrepancies if not d.balance_id]
     short_gold = [d.wanted - d.applied for d in plan.discrepancies if d.code == gold]
     fought = players(applied(combats, plan))
-    assert min(short, default=1) > 0
+    assert min([*short, *named.values()], default=1) > 0
+    for player in fought:
+        named.update(player.changes.balances)
+    for line in plan.ledger:
+        for balance_id, move in (line.balances or {}).items():
+            named[balance_id] -= move["delta"]
+    assert not any(named.values())
     assert sum(line.xp_delta for line in plan.ledger) == sum(
         player.changes.xp_gained for player in fought
     )
@@ -258,6 +299,7 @@ def test_a_failing_combat_leaves_no_trace(
     plan.failures.clear()
     assert without_new_ids(plan) == without_new_ids(clean)
     assert end.characters == clean_end.characters
+    assert end.balances == clean_end.balances
     assert len(end.items) == len(clean_end.items)
 
 
@@ -326,6 +368,7 @@ def covered_batches(draw: st.DrawFn) -> list[Combat]:
         return participant(
             xp_gained=draw(st.integers(0, 30)),
             gold_gained=draw(st.integers(-50, 50)),
+            balances={DUST: draw(st.integers(-50, 50))},
             items_consumed=[{"inventory_id": char_id, "qty": draw(consumed)}],
             durability_loss={f"item:{SWORD.id}": draw(st.integers(0, 30))},
             loot_obtained=[
@@ -350,6 +393,7 @@ RICH = Tables(
         *(item(c, POTION, character_id=c, quantity=100) for c in FIGHTERS),
         *(item(c + 10, SWORD, character_id=c, is_equipped=True) for c in FIGHTERS),
     ),
+    {(c, DUST): BalanceRow(1000, 0, 10**6) for c in FIGHTERS},
 )
 
 
@@ -375,6 +419,7 @@ def test_without_shortages_combats_may_be_settled_in_any_order(
         one_by_one = one_by_one.after(alone)
 
     assert one_by_one.characters == together.characters
+    assert one_by_one.balances == together.balances
     assert holdings(one_by_one) == holdings(together)
     wear = [row.durability for row in one_by_one.items if row.is_equipped]
     assert wear == [row.durability for row in together.items if row.is_equipped]

@@ -17,8 +17,10 @@ from combat_history.actions.undo_plan import (
     plan_undo,
 )
 from persistence.savers.combat.rows import (
+    BalanceRow,
     Catalogue,
     Combat,
+    Discrepancy,
     ItemRow,
     LedgerEntry,
     Plan,
@@ -33,13 +35,20 @@ MOST_ROUNDS = 20
 
 
 def sound(start: Tables) -> Tables:
-    """As the game keeps its tables: no empty rows, no two items in one slot."""
+    """As the game keeps its tables: no empty rows, no two items in one slot.
+
+    And no amount below its floor: what a fight gave there could not be taken back.
+    """
     rows = [
         replace(row, slot=f"{row.slot}_{row.id}" if row.slot else None)
         for row in start.items
         if row.quantity
     ]
-    return Tables(start.characters, tuple(rows))
+    named = {
+        key: row._replace(amount=max(row.amount, row.floor))
+        for key, row in start.balances.items()
+    }
+    return Tables(start.characters, tuple(rows), named)
 
 
 def undo(
@@ -48,7 +57,10 @@ def undo(
     """The counter-lines of one combat, and the tables after them."""
     plan = plan_undo(
         lines,
-        {row.id: Balance(row.xp, row.gold) for row in now.characters},
+        {
+            row.id: Balance(row.xp, row.gold, named_of(now, row.id))
+            for row in now.characters
+        },
         map(as_item, now.items),
         TEMPLATES,
         new_ids,
@@ -72,7 +84,19 @@ def undo(
     return plan, Tables(
         tuple(after[key] for key in sorted(after)),
         tuple(rows[key] for key in sorted(rows)),
+        {
+            **now.balances,
+            **{
+                (char_id, id_): row
+                for char_id, balance in plan.after.items()
+                for id_, row in balance.named.items()
+            },
+        },
     )
+
+
+def named_of(now: Tables, char_id: int) -> dict[str, BalanceRow]:
+    return {id_: row for (owner, id_), row in now.balances.items() if owner == char_id}
 
 
 def as_item(row: ItemRow) -> Item:
@@ -122,7 +146,11 @@ def lived(draw: st.DrawFn, now: Tables) -> Tables:
         replace(char, gold=char.gold // draw(spent), xp=char.xp // draw(spent))
         for char in now.characters
     ]
-    return Tables(tuple(people), tuple(rows))
+    named = {
+        key: row._replace(amount=row.amount // draw(spent))
+        for key, row in now.balances.items()
+    }
+    return Tables(tuple(people), tuple(rows), named)
 
 
 @given(start=tables().map(sound), combats=batches())
@@ -137,6 +165,7 @@ def test_undone_in_reverse_order_everything_is_as_it_was(
         assert undone.shortages == []
 
     assert balances(now) == balances(start)
+    assert now.balances == start.balances
     assert now.items == start.items
 
 
@@ -155,6 +184,7 @@ def test_undone_in_any_order_totals_are_as_they_were_but_for_shortages(
     if not is_short:
         assert totals(now) == totals(start)
         assert balances(now) == balances(start)
+        assert now.balances == start.balances
 
 
 @given(start=tables().map(sound), combats=batches(), data=st.data())
@@ -167,12 +197,16 @@ def test_each_undoing_moves_what_was_moved_less_what_it_calls_short(
     new_ids = count(FIRST_UNDONE_ID)
     for lines in data.draw(st.permutations(by_combat(plan))):
         pieces, owned = totals(now), balances(now)
+        amounts = {key: row.amount for key, row in now.balances.items()}
         undone, now = undo(lines, now, new_ids)
 
         missing: Counter[tuple[int, str | None]] = Counter()
+        short_named: dict[tuple[int, str], Discrepancy] = {}
         for short in undone.shortages:
             what = short.item_template_id or str(short.code)
-            if short.code != "undo_wear_short":
+            if short.balance_id is not None:
+                short_named[short.character_id, short.balance_id] = short
+            elif short.code != "undo_wear_short":
                 missing[short.character_id, what] += short.wanted - short.applied
         for line in lines:
             player = line.character_id
@@ -183,9 +217,15 @@ def test_each_undoing_moves_what_was_moved_less_what_it_calls_short(
                 short_gold if line.gold_delta > 0 else -short_gold
             )
             assert balances(now)[player] == (xp, gold)
+            for id_, move in (line.balances or {}).items():
+                lack = short_named.pop((player, id_), None)
+                back = abs(move["delta"]) if lack is None else lack.applied
+                amounts[player, id_] -= back if move["delta"] > 0 else -back
             for movement in line.items:
                 pieces[player, movement["item_template_id"]] -= movement["delta"]
         assert totals(now) == +(pieces + missing)
+        assert amounts == {key: row.amount for key, row in now.balances.items()}
+        assert not short_named
 
 
 @given(start=tables().map(sound), combats=batches(), data=st.data())
@@ -246,7 +286,7 @@ def test_movements_add_up_as_reconcile_adds_them(
 
 def replace_openings(start: Tables) -> Tables:
     rows = [replace(row, opening_quantity=row.quantity) for row in start.items]
-    return Tables(start.characters, tuple(rows))
+    return replace(start, items=tuple(rows))
 
 
 def test_worlds_and_batches_do_make_shortages_and_removals() -> None:
@@ -271,6 +311,7 @@ def test_worlds_and_batches_do_make_shortages_and_removals() -> None:
         "undo_gold_short",
         "undo_xp_short",
         "undo_wear_short",
+        "undo_balance_short",
         "returned",
         "made",
         "removed",

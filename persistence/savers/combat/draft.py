@@ -6,7 +6,7 @@ as the plan is. Consumption comes before wear, wear before loot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from persistence.contract.changes import MAX_BIGINT
@@ -16,12 +16,15 @@ from persistence.savers.combat.rows import (
     MAX_INT,
     MAX_PIECES,
     Asked,
+    BalanceKey,
+    BalanceRow,
     Catalogue,
     Cause,
     CharacterRow,
     Discrepancy,
     ItemRow,
     LedgerEntry,
+    Moved,
     Plan,
     Template,
     World,
@@ -39,6 +42,7 @@ class Draft:
         self.catalogue = catalogue
         self.new_ids = new_ids
         self.characters: dict[int, CharacterRow] = {}
+        self.balances: dict[BalanceKey, BalanceRow] = {}
         self.items: dict[int, ItemRow] = {}
         self.inserted: dict[int, ItemRow] = {}
         self.removed: set[int] = set()
@@ -63,6 +67,8 @@ class Draft:
     def merge_into(self, plan: Plan) -> None:
         for char in self.characters.values():
             self.world.characters[char.id] = plan.characters[char.id] = char
+        self.world.balances |= self.balances
+        plan.balances |= self.balances
         for row in self.inserted.values():
             self.world.add(row)
             plan.inserted[row.id] = row
@@ -104,6 +110,7 @@ class Draft:
                 xp_after=char.xp,
                 gold_after=char.gold,
                 items=movements,
+                balances=self._apply_balances(char_id, changes.balances),
             )
         )
 
@@ -115,6 +122,29 @@ class Draft:
             )
             wanted = 0
         char.gold = wanted
+
+    def _apply_balances(self, char_id: int, asked: Mapping[str, int]) -> Moved | None:
+        moved: Moved = {}
+        for balance_id, gained in asked.items():
+            row = self.world.balances.get((char_id, balance_id))
+            if row is None:
+                raise self.failure(
+                    FailureCode.UNKNOWN_BALANCE,
+                    f"balance {balance_id!r} of character {char_id} is not in the "
+                    "catalogue",
+                )
+            delta = row.room(gained)
+            if gained > delta:
+                raise self.failure(
+                    FailureCode.OUT_OF_RANGE,
+                    f"{balance_id} would exceed {row.maximum}",
+                )
+            row = self.balances[char_id, balance_id] = row.moved(delta)
+            moved[balance_id] = {"delta": delta, "after": row.amount}
+            if gained < delta:
+                code = DiscrepancyCode.BALANCE_SHORTAGE
+                self._discrepancy(char_id, code, -gained, -delta, balance_id=balance_id)
+        return moved or None
 
     def _apply_snapshot(self, char: CharacterRow, asked: Asked) -> None:
         snapshot = asked.state_snapshot
@@ -324,6 +354,7 @@ class Draft:
         applied: int,
         inventory_id: int | None = None,
         item_template_id: str | None = None,
+        balance_id: str | None = None,
     ) -> None:
         self.discrepancies.append(
             Discrepancy(
@@ -335,5 +366,6 @@ class Draft:
                 item_template_id=item_template_id,
                 wanted=wanted,
                 applied=applied,
+                balance_id=balance_id,
             )
         )

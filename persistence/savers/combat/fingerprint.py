@@ -31,12 +31,23 @@ def fingerprint(
         "items": _items(payload, world, catalogue),
         "templates": _templates(payload, catalogue),
     }
+    if named := _named_balances(payload, world):
+        seen["balances"] = named
     return hashlib.sha256(to_json(seen)).hexdigest()
 
 
 def _balances(world: World, char_id: int) -> list[int] | None:
     row = world.characters.get(char_id)
     return None if row is None else [row.id, row.xp, row.gold]
+
+
+def _named_balances(payload: CombatResultPayload, world: World) -> list[Any]:
+    """Amounts and bounds of those that the document moves; None of an unknown one."""
+    return [
+        [char_id, balance_id, world.balances.get((char_id, balance_id))]
+        for char_id, result in payload.players().items()
+        for balance_id in sorted(result.changes.balances)
+    ]
 
 
 def _items(

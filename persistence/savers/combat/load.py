@@ -15,6 +15,8 @@ from persistence.savers.combat import statements
 from persistence.savers.combat.policy import Amount, Rule, Rules, Span
 from persistence.savers.combat.rows import (
     MAX_PIECES,
+    BalanceKey,
+    BalanceRow,
     Catalogue,
     Cause,
     CharacterRow,
@@ -55,7 +57,27 @@ def locked_world(
     )
     row_ids, stacks = _wanted_items(causes, catalogue)
     items = _items(cursor, row_ids, stacks)
-    return World((CharacterRow(*row) for row in characters), items)
+    named = {
+        (char_id, balance_id)
+        for cause in causes
+        for char_id, asked in cause.asked().items()
+        for balance_id in asked.changes.balances
+    }
+    return World(
+        (CharacterRow(*row) for row in characters), items, balances(cursor, named)
+    )
+
+
+def balances(
+    cursor: Cursor[sql.Row], named: Iterable[BalanceKey]
+) -> dict[BalanceKey, BalanceRow]:
+    """Those in the catalogue, of characters that the caller has locked."""
+    ordered = sorted(named)
+    if not ordered:
+        return {}
+    parameters = sql.columns(ordered, frozenset({1}))
+    rows = sql.fetch(cursor, statements.LOAD_BALANCES, parameters)
+    return {(char_id, id_): BalanceRow(*row) for char_id, id_, *row in rows}
 
 
 def reserved_ids(

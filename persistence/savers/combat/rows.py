@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from persistence.contract.changes import Changes
@@ -30,6 +30,33 @@ class Template:
     name_en: str
     stackable: bool
     max_durability: int | None
+
+
+class BalanceRow(NamedTuple):
+    """A named balance of one character, and the bounds that its catalogue sets."""
+
+    amount: int
+    floor: int
+    maximum: int
+
+    def room(self, delta: int) -> int:
+        """As much of `delta` as the bounds let through.
+
+        Bounds that were drawn tighter take nothing from whoever is beyond them.
+        """
+        if delta < 0:
+            return max(delta, min(self.floor - self.amount, 0))
+        return min(delta, max(self.maximum - self.amount, 0))
+
+    def moved(self, delta: int) -> BalanceRow:
+        return self._replace(amount=self.amount + delta)
+
+
+BalanceKey = tuple[int, str]
+"""Character and balance."""
+
+Moved = dict[str, dict[str, int]]
+"""By the id of a balance its `delta` and what stood `after`, as the ledger has it."""
 
 
 @dataclass(slots=True)
@@ -160,6 +187,7 @@ class LedgerEntry:
     xp_after: int
     gold_after: int
     items: list[dict[str, Any]]
+    balances: Moved | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +200,10 @@ class Discrepancy:
     item_template_id: str | None
     wanted: int
     applied: int
+    balance_id: str | None = None
 
     def __str__(self) -> str:
-        what = self.item_template_id or self.inventory_id or "gold"
+        what = self.balance_id or self.item_template_id or self.inventory_id or "gold"
         return (
             f"{self.code} of character {self.character_id}: "
             f"{what} {self.applied} of {self.wanted}"
@@ -199,9 +228,15 @@ class World:
     """The locked rows a plan starts from, and where it leaves them."""
 
     def __init__(
-        self, characters: Iterable[CharacterRow], items: Iterable[ItemRow]
+        self,
+        characters: Iterable[CharacterRow],
+        items: Iterable[ItemRow],
+        balances: Mapping[BalanceKey, BalanceRow] | None = None,
     ) -> None:
         self.characters = {row.id: row for row in characters}
+        self.balances = dict(balances or {})
+        """Those that were asked for, and whose id is in the catalogue."""
+
         self.items: dict[int, ItemRow] = {}
         self.owned: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
         self.held: defaultdict[UUID, list[int]] = defaultdict(list)
@@ -234,6 +269,7 @@ class Plan:
     """Net changes of a batch: at most one per row, whatever the combats did to it."""
 
     characters: dict[int, CharacterRow] = field(default_factory=dict)
+    balances: dict[BalanceKey, BalanceRow] = field(default_factory=dict)
     updated: dict[int, ItemRow] = field(default_factory=dict)
     inserted: dict[int, ItemRow] = field(default_factory=dict)
     removed: set[int] = field(default_factory=set)

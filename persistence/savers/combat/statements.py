@@ -9,13 +9,14 @@ from __future__ import annotations
 # batches, or a batch and an admin's action, wait for each other and never in a ring.
 # NO KEY: a row that only refers to this one can still be inserted meanwhile.
 #
-# Of a corrected combat, the document of its newest revision. Of a settled one, the gold
-# that it moved. Last, the moment by which it is judged what lies in the future.
+# Of a corrected combat, the document of its newest revision. Of a settled one, the
+# amounts that it moved. Last, the moment by which it is judged what lies in the future.
 LOCK_HISTORY = """
 SELECT session_id, h.settlement_status, h.payload_sha256,
        CASE WHEN r.document IS NULL THEN h.raw_payload END, revision,
        COALESCE(r.document, h.result_payload)::text, h.finished_at, h.compensated_at,
-       (SELECT jsonb_object_agg(line.character_id, line.gold_delta)
+       (SELECT jsonb_object_agg(line.character_id, jsonb_build_object(
+            'gold', line.gold_delta, 'balances', line.balances))
         FROM settlement_ledger line
         WHERE line.session_id = h.session_id AND line.revision = h.revision
           AND line.kind = 'settlement'),
@@ -71,14 +72,23 @@ FROM item_templates
 WHERE id = ANY (%b::text[]) OR name = ANY (%b::text[]) OR name_en = ANY (%b::text[])
 """
 
-# The second lock, in the order of the ids. A character's row guards the whole of its
-# inventory: belts, operations, undoing and the admin's forms take it before an item.
+# The second lock, in the order of the ids. A character's row guards its balances and
+# the whole of its inventory: belts, operations, undoing and the admin's forms take it
+# before an item.
 LOCK_CHARACTERS = """
 SELECT id, xp, gold, hp, energy, vitals_at, vitals_session_id
 FROM characters
 WHERE id = ANY (%s::bigint[])
 ORDER BY id
 FOR NO KEY UPDATE
+"""
+
+# What nobody has moved yet has no row, and is nothing.
+LOAD_BALANCES = """
+SELECT named.character_id, t.id, COALESCE(b.amount, 0), t.floor, t.maximum
+FROM unnest(%s::bigint[], %b::text[]) AS named (character_id, balance_id)
+JOIN balance_templates t ON t.id = named.balance_id
+LEFT JOIN balances b ON b.character_id = named.character_id AND b.balance_id = t.id
 """
 
 # A fight that is over holds nothing, whether or not its belt has been released yet.
@@ -197,6 +207,15 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]
 WHERE c.id = n.id
 """
 
+# An opening amount of none says that a row has not come from outside.
+WRITE_BALANCES = """
+INSERT INTO balances (character_id, balance_id, amount, opening_amount)
+SELECT character_id, balance_id, amount, 0
+FROM unnest(%s::bigint[], %b::text[], %s::bigint[])
+     AS n (character_id, balance_id, amount)
+ON CONFLICT (character_id, balance_id) DO UPDATE SET amount = EXCLUDED.amount
+"""
+
 UPDATE_ITEMS = """
 UPDATE inventory i
 SET quantity = n.quantity, durability = n.durability
@@ -232,13 +251,13 @@ def insert_lines(kind: str) -> str:
     return f"""
 INSERT INTO settlement_ledger
     (session_id, revision, character_id, kind, xp_delta, gold_delta, xp_after,
-     gold_after, items)
+     gold_after, items, balances)
 SELECT session_id, revision, character_id, '{kind}', xp_delta, gold_delta, xp_after,
-       gold_after, items::jsonb
+       gold_after, items::jsonb, balances::jsonb
 FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[],
-            %s::bigint[], %s::bigint[], %b::text[]) WITH ORDINALITY
+            %s::bigint[], %s::bigint[], %b::text[], %b::text[]) WITH ORDINALITY
      AS n (session_id, revision, character_id, xp_delta, gold_delta, xp_after,
-           gold_after, items, position)
+           gold_after, items, balances, position)
 ORDER BY position
 """  # noqa: S608 -- own text
 
@@ -248,7 +267,7 @@ INSERT_LEDGER = insert_lines("settlement")
 INSERT_DISCREPANCIES = """
 INSERT INTO settlement_discrepancies
     (session_id, revision, character_id, code, inventory_id, item_template_id, wanted,
-     applied)
+     applied, balance_id)
 SELECT * FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::text[], %s::bigint[],
-                     %b::text[], %s::bigint[], %s::bigint[])
+                     %b::text[], %s::bigint[], %s::bigint[], %b::text[])
 """

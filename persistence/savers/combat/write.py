@@ -11,7 +11,13 @@ from pydantic_core import to_json
 from persistence.contract.errors import DomainFailure
 from persistence.savers.combat import statements
 from persistence.savers.combat.cases import Case
-from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Plan
+from persistence.savers.combat.rows import (
+    BalanceKey,
+    BalanceRow,
+    Discrepancy,
+    LedgerEntry,
+    Plan,
+)
 from persistence.worker import sql
 from persistence.worker.sql import Write
 
@@ -91,6 +97,7 @@ def effects(plan: Plan, insert_lines: str = statements.INSERT_LEDGER) -> list[Wr
     """Net changes of locked rows, and the lines that say what was done."""
     return [
         *_characters(plan),
+        balances(plan.balances),
         *_inventory(plan),
         *records(plan.ledger, plan.discrepancies, insert_lines),
     ]
@@ -104,6 +111,12 @@ def _characters(plan: Plan) -> list[Write]:
     # `every_row`: a row that this does not meet was locked and is gone all the same.
     # Its ledger line would speak of a balance that nobody has: the batch rolls back.
     return [Write(statements.UPDATE_CHARACTERS, rows, every_row="characters")]
+
+
+def balances(rows: Mapping[BalanceKey, BalanceRow]) -> Write:
+    """New amounts, of characters that the caller has locked."""
+    amounts = [(*key, row.amount) for key, row in rows.items()]
+    return Write(statements.WRITE_BALANCES, amounts, frozenset({1}))
 
 
 def _inventory(plan: Plan) -> list[Write]:
@@ -144,6 +157,7 @@ def records(
             line.xp_after,
             line.gold_after,
             to_json(line.items).decode(),
+            to_json(line.balances).decode() if line.balances else None,
         )
         for line in lines
     ]
@@ -157,10 +171,11 @@ def records(
             d.item_template_id,
             d.wanted,
             d.applied,
+            d.balance_id,
         )
         for d in shortages
     ]
     return [
-        Write(insert_lines, ledger, frozenset({7})),
-        Write(statements.INSERT_DISCREPANCIES, discrepancies, frozenset({5})),
+        Write(insert_lines, ledger, frozenset({7, 8})),
+        Write(statements.INSERT_DISCREPANCIES, discrepancies, frozenset({5, 8})),
     ]
