@@ -1,14 +1,14 @@
-"""Undo a settled combat by counter-lines.
+"""Undo a settled combat, or an operation of the game, by counter-lines.
 
-The combat stays processed and its lines stay as they are; one counter-line a player
-takes back what the combat gave and returns what it took. hp, energy and location belong
-to whoever wrote them last and are left alone.
+It stays processed and its lines stay as they are; one counter-line a player takes back
+what was given and returns what was taken. hp, energy and location belong to whoever
+wrote them last and are left alone.
 
-Tables: combat_history, characters, balances, inventory, settlement_ledger,
-settlement_discrepancies, applied_operations, audit_log. Locks, in the order of the
-settlement: the history row, then the characters by id. It is applied once:
-`compensated_at` is asked under the row's lock, and the ledger takes one counter-line a
-player and revision.
+Tables: combat_history or operations, characters, balances, inventory,
+settlement_ledger, settlement_discrepancies, applied_operations, audit_log. Locks, in
+the order of the settlement: the row of the combat or operation, then the characters by
+id. It is applied once: whether it is undone is asked under the row's lock, and the
+ledger takes one counter-line a player and revision.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Template
 from persistence.savers.combat.statements import LOAD_TEMPLATES, RESERVE_ITEM_IDS
 from persistence.savers.inventory.bag import Item
 from persistence.worker import inbox
-from persistence.worker.sql import Row, fetch, run
+from persistence.worker.sql import Row, Write, fetch, run
 from persistence.worker.transactions import open_cursor
 
 if TYPE_CHECKING:
@@ -52,13 +52,37 @@ logger = logging.getLogger(__name__)
 
 PERMISSION = "combat_history.compensate_combat"
 # As the audit has stored it from the first day; a person reads "undo".
-VERB, TARGET = "compensate", "combat"
+VERB = "compensate"
 
 OnShortage = Literal["refuse", "record"]
 """What to do where a player no longer has what the combat gave."""
 
 # Several statements read: without locks they are of one moment only by a snapshot.
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What can be undone. `target`: its name in the audit. `read`: by its key.
+
+    `table`: where `mark` writes that it is undone.
+    """
+
+    target: str
+    read: str
+    mark: str
+    table: str
+
+
+COMBAT = Kind("combat", sql.READ_HISTORY, sql.MARK_UNDONE, "combat_history")
+"""By its session id."""
+
+OPERATION = Kind(
+    "operation", sql.READ_OPERATION, sql.MARK_OPERATION_UNDONE, "operations"
+)
+"""By its op_id."""
+
+Key = UUID | str
 
 
 class SkipReason(StrEnum):
@@ -72,13 +96,13 @@ class SkipReason(StrEnum):
 class UndoRefused(Exception):
     """Nothing was changed: these things can no longer be undone in full."""
 
-    def __init__(self, session_id: UUID, shortages: Sequence[Discrepancy]) -> None:
-        super().__init__(session_id, shortages)
-        self.session_id = session_id
+    def __init__(self, key: Key, shortages: Sequence[Discrepancy]) -> None:
+        super().__init__(key, shortages)
+        self.key = key
         self.shortages = shortages
 
     def __str__(self) -> str:
-        return f"combat {self.session_id}: " + _in_words(self.shortages)
+        return f"{self.key}: " + _in_words(self.shortages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +126,17 @@ class UndoResult:
     announced: bool = True
 
 
-def preview_undo(session_id: UUID, on_shortage: OnShortage) -> Preview:
-    """Plan what `undo_combat` would do now. Locks nothing, writes nothing.
+def preview_undo(key: Key, on_shortage: OnShortage, kind: Kind = COMBAT) -> Preview:
+    """Plan what undoing it would do now. Locks nothing, writes nothing.
 
     Rows that would be new have negative ids. Raises DomainFailure like it.
     """
     with open_cursor() as cursor:
         cursor.execute(SNAPSHOT)
-        revision = _applied_revision(cursor, session_id, sql.READ_HISTORY)
-        if isinstance(revision, SkipReason):
-            return Preview(None, revision)
-        undo = _plan(
-            cursor, session_id, revision, sql.READ_CHARACTERS, lambda _: count(-1, -1)
-        )
+        found = _applied(cursor, key, kind.read)
+        if isinstance(found, SkipReason):
+            return Preview(None, found)
+        undo = _plan(cursor, *found, sql.READ_CHARACTERS, lambda _: count(-1, -1))
         refused = on_shortage == "refuse" and bool(undo.shortages)
         return Preview(undo, is_refused=refused)
 
@@ -129,16 +151,10 @@ def undo_combat(
     DomainFailure where a player is no more; the database's own error; all audited, with
     nothing changed. Raises ValueError for a reason out of bounds.
     """
-    if not actor.has_perm(PERMISSION):
-        audit.deny(actor, VERB, TARGET, [str(session_id)], reason)
-    reason = audit.checked_reason(reason)
+    reason = _admitted(session_id, COMBAT, actor, reason)
     # Before it is so: who dies after the commit then leaves nothing untrue in Redis.
     announced = _announce(session_id)
-    try:
-        done = _undo(session_id, actor, reason, on_shortage)
-    except (Error, psycopg.Error, UndoRefused, DomainFailure) as error:
-        audit.record_failure(actor, VERB, TARGET, [str(session_id)], reason, error)
-        raise
+    done = _audited(session_id, COMBAT, actor, reason, on_shortage)
     if done.undo is None and done.skipped is not SkipReason.UNDONE:
         return done
     # Also of one undone before: its first announcement may have failed. And again, as
@@ -146,40 +162,65 @@ def undo_combat(
     return UndoResult(done.undo, done.skipped, announced and _announce(session_id))
 
 
+def undo_operation(
+    op_id: str, *, actor: User, reason: str, on_shortage: OnShortage
+) -> UndoResult:
+    """Like `undo_combat`, of an operation of the game. Redis tells nobody of these."""
+    reason = _admitted(op_id, OPERATION, actor, reason)
+    return _audited(op_id, OPERATION, actor, reason, on_shortage)
+
+
+def _admitted(key: Key, kind: Kind, actor: User, reason: str) -> str:
+    if not actor.has_perm(PERMISSION):
+        audit.deny(actor, VERB, kind.target, [str(key)], reason)
+    return audit.checked_reason(reason)
+
+
+def _audited(
+    key: Key, kind: Kind, actor: User, reason: str, on_shortage: OnShortage
+) -> UndoResult:
+    try:
+        return _undo(key, kind, actor, reason, on_shortage)
+    except (Error, psycopg.Error, UndoRefused, DomainFailure) as error:
+        audit.record_failure(actor, VERB, kind.target, [str(key)], reason, error)
+        raise
+
+
 def _undo(
-    session_id: UUID, actor: User, reason: str, on_shortage: OnShortage
+    key: Key, kind: Kind, actor: User, reason: str, on_shortage: OnShortage
 ) -> UndoResult:
     with open_cursor() as cursor:
-        revision = _applied_revision(cursor, session_id, sql.LOCK_HISTORY)
-        if isinstance(revision, SkipReason):
-            act = Act(str(session_id), Outcome.SKIPPED, revision)
-            audit.record(actor, VERB, TARGET, [act], reason)
-            return UndoResult(None, revision)
+        found = _applied(cursor, key, kind.read + sql.LOCK)
+        if isinstance(found, SkipReason):
+            act = Act(str(key), Outcome.SKIPPED, found)
+            audit.record(actor, VERB, kind.target, [act], reason)
+            return UndoResult(None, found)
         undo = _plan(
             cursor,
-            session_id,
-            revision,
+            *found,
             sql.LOCK_CHARACTERS,
             lambda most: _reserved_ids(cursor, most),
         )
         if undo.shortages and on_shortage == "refuse":
-            raise UndoRefused(session_id, undo.shortages)
-        run(cursor.connection, sql.writes(session_id, undo))
-        audit.record(actor, VERB, TARGET, [_act(session_id, undo)], reason)
+            raise UndoRefused(key, undo.shortages)
+        session_id, _ = found
+        mark = Write(kind.mark, [(session_id,)], every_row=kind.table)
+        run(cursor.connection, sql.writes(session_id, undo, mark))
+        audit.record(actor, VERB, kind.target, [_act(key, undo)], reason)
     return UndoResult(undo)
 
 
-def _applied_revision(
-    cursor: Cursor[Row], session_id: UUID, statement: str
-) -> int | SkipReason:
-    """The revision to undo, or why there is none."""
-    rows = fetch(cursor, statement, [session_id])
+def _applied(
+    cursor: Cursor[Row], key: Key, statement: str
+) -> tuple[UUID, int] | SkipReason:
+    """Session and revision to undo, or why there is none."""
+    rows = fetch(cursor, statement, [key])
     if not rows:
         return SkipReason.UNKNOWN
-    status, revision, is_undone = rows[0]
+    status, session_id, revision, is_undone = rows[0]
     if status != Status.PROCESSED:
         return SkipReason(status)
-    return SkipReason.UNDONE if is_undone else int(revision)
+    return SkipReason.UNDONE if is_undone else (session_id, int(revision))
 
 
 def _plan(
@@ -240,9 +281,9 @@ def _announce(session_id: UUID) -> bool:
     return True
 
 
-def _act(session_id: UUID, undo: Undo) -> Act:
+def _act(key: Key, undo: Undo) -> Act:
     return Act(
-        str(session_id),
+        str(key),
         Outcome.DONE,
         _in_words(undo.shortages),
         before=_state(undo, undo.before, lambda change: change.before),

@@ -22,17 +22,24 @@ if TYPE_CHECKING:
     from psycopg import Cursor
 
 READ_HISTORY = """
-SELECT settlement_status, revision, compensated_at IS NOT NULL
+SELECT settlement_status, session_id, revision, compensated_at IS NOT NULL
 FROM combat_history
 WHERE session_id = %s
 """
-LOCK_HISTORY = READ_HISTORY + "FOR NO KEY UPDATE"
+
+# An operation has no revisions, and none that is not applied.
+READ_OPERATION = """
+SELECT 'processed', id, 1, undone_at IS NOT NULL
+FROM operations
+WHERE op_id = %b
+"""
+LOCK = "FOR NO KEY UPDATE"
 
 LOAD_LINES = """
 SELECT session_id, revision, character_id, xp_delta, gold_delta, xp_after, gold_after,
        items, balances
 FROM settlement_ledger
-WHERE session_id = %s AND revision = %s AND kind = 'settlement'
+WHERE session_id = %s AND revision = %s AND kind IN ('settlement', 'operation')
 ORDER BY id
 """
 
@@ -105,6 +112,12 @@ WHERE session_id = ANY (%s::uuid[]) AND settlement_status = 'processed'
   AND compensated_at IS NULL
 """
 
+MARK_OPERATION_UNDONE = """
+UPDATE operations
+SET undone_at = clock_timestamp()
+WHERE id = ANY (%s::uuid[]) AND undone_at IS NULL
+"""
+
 
 def lines(cursor: Cursor[Row], session_id: UUID, revision: int) -> list[LedgerEntry]:
     """The ledger lines of the applied revision, one a player."""
@@ -151,10 +164,10 @@ def items(cursor: Cursor[Row], lines: Iterable[LedgerEntry]) -> list[Item]:
     return [Item(*row) for row in fetch(cursor, LOAD_ITEMS, parameters)]
 
 
-def writes(session_id: UUID, undo: Undo) -> list[Write]:
+def writes(session_id: UUID, undo: Undo, mark: Write) -> list[Write]:
     """Net changes of locked rows, and the lines that say what was done."""
     return [
-        Write(MARK_UNDONE, [(session_id,)], every_row="combat_history"),
+        mark,
         *_effects(undo),
         *_records(session_id, undo),
     ]

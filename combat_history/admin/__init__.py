@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.batches.batches import ReplayBatchAdmin
 from combat_history.admin.combats.history import CombatHistoryAdmin
+from combat_history.admin.combats.operations import OperationAdmin
 from combat_history.admin.players.world import (
     CharacterAdmin,
     InventoryItemAdmin,
@@ -35,6 +36,7 @@ from combat_history.models import (
     InventoryItem,
     ItemTemplate,
     LedgerLine,
+    Operation,
     ParkedOperation,
     RejectedPayload,
     ReplayBatch,
@@ -55,6 +57,7 @@ admin.site.index_template = "admin/combat_history/dashboard.html"
 
 admin.site.register(CombatHistory, CombatHistoryAdmin)
 admin.site.register(LedgerLine, LedgerLineAdmin)
+admin.site.register(Operation, OperationAdmin)
 admin.site.register(SettlementDiscrepancy, SettlementDiscrepancyAdmin)
 admin.site.register(SettlementAttempt, SettlementAttemptAdmin)
 admin.site.register(SettlementFailure, SettlementFailureAdmin)

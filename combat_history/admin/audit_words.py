@@ -50,6 +50,7 @@ TARGETS: dict[str, str | _StrPromise] = {
     "discrepancy": _("discrepancy"),
     "group": _("group"),
     "itemtemplate": _("item template"),
+    "operation": _("operation of the game"),
     "parked": _("parked operation"),
     "parked operation": _("parked operation"),
     "rejected": _("rejected payload"),

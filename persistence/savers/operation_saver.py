@@ -52,8 +52,8 @@ READ_OPERATION = "SELECT sha256, answer::text FROM operations WHERE op_id = %b"
 
 
 @dataclass(frozen=True, slots=True)
-class _Cause:
-    """An operation as the planner knows it."""
+class Cause:
+    """An operation as the planner knows it; `session_id` is its own id."""
 
     operation: Operation
     session_id: UUID
@@ -76,7 +76,7 @@ class OperationSaver:
         Where one of its name was applied before, psycopg's UniqueViolation, unless it
         is refused; `applied` then tells which.
         """
-        cause = _Cause(operation, uuid4(), datetime.now(UTC))
+        cause = Cause(operation, uuid4(), datetime.now(UTC))
         plan = self._plan(cause)
         answer = _answer(cause, plan)
         row = (
@@ -103,7 +103,7 @@ class OperationSaver:
         sha256, answer = rows[0]
         return sha256, OperationAnswer.model_validate_json(answer)
 
-    def _plan(self, cause: _Cause) -> Plan:
+    def _plan(self, cause: Cause) -> Plan:
         op_id = cause.operation.op_id
         catalogue = load.catalogue(self._cursor, [cause])
         world = load.locked_world(self._cursor, [cause], catalogue)
@@ -139,7 +139,7 @@ def _shortage(one: Discrepancy) -> Shortage:
     )
 
 
-def _answer(cause: _Cause, plan: Plan) -> OperationAnswer:
+def _answer(cause: Cause, plan: Plan) -> OperationAnswer:
     return OperationAnswer(
         op_id=cause.operation.op_id,
         id=cause.session_id,

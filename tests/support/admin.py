@@ -23,6 +23,7 @@ from combat_history.models import (
     CombatParticipant,
     InventoryItem,
     LedgerLine,
+    Operation,
     ParkedOperation,
     RejectedPayload,
     ReplayBatch,
@@ -46,6 +47,7 @@ OFFER = re.compile(r"/replay/|replay_selected")
 
 RECORDS = (
     LedgerLine,
+    Operation,
     SettlementDiscrepancy,
     SettlementAttempt,
     SettlementFailure,
@@ -151,6 +153,14 @@ def one_of_each() -> list[Any]:
         errors=[{"path": "", "message": "another"}],
         raw=b"{}",
     )
+    trade = Operation.objects.create(
+        op_id=f"trade-{combat.pk}",
+        id=new_session_id(),
+        reason=REASON,
+        sha256="0" * 64,
+        document={"characters": {str(character.pk): {}}},
+        answer={},
+    )
     operation = AppliedOperation.objects.create(key=str(combat.pk), scope="inventory")
     parked = ParkedOperation.objects.create(
         scope="inventory",
@@ -178,7 +188,7 @@ def one_of_each() -> list[Any]:
         name=template.pk, digest=template.pk, scopes=["results:read"]
     )
     failure = SettlementFailure.objects.get(session_id=combat.pk)
-    records = [line, lack, attempt, rejected, operation]
+    records = [line, lack, attempt, rejected, trade, operation]
     others = [character, item, template, parked, batch, entry, failure, rule, token]
     return [combat, *records, *others]
 

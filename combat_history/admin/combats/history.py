@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.fields.json import KeyTransform
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -37,6 +38,7 @@ from combat_history.admin.combats.filters import (
     StatusFilter,
     position,
 )
+from combat_history.admin.combats.operations import operation_url
 from combat_history.admin.combats.preview import PreviewPage
 from combat_history.admin.combats.replay import (
     ReplayPage,
@@ -56,7 +58,7 @@ from combat_history.admin.review.failures import (
 )
 from combat_history.admin.settlement.dashboard import DashboardPage
 from combat_history.insight import explain
-from combat_history.models import CombatHistory, Status
+from combat_history.models import CombatHistory, Operation, Status
 from combat_history.reading.outcomes import winner_of
 from persistence.contract.ids import short_id
 from persistence.contract.meta import FinishReason
@@ -314,6 +316,19 @@ class CombatHistoryAdmin(ReadOnlyAdmin):
             "replay_url": replay_url(request, row),
             "undo_url": undo_url(request, row),
         }
+
+    def _get_obj_does_not_exist_redirect(
+        self, request: HttpRequest, opts: Any, object_id: str
+    ) -> HttpResponse:
+        """The ledger and its rows name an operation of the game as they do a combat."""
+        try:
+            found = Operation.objects.get(id=object_id)
+        except (Operation.DoesNotExist, ValidationError):
+            # The stubs lack it.
+            return super()._get_obj_does_not_exist_redirect(  # type: ignore[misc, no-any-return]
+                request, opts, object_id
+            )
+        return HttpResponseRedirect(operation_url(found.op_id))
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import psycopg
 from django import forms
@@ -20,7 +19,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions.undo import (
+    COMBAT,
     PERMISSION,
+    Key,
     OnShortage,
     Preview,
     SkipReason,
@@ -76,31 +77,44 @@ def undo_url(request: HttpRequest, row: CombatHistory) -> str | None:
 
 
 class UndoPage(CombatPage):
-    route = "<uuid:session_id>/undo/"
+    route = "<uuid:key>/undo/"
     name = "undo"
     fresh_for = PERMISSION
+    kind = COMBAT
+    title = _("Undo a settled combat")
+    submit = _("Undo the combat")
+    done = _("The combat is undone by counter-lines.")
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
-        session_id: UUID = named["session_id"]
+        key: Key = named["key"]
         form = UndoForm(request.POST if request.method == "POST" else None)
         if not self.may_act(request, PERMISSION):
-            return self._undo(request, session_id, "refuse")
+            return self._undo(request, key, "refuse")
         if request.method == "POST" and form.is_valid():
             try:
-                return self._undo(request, session_id, form.cleaned_data["on_shortage"])
+                return self._undo(request, key, form.cleaned_data["on_shortage"])
             except UndoRefused:
                 text = gettext(
                     "Nothing was changed: some of it can no longer be undone."
                 )
                 messages.error(request, text)
-        return self._undo_page(request, session_id, form)
+        return self._undo_page(request, key, form)
+
+    def undo(self, key: Any, **decided: Any) -> UndoResult:
+        return undo_combat(key, **decided)
+
+    def back_url(self, key: Any) -> str:
+        return combat_url(key)
+
+    def head(self, request: HttpRequest, key: Any) -> dict[str, Any]:
+        return self.combat_context(request, key, self.title)
 
     def _undo(
-        self, request: HttpRequest, session_id: UUID, on_shortage: OnShortage
+        self, request: HttpRequest, key: Key, on_shortage: OnShortage
     ) -> HttpResponse:
         try:
-            done = undo_combat(
-                session_id,
+            done = self.undo(
+                key,
                 actor=actor_of(request),
                 reason=request.POST.get("reason", ""),
                 on_shortage=on_shortage,
@@ -110,14 +124,13 @@ class UndoPage(CombatPage):
             messages.error(request, text % error)
         else:
             self._tell_undone(request, done)
-        return HttpResponseRedirect(combat_url(session_id))
+        return HttpResponseRedirect(self.back_url(key))
 
     def _tell_undone(self, request: HttpRequest, done: UndoResult) -> None:
         if done.skipped is not None:
             messages.warning(request, _skipped(done.skipped))
         else:
-            text = gettext("The combat is undone by counter-lines.")
-            messages.success(request, text)
+            messages.success(request, self.done)
         if not done.announced:
             text = gettext(
                 "Redis does not answer. For up to a day players may still be told "
@@ -126,18 +139,19 @@ class UndoPage(CombatPage):
             messages.warning(request, text)
 
     def _undo_page(
-        self, request: HttpRequest, session_id: UUID, form: UndoForm
+        self, request: HttpRequest, key: Key, form: UndoForm
     ) -> HttpResponse:
         failure = None
         try:
-            seen = preview_undo(session_id, "refuse")
+            seen = preview_undo(key, "refuse", self.kind)
         except DomainFailure as error:
             seen, failure = Preview(None), error
         if seen.skipped is SkipReason.UNKNOWN:
             raise Http404
         context = {
-            **self.combat_context(request, session_id, _("Undo a settled combat")),
+            **self.head(request, key),
             "form": form,
+            "submit": self.submit,
             "skipped": _skipped(seen.skipped) if seen.skipped else None,
             "failure": explain.failure(failure.code) if failure else None,
             "failure_detail": visible(failure.detail) if failure else "",
@@ -226,4 +240,4 @@ def _shortage(short: Discrepancy, named: Names) -> dict[str, Any]:
 
 
 def _skipped(reason: SkipReason) -> str:
-    return gettext("This combat cannot be undone: %s.") % SKIPPED[reason]
+    return gettext("This cannot be undone: %s.") % SKIPPED[reason]

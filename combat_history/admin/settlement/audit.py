@@ -31,6 +31,7 @@ TARGET_PAGES = {
     "parked operation": "parkedoperation",
     "discrepancy": "settlementdiscrepancy",
     "itemtemplate": "itemtemplate",
+    "operation": "operation",
     "character": "character",
 }
 """Kinds of target with a page of their own."""

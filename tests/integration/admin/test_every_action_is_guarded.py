@@ -15,6 +15,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection
@@ -22,6 +23,7 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, reverse
 
 from combat_history.actions.adjust import give
+from combat_history.actions.operate import operate
 from combat_history.models import (
     ApiToken,
     AuditEntry,
@@ -33,11 +35,13 @@ from combat_history.models import (
     ReviewRule,
     SettlementDiscrepancy,
 )
+from persistence.contract.operate import Operation
 from persistence.worker import mode as settlement
 from tests.conftest import Settle
 from tests.support.actions import corrected
 from tests.support.admin import REASON, logged_in, unknown_loot
 from tests.support.documents import HERO, PELT, sample_document
+from tests.support.operating import operation
 
 HISTORY = "combat_history_combathistory"
 PARKED = "combat_history_parkedoperation"
@@ -45,6 +49,9 @@ REJECTED = "combat_history_rejectedpayload"
 DISCREPANCY = "combat_history_settlementdiscrepancy"
 BATCH = "combat_history_replaybatch"
 TOKEN = "combat_history_apitoken"
+
+TRADE = "trade/1?q=%"
+"""The op_id of an operation: of letters as a game may take them."""
 
 DJANGO_S = ("changelist", "add", "change", "delete", "history")
 STOCK = {f"{page}_view" for page in DJANGO_S}
@@ -106,6 +113,10 @@ ACTING: dict[str, Asked] = {
         [],
         {"mode": "paused", "confirmed": "on"},
     ),
+    "combat_history_operation_undo": lambda w: (
+        [quote(TRADE)],
+        {"on_shortage": "refuse"},
+    ),
     f"{TOKEN}_make": lambda w: ([], {"name": "bot-2", "scopes": "results:read"}),
     f"{TOKEN}_rotate": lambda w: ([w.token], {}),
     f"{TOKEN}_revoke": lambda w: ([w.token], {}),
@@ -166,6 +177,8 @@ def rows(settle_here: Settle) -> Iterator[World]:
         selection={"kind": "selected"}, actor_id=1, actor_name="anna", reason=REASON
     )
     token = ApiToken.objects.create(name="bot", digest="", scopes=["results:read"])
+    asked = operation(TRADE, "Trade", c101={"gold_gained": 1})
+    operate(Operation.read(asked), "engine")
     yield World(
         UUID(loot["session_id"]),
         UUID(won["session_id"]),

@@ -124,7 +124,7 @@ def test_a_second_click_changes_nothing(settled: UUID, client: Client) -> None:
 
     response = post(client, settled)
 
-    assert told(response)[-1] == "This combat cannot be undone: it is undone already."
+    assert told(response)[-1] == "This cannot be undone: it is undone already."
     assert LedgerLine.objects.filter(kind="compensation").count() == 1
     assert outcomes(settled) == ["done", "skipped"]
     page = body(client, url_of(settled))
@@ -238,7 +238,7 @@ def test_a_combat_that_is_not_settled_says_why(client: Client) -> None:
     response = post(client, failed.pk)
 
     assert told(response) == [
-        "This combat cannot be undone: it failed, nothing of it was settled."
+        "This cannot be undone: it failed, nothing of it was settled."
     ]
 
 
