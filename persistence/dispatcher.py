@@ -7,43 +7,25 @@ the same call again is harmless.
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeVar
-from uuid import UUID
+from collections.abc import Iterable, Mapping, Sequence
 
-from persistence.contract import redis_keys
 from persistence.contract.document import MAX_DOCUMENT_BYTES, Document
-from persistence.contract.errors import (
-    CombatFinished,
-    CombatInProgress,
-    CombatRunning,
-    DispatchFailed,
-    HandoffFailed,
-    ItemReserved,
-    PayloadConflict,
-)
 from persistence.contract.operations import Operation
 from persistence.contract.payload import CombatResultPayload
 from persistence.contract.signing import NO_KEYS, EngineKeys
-from persistence.engine import calls
-from persistence.engine.answers import CombatStart, ContextSwitch, read_start
-from persistence.engine.calls import Call, SessionId
-from persistence.engine.doorbell import Doorbell
-from persistence.engine.handoff import Receipt, answer, checked, in_the_future
-from persistence.engine.redis import Asked, EngineRedis, NotAnswered
-from persistence.engine.remembered import Answer, Kept, Limits, Memory, Reminder
+from persistence.engine import combat_steps, save_steps
+from persistence.engine.answers import CombatStart, ContextSwitch
+from persistence.engine.calls import SessionId
+from persistence.engine.ending import Ending, Outcome
+from persistence.engine.handoff import Receipt, checked
+from persistence.engine.line import Line
+from persistence.engine.remembered import Limits
+from persistence.engine.steps import Steps
 from persistence.protocols import GameMode, SyncScope
-
-MAX_TRIES = 3
-"""How often operations are sent whose Redis loses its memory meanwhile."""
 
 DEFAULT_TIMEOUT_SECONDS = 2.0
 MAX_TIMEOUT_SECONDS = 10.0
-
-_Read = TypeVar("_Read")
 
 Payload = CombatResultPayload | Document | str | bytes
 
@@ -71,13 +53,10 @@ class SyncDispatcher:
     ) -> None:
         if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
             raise ValueError(f"timeout: above 0, at most {MAX_TIMEOUT_SECONDS}")
-        self._timeout = timeout
         self._max_document_bytes = max_document_bytes
         self._keys = keys
-        self._doorbell = Doorbell(broker_url or redis_url)
-        self._redis = EngineRedis(redis_url, timeout, replicas)
-        self._memory = Memory(remembered or Limits())
-        self._reminder = Reminder(self._memory, self._send_all)
+        limits = remembered or Limits()
+        self._line = Line(redis_url, broker_url or redis_url, timeout, replicas, limits)
 
     @classmethod
     def from_env(cls) -> SyncDispatcher:
@@ -106,79 +85,125 @@ class SyncDispatcher:
         PayloadInvalid (nothing recorded), PayloadConflict (another document stands;
         this one is not applied) or HandoffFailed (not accepted: submit again).
         """
-        sid, call = self._hand_over(payload)
-        try:
-            answered = await self._asend(call, self._memory.asked())
-        except NotAnswered as error:
-            raise HandoffFailed(str(sid), str(error)) from error
-        return self._accepted(call, answered, partial(self._receipt, sid))
+        return await self._line.arun(self._submit(payload))
 
     def submit_combat_sync(self, payload: Payload) -> Receipt:
         """The synchronous twin of `submit_combat`."""
-        sid, call = self._hand_over(payload)
-        try:
-            answered = self._send(call, self._memory.asked())
-        except NotAnswered as error:
-            raise HandoffFailed(str(sid), str(error)) from error
-        return self._accepted(call, answered, partial(self._receipt, sid))
+        return self._line.run(self._submit(payload))
+
+    async def finish_combat(self, session_id: SessionId, outcome: Outcome) -> Receipt:
+        """Hand over the result of a combat that was started: two Redis round trips.
+
+        `outcome` is a result payload that may leave out what Redis knows: session,
+        end (now), every player of the roster with team, vitals and what `use_item` has
+        counted; who wins is whose team does. Players who have left are in it, too.
+        The same outcome again finds the document that was made of it, for a day. Raises
+        as `submit_combat` does, and CombatNotRegistered where Redis knows no such
+        combat.
+        """
+        return await self._line.arun(self._finish(session_id, outcome))
+
+    def finish_combat_sync(self, session_id: SessionId, outcome: Outcome) -> Receipt:
+        """The synchronous twin of `finish_combat`."""
+        return self._line.run(self._finish(session_id, outcome))
 
     async def start_combat(
         self,
         session_id: SessionId,
         char_ids: Iterable[int],
-        teams: Mapping[int, str] | None = None,
+        teams: Mapping[int, str | None] | None = None,
     ) -> CombatStart:
         """Register a combat: `cs:`, `combat:active`, the players' accounts, the belts.
 
         Whatever else a player has open is closed and saved. A worker reserves the
-        belts; the call waits for them for a quarter of the bound. Starting the same
-        combat again, with all or some of its players, changes nothing: the answer says
+        belts; the call waits for them for a quarter of the bound, and `belts` of the
+        answer says what came of it. Starting the same combat again, with all or some of
+        its players, changes nothing, waits again where the belts are late, and tells
         how it stands. Raises CombatInProgress where one of the players fights
         elsewhere, CombatRunning where one is not in this combat, CharactersUnknown
         where there is none (nobody has entered, each time), CombatFinished or
         DispatchFailed. Where no worker told in time that a character is unknown, the
         next start of the combat does.
         """
-        call, sid, ids = calls.start(session_id, char_ids, teams)
-        answered = await self._apromised(call)
-        is_new = self._started(sid, answered.reply)
-        loaded = is_new and await self._redis.await_for(
-            redis_keys.belts_ready(sid), self._timeout / 4
-        )
-        # Read whether or not the belts came in time: an earlier start may have them.
-        actors = await self._acall(calls.read_actors(sid, ids))
-        started = read_start(sid, loaded, ids, actors)
-        self._keep(call, answered.generation, partial(self._started, sid))
-        return started
+        steps = combat_steps.start(self._line, session_id, char_ids, teams)
+        return await self._line.arun(steps)
 
     def start_combat_sync(
         self,
         session_id: SessionId,
         char_ids: Iterable[int],
-        teams: Mapping[int, str] | None = None,
+        teams: Mapping[int, str | None] | None = None,
     ) -> CombatStart:
         """The synchronous twin of `start_combat`."""
-        call, sid, ids = calls.start(session_id, char_ids, teams)
-        answered = self._promised(call)
-        is_new = self._started(sid, answered.reply)
-        loaded = is_new and self._redis.wait_for(
-            redis_keys.belts_ready(sid), self._timeout / 4
+        steps = combat_steps.start(self._line, session_id, char_ids, teams)
+        return self._line.run(steps)
+
+    async def join(
+        self, session_id: SessionId, teams: Mapping[int, str | None]
+    ) -> CombatStart:
+        """Let players into a combat that goes on, by their teams; how they stand in it.
+
+        As if they had been there at the start: all of them enter or none does, and
+        their belts are waited for. Who is in it already stays as he is; who had left
+        comes back with what he had not used. Raises CombatInProgress,
+        CharactersUnknown (those are not in it), CombatFinished, CombatNotRegistered or
+        DispatchFailed.
+        """
+        return await self._line.arun(combat_steps.join(self._line, session_id, teams))
+
+    def join_sync(
+        self, session_id: SessionId, teams: Mapping[int, str | None]
+    ) -> CombatStart:
+        """The synchronous twin of `join`."""
+        return self._line.run(combat_steps.join(self._line, session_id, teams))
+
+    async def leave(self, session_id: SessionId, char_id: int) -> None:
+        """Let a player out of a combat that goes on: free for another one at once.
+
+        What he has used up is settled with the combat, and what he has not is his again
+        as soon as a worker has seen it. Leaving twice is leaving once. Raises
+        NotInCombat, CombatFinished, CombatNotRegistered or DispatchFailed.
+        """
+        await self._line.arun(combat_steps.leave(self._line, session_id, char_id))
+
+    def leave_sync(self, session_id: SessionId, char_id: int) -> None:
+        """The synchronous twin of `leave`."""
+        self._line.run(combat_steps.leave(self._line, session_id, char_id))
+
+    async def use_item(
+        self, session_id: SessionId, char_id: int, inventory_id: int, use_id: str
+    ) -> int:
+        """Use one piece of an item on the belt; how many are left on it.
+
+        The belt in `cs:` has one less and `consumed` one more, in one step, once by
+        `use_id`: the same call again is answered as the first one was. Raises
+        ItemSpent, ItemNotOnBelt, UseIdReused, NotInCombat, CombatFinished,
+        CombatNotRegistered or DispatchFailed.
+        """
+        steps = combat_steps.use_item(
+            self._line, session_id, char_id, inventory_id, use_id
         )
-        actors = self._call(calls.read_actors(sid, ids))
-        started = read_start(sid, loaded, ids, actors)
-        self._keep(call, answered.generation, partial(self._started, sid))
-        return started
+        return await self._line.arun(steps)
+
+    def use_item_sync(
+        self, session_id: SessionId, char_id: int, inventory_id: int, use_id: str
+    ) -> int:
+        """The synchronous twin of `use_item`."""
+        steps = combat_steps.use_item(
+            self._line, session_id, char_id, inventory_id, use_id
+        )
+        return self._line.run(steps)
 
     async def heartbeat(self, session_id: SessionId) -> bool:
         """Say that a combat still runs; False where no such combat does.
 
         After ten minutes without one the sweep ends it as `abandoned`.
         """
-        return bool(await self._acall(calls.heartbeat(session_id)))
+        return await self._line.arun(combat_steps.heartbeat(session_id))
 
     def heartbeat_sync(self, session_id: SessionId) -> bool:
         """The synchronous twin of `heartbeat`."""
-        return bool(self._call(calls.heartbeat(session_id)))
+        return self._line.run(combat_steps.heartbeat(session_id))
 
     async def dispatch(self, scope: SyncScope | str, *, char_id: int) -> None:
         """Have the player's state of that scope saved.
@@ -187,17 +212,12 @@ class SyncDispatcher:
         ring is lost. Raises DispatchFailed (nothing noted) or ValueError (no scope, or
         no player).
         """
-        scope = SyncScope(scope)
-        call = calls.intend(scope, char_id)
-        answered = await self._apromised(call)
-        self._accepted(call, answered, partial(self._noted, scope, char_id))
+        steps = save_steps.dispatch(self._line, SyncScope(scope), char_id)
+        await self._line.arun(steps)
 
     def dispatch_sync(self, scope: SyncScope | str, *, char_id: int) -> None:
         """The synchronous twin of `dispatch`."""
-        scope = SyncScope(scope)
-        call = calls.intend(scope, char_id)
-        answered = self._promised(call)
-        self._accepted(call, answered, partial(self._noted, scope, char_id))
+        self._line.run(save_steps.dispatch(self._line, SyncScope(scope), char_id))
 
     async def change_inventory(
         self, char_id: int, operations: Sequence[Operation | Document]
@@ -208,26 +228,15 @@ class SyncDispatcher:
         would be taken) or DispatchFailed; nothing is queued then. An `op_id` that was
         queued before is applied once.
         """
-        call = calls.queue(char_id, operations, self._keys)
-        # Strict: where Redis has lost earlier ones, these must not overtake them.
-        for _ in range(MAX_TRIES):
-            owed = self._memory.owed_operations(call)
-            answered = await self._apromised(_behind(call, owed), strict=True)
-            if self._is_queued(char_id, call, owed, answered):
-                return
-        raise _forgetful(call)
+        steps = save_steps.change_inventory(self._line, char_id, operations, self._keys)
+        await self._line.arun(steps)
 
     def change_inventory_sync(
         self, char_id: int, operations: Sequence[Operation | Document]
     ) -> None:
         """The synchronous twin of `change_inventory`."""
-        call = calls.queue(char_id, operations, self._keys)
-        for _ in range(MAX_TRIES):
-            owed = self._memory.owed_operations(call)
-            answered = self._promised(_behind(call, owed), strict=True)
-            if self._is_queued(char_id, call, owed, answered):
-                return
-        raise _forgetful(call)
+        steps = save_steps.change_inventory(self._line, char_id, operations, self._keys)
+        self._line.run(steps)
 
     async def switch_context(
         self, *, char_id: int, to: GameMode | str, session_id: SessionId | None = None
@@ -237,164 +246,35 @@ class SyncDispatcher:
         `IDLE` only closes. Without `session_id` a session of that mode that is open
         already goes on. Closed sessions are saved by the same Savers as an explicit
         `dispatch`. Raises CombatInProgress, DispatchFailed, or ValueError for COMBAT,
-        which only `start_combat` enters.
+        which only `start_combat` and `join` enter.
         """
-        call = calls.switch(char_id, GameMode(to), session_id)
-        return self._switched(char_id, await self._apromised(call))
+        steps = save_steps.switch_context(self._line, char_id, GameMode(to), session_id)
+        return await self._line.arun(steps)
 
     def switch_context_sync(
         self, *, char_id: int, to: GameMode | str, session_id: SessionId | None = None
     ) -> ContextSwitch:
         """The synchronous twin of `switch_context`."""
-        call = calls.switch(char_id, GameMode(to), session_id)
-        return self._switched(char_id, self._promised(call))
+        steps = save_steps.switch_context(self._line, char_id, GameMode(to), session_id)
+        return self._line.run(steps)
 
     async def aclose(self) -> None:
         """Close what this event loop used, and do what `close` does."""
-        await self._redis.aclose()
-        await asyncio.to_thread(self.close)
+        await self._line.aclose()
 
     def close(self) -> None:
         """Look a last time for what Redis has lost, and stop the ring.
 
         Nothing is handed over again afterwards, unless another call is made.
         """
-        self._reminder.close(self._timeout)
-        self._doorbell.close(self._timeout)
-        self._redis.close()
+        self._line.close()
 
-    def _hand_over(self, payload: Payload) -> tuple[UUID, Call]:
+    def _submit(self, payload: Payload) -> Steps[Receipt]:
         handoff = checked(payload, self._max_document_bytes)
-        signed = handoff.signed(self._keys.sign(handoff.raw))
-        return handoff.session_id, calls.hand_over(signed)
+        return combat_steps.submit(
+            self._line, handoff.signed(self._keys.sign(handoff.raw))
+        )
 
-    def _call(self, call: Call, asked: Asked | None = None) -> Any:
-        try:
-            return self._redis.run(call, asked)
-        except NotAnswered as error:
-            raise DispatchFailed(call.name, call.subject, str(error)) from error
-
-    async def _acall(self, call: Call, asked: Asked | None = None) -> Any:
-        try:
-            return await self._redis.arun(call, asked)
-        except NotAnswered as error:
-            raise DispatchFailed(call.name, call.subject, str(error)) from error
-
-    def _promised(self, call: Call, *, strict: bool = False) -> Answer:
-        asked = self._memory.asked(strict=strict)
-        return self._heard(asked, self._call(call, asked))
-
-    async def _apromised(self, call: Call, *, strict: bool = False) -> Answer:
-        asked = self._memory.asked(strict=strict)
-        return self._heard(asked, await self._acall(call, asked))
-
-    def _send(self, call: Call, asked: Asked) -> Answer:
-        return self._heard(asked, self._redis.run(call, asked))
-
-    def _send_all(self, calls: Sequence[Call], asked: Asked) -> list[Answer]:
-        replies = self._redis.run_all(calls, asked)
-        return [self._heard(asked, reply) for reply in replies]
-
-    async def _asend(self, call: Call, asked: Asked) -> Answer:
-        return self._heard(asked, await self._redis.arun(call, asked))
-
-    def _heard(self, asked: Asked, reply: Any) -> Answer:
-        answered = self._memory.hear(asked, reply)
-        if answered.generation > asked.generation:
-            self._reminder.wake()
-        return answered
-
-    def _accepted(
-        self, call: Call, answered: Answer, read: Callable[[Any], _Read]
-    ) -> _Read:
-        """What the answer says; raises where it says no."""
-        said = read(answered.reply)
-        self._keep(call, answered.generation, read)
-        return said
-
-    def _keep(self, call: Call, generation: int, read: Callable[[Any], object]) -> None:
-        if self._memory.keep(call, generation, read):
-            self._reminder.wake()
-
-    # Remembered with the call: the hand-off's parsed document is not to be.
-    def _receipt(self, session_id: UUID, reply: Any) -> Receipt:
-        receipt, to_ring = answer(reply)
-        if to_ring:
-            self._doorbell.press("settle_inbox")
-        if receipt is Receipt.CONFLICT:
-            raise PayloadConflict(str(session_id))
-        if receipt is Receipt.FUTURE:
-            raise in_the_future()
-        return receipt
-
-    def _started(self, session_id: UUID, reply: Any) -> bool:
-        word, *rest = calls.texts(reply)
-        if word == "busy":
-            raise CombatInProgress(int(rest[0]), rest[1])
-        if word == "finished":
-            raise CombatFinished(str(session_id))
-        if word == "running":
-            raise CombatRunning(str(session_id), [int(id_) for id_ in rest])
-        to_ring, *saves = rest
-        if to_ring == "1":
-            self._doorbell.press("assemble_belts", str(session_id))
-        for mode, char_id in zip(saves[::2], saves[1::2], strict=True):
-            self._ring(SyncScope(mode), int(char_id))
-        return word == "started"
-
-    def _queued(self, char_id: int, reply: Any) -> None:
-        word, *rest = calls.texts(reply)
-        if word == "reserved":
-            raise ItemReserved(char_id, rest[0], [int(id_) for id_ in rest[1:]])
-        if rest == ["1"]:
-            self._ring(SyncScope.INVENTORY, char_id)
-
-    def _is_queued(
-        self, char_id: int, call: Call, owed: Sequence[Kept], answered: Answer
-    ) -> bool:
-        """False where it has to queue behind what was lost."""
-        if answered.reply is None:
-            return False
-        self._accepted(call, answered, partial(self._queued, char_id))
-        self._memory.handed(owed, answered.generation)
-        return True
-
-    def _noted(self, scope: SyncScope, char_id: int, reply: Any) -> None:
-        """A message that is under way serves a newer note, too."""
-        _, to_ring = reply
-        if to_ring:
-            self._ring(scope, char_id)
-
-    def _switched(self, char_id: int, answered: Answer) -> ContextSwitch:
-        word, *rest = calls.texts(answered.reply)
-        if word == "busy":
-            raise CombatInProgress(char_id, rest[0])
-        if word == "foreign":
-            raise DispatchFailed(
-                "switch_context",
-                f"character {char_id}",
-                f"{redis_keys.account(char_id)} is neither a hash nor RedisJSON",
-            )
-        modes = list(map(GameMode, rest[1::3]))
-        closed = dict(zip(modes, rest[2::3], strict=True))
-        for mode, to_ring in zip(modes, rest[3::3], strict=True):
-            scope = SyncScope(mode)
-            if to_ring == "1":
-                self._ring(scope, char_id)
-            # Said again, the switch itself might close what was opened since.
-            save = calls.intend(scope, char_id)
-            read = partial(self._noted, scope, char_id)
-            self._keep(save, answered.generation, read)
-        opened = UUID(rest[0]) if rest[0] else None
-        return ContextSwitch(opened, word == "switched", closed)
-
-    def _ring(self, scope: SyncScope, char_id: int) -> None:
-        self._doorbell.press("task_sync_state", str(scope), char_id)
-
-
-def _behind(call: Call, owed: Sequence[Kept]) -> Call:
-    return calls.behind(call, [kept.call for kept in owed])
-
-
-def _forgetful(call: Call) -> DispatchFailed:
-    return DispatchFailed(call.name, call.subject, "Redis loses what it is told")
+    def _finish(self, session_id: SessionId, outcome: Outcome) -> Steps[Receipt]:
+        ending = Ending.of(session_id, outcome, self._keys, self._max_document_bytes)
+        return combat_steps.finish(self._line, ending)

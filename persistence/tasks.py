@@ -20,12 +20,12 @@ from psycopg import Cursor
 
 from persistence.contract.document import Document, digest, readable
 from persistence.contract.errors import PayloadInvalid
+from persistence.contract.players import player_id
 from persistence.contract.signing import as_signature
 from persistence.engine.handoff import Handoff, unchecked
 from persistence.protocols import Delivery, Outcome, SyncScope
 from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.registry import SAVER_REGISTRY, combat_saver
-from persistence.sweeping.players import player_id
 from persistence.worker import (
     counts,
     drain,

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from persistence.contract import redis_keys
-from persistence.contract.changes import MAX_BIGINT
+from pydantic import TypeAdapter, ValidationError
+
+from persistence.contract import redis_keys, roster
+from persistence.contract.changes import MAX_BIGINT, ConsumedItem
 from persistence.contract.payload import PLAYER_KEY, BeltItem
 from persistence.worker import inbox
 
@@ -23,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 MAX_FILLS = 10
 """An engine that changes a container each time between two round trips is at fault."""
+
+_USES = TypeAdapter(list[ConsumedItem])
 
 
 class Stage(StrEnum):
@@ -57,26 +62,44 @@ def fighters(session_id: UUID) -> list[int] | None:
     return sorted({id_ for id_ in players if id_ <= MAX_BIGINT})
 
 
-def fill(session_id: UUID, belts: Mapping[int, Sequence[BeltItem]]) -> Stage:
+def leavers(session_id: UUID) -> dict[int, set[int]]:
+    """Players who have left a combat that goes on, and the rows that each has used up.
+
+    Without those whose containers are not readable.
+    """
+    told, _, _, _, _, _, *found = inbox.script("roster")(
+        keys=_keys(session_id), args=[""]
+    )
+    if told != b"active":
+        return {}
+    texts = [value.decode("utf-8", "replace") for value in found]
+    return roster.used_by_leavers(dict(zip(texts[::2], texts[1::2], strict=True)))
+
+
+def fill(
+    session_id: UUID,
+    belts: Mapping[int, Sequence[BeltItem]],
+    held: Mapping[int, Sequence[tuple[int, UUID]]],
+) -> Stage:
     """Put the belts into the containers that have none, and wake whoever waits.
 
-    Nothing is written unless the combat is active. Harmless to repeat.
+    `held`: what other combats hold of each belt. Nothing is written unless the combat
+    is active. Harmless to repeat.
     """
-    filled = {redis_keys.actor_field(c): items for c, items in belts.items() if items}
+    said = {char_id: _said(held.get(char_id, ())) for char_id in belts}
     # Optimistic: the script writes only where the text is still what was read here. An
     # engine may count a potion down between the two round trips.
     for _ in range(MAX_FILLS):
-        told, _, *texts = _read(session_id, *filled)
+        told, _, *texts = _read(session_id, *map(redis_keys.actor_field, belts))
         if told != b"active":
             return Stage(told.decode())
-        changes = [
-            (field, text, changed)
-            for (field, items), text in zip(filled.items(), texts, strict=True)
-            if (changed := _with_belt(session_id, field, text, items)) is not None
+        players: list[Any] = [
+            (char_id, said[char_id], *_changed(session_id, char_id, text, items))
+            for (char_id, items), text in zip(belts.items(), texts, strict=True)
         ]
         told, *meanwhile = inbox.script("belts")(
             keys=[*_keys(session_id), redis_keys.belts_ready(session_id)],
-            args=[redis_keys.BELTS_READY_TTL_SECONDS, *chain.from_iterable(changes)],
+            args=[redis_keys.BELTS_READY_TTL_SECONDS, *chain.from_iterable(players)],
         )
         if not meanwhile:
             return Stage(told.decode())
@@ -88,7 +111,8 @@ def take_back(
 ) -> Stage:
     """Undo a start: of unknown characters, or, where none is, of a settled combat.
 
-    ACTIVE where the engine has been told that it began; it is only marked then.
+    ACTIVE where the engine has been told that it began: those who were joining are
+    shown out then, and others only marked.
     """
     told: bytes = inbox.script("take_back")(
         keys=[
@@ -102,6 +126,7 @@ def take_back(
             json.dumps(list(unknown)),
             redis_keys.REFUSED_SESSION_TTL_SECONDS,
             redis_keys.BELTS_READY_TTL_SECONDS,
+            *char_ids,
         ],
     )
     return Stage(told.decode())
@@ -143,8 +168,20 @@ def _keys(session_id: UUID) -> list[str]:
     return [redis_keys.session(session_id), redis_keys.result(session_id)]
 
 
+def _said(held: Sequence[tuple[int, UUID]]) -> str:
+    return json.dumps([(row, str(holder)) for row, holder in held])
+
+
+def _changed(
+    session_id: UUID, char_id: int, text: bytes | None, items: Sequence[BeltItem]
+) -> tuple[bytes, bytes]:
+    """The container's text and what it is to be; both empty where it is left alone."""
+    changed = _with_belt(session_id, char_id, text, items) if items else None
+    return (b"", b"") if text is None or changed is None else (text, changed)
+
+
 def _with_belt(
-    session_id: UUID, field: str, text: bytes | None, items: Sequence[BeltItem]
+    session_id: UUID, char_id: int, text: bytes | None, items: Sequence[BeltItem]
 ) -> bytes | None:
     """The container's new text; None where it is not to be written.
 
@@ -158,11 +195,38 @@ def _with_belt(
         container = None
     if not isinstance(container, dict):
         logger.error(
-            "container unreadable", extra={"session_id": session_id, "field": field}
+            "container unreadable",
+            extra={
+                "session_id": session_id,
+                "field": redis_keys.actor_field(char_id),
+            },
         )
         return None
     # Loaded before, and perhaps used since: loaded anew it would give pieces back.
-    if container.get("belt_items") or container.get("consumed"):
+    if container.get("belt_items"):
         return None
-    container["belt_items"] = [item.model_dump(mode="json") for item in items]
+    used = _pieces_used(container.get("consumed"))
+    if used is None:
+        return None
+    container["belt_items"] = [
+        {
+            **item.model_dump(mode="json"),
+            "quantity": max(0, item.quantity - used[item.inventory_id]),
+        }
+        for item in items
+    ]
     return json.dumps(container, separators=(",", ":")).encode()
+
+
+def _pieces_used(consumed: object) -> Counter[int] | None:
+    """By inventory id: of a player who is back, or a fight that Redis had forgotten.
+
+    None where it is not readable: nobody knows then what is left.
+    """
+    used: Counter[int] = Counter()
+    try:
+        for entry in _USES.validate_python(consumed or []):
+            used[entry.inventory_id] += entry.qty
+    except ValidationError:
+        return None
+    return used

@@ -74,6 +74,11 @@ UPDATE inventory SET reserved_session_id = NULL
 WHERE reserved_session_id = %s AND id = ANY (%s::bigint[])
 """
 
+RELEASE_UNTOUCHED = """
+UPDATE inventory SET reserved_session_id = NULL
+WHERE reserved_session_id = %s AND character_id = %s AND id <> ALL (%s::bigint[])
+"""
+
 # Whoever releases need not know the players: their rows are found by what they hold.
 LOCK_OWNERS = """
 SELECT id FROM characters
@@ -113,6 +118,12 @@ class Assembly:
     unknown: list[int] = field(default_factory=list)
     free: dict[int, dict[str, int]] = field(default_factory=dict)
     """Pieces in the bag of what is on the belt, by character and template."""
+
+    def held_by_player(self) -> dict[int, list[tuple[int, UUID]]]:
+        found: defaultdict[int, list[tuple[int, UUID]]] = defaultdict(list)
+        for one in self.held:
+            found[one.character_id].append((one.inventory_id, one.session_id))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +189,9 @@ def assemble(
         if before is Stage.ACTIVE:
             # First: whoever waits for the belts may trade at once.
             containers.note_free(session_id, assembly.free)
-        assembly.stage = containers.fill(session_id, assembly.belts)
+        assembly.stage = containers.fill(
+            session_id, assembly.belts, assembly.held_by_player()
+        )
     # Taken back, or forgotten by Redis, while its belts were being reserved.
     is_gone = before is Stage.ACTIVE and assembly.stage is Stage.ABSENT
     if fresh and (is_gone or assembly.stage is Stage.OVER):
@@ -198,6 +211,25 @@ def release(cursor: Cursor[Row], session_ids: Iterable[UUID]) -> int:
     owners = fetch(cursor, LOCK_OWNERS, [ids])
     cursor.execute(RELEASE, [ids, array(row[0] for row in owners)])
     return cursor.rowcount
+
+
+def release_untouched(session_id: UUID) -> int:
+    """Release what players who have left a combat did not use up in it.
+
+    The rest is the settlement's, which has yet to take what was used.
+    """
+    left = sorted(containers.leavers(session_id))
+    if not left:
+        return 0
+    released = 0
+    with open_cursor() as cursor:
+        cursor.execute(LOCK_CHARACTERS, [array(left)])
+        # Asked again under the locks: the belt of one who has come back is in use.
+        for char_id, used in containers.leavers(session_id).items():
+            if char_id in left:
+                cursor.execute(RELEASE_UNTOUCHED, [session_id, char_id, array(used)])
+                released += cursor.rowcount
+    return released
 
 
 def _reserve_patiently(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from uuid import UUID
 
 import psycopg
 from celery import shared_task
@@ -18,6 +19,10 @@ from persistence.worker.unreadable import refuse_call
 
 logger = logging.getLogger(__name__)
 
+MAX_ROUNDS = 5
+"""Somebody joins or leaves while the belts of the others are loaded: once more, but a
+crowd that comes one by one does not keep a worker for ever."""
+
 
 @shared_task(
     name="assemble_belts",  # the dispatcher sends it by name
@@ -29,9 +34,10 @@ logger = logging.getLogger(__name__)
 def assemble_belts(session_id: str) -> None:
     """Reserve the belts of a live combat and put them into its containers.
 
-    One that was begun with characters that do not exist is taken back. What keeps it
-    from doing so leaves the intent, which the sweep sends again. A combat that is over
-    needs no belts. A call that names no combat is kept as it came.
+    One that was begun with characters that do not exist is taken back. Players who have
+    left get back what they did not use. What keeps it from doing so leaves the intent,
+    which the sweep sends again. A combat that is over needs no belts. A call that names
+    no combat is kept as it came.
     """
     try:
         combat = parse_session_id(session_id)
@@ -39,20 +45,29 @@ def assemble_belts(session_id: str) -> None:
         refuse_call(assemble_belts, [session_id], "session_id", str(error))
         return
     renew_connection()
-    noted = intents.begin(BELTS, combat)
-    char_ids = containers.fighters(combat)
-    if char_ids is not None:
-        try:
-            reservations.assemble(combat, char_ids, of_start=True)
-        except (DatabaseError, InterfaceError, psycopg.Error) as error:
-            kind = transience(error)
-            if kind is Transience.CONNECTION:
-                connection.close()
-            if kind is None:
-                raise
-            logger.warning(
-                "belts wait for the sweep",
-                extra={"session_id": combat, "error": str(error).strip()},
-            )
+    for _ in range(MAX_ROUNDS):
+        noted = intents.begin(BELTS, combat)
+        if not _assemble(combat) or intents.strike_out(BELTS, combat, noted):
             return
-    intents.strike_out(BELTS, combat, noted)
+
+
+def _assemble(combat: UUID) -> bool:
+    """False where it has to wait for the sweep."""
+    char_ids = containers.fighters(combat)
+    if char_ids is None:
+        return True
+    try:
+        reservations.assemble(combat, char_ids, of_start=True)
+        reservations.release_untouched(combat)
+    except (DatabaseError, InterfaceError, psycopg.Error) as error:
+        kind = transience(error)
+        if kind is Transience.CONNECTION:
+            connection.close()
+        if kind is None:
+            raise
+        logger.warning(
+            "belts wait for the sweep",
+            extra={"session_id": combat, "error": str(error).strip()},
+        )
+        return False
+    return True

@@ -5,10 +5,16 @@
     |- PayloadConflict       the session already has another document
     |- HandoffFailed         Redis did not answer OK: not accepted, send again
     |- DispatchFailed        Redis did not answer OK: nothing noted, call again
-    |- CombatFinished        the session is over: it cannot be started again
+    |- CombatFinished        the session is over: nothing happens in it any more
+    |- CombatNotRegistered   the session was never started, or Redis has forgotten it
     |- CombatRunning         the session runs without some of the players
     |- CharactersUnknown     PostgreSQL knows no such character: nobody has entered
     |- CombatInProgress      the player fights: nothing else may begin meanwhile
+    |- NotInCombat           the player is not in this fight, or has left it
+    |- ItemUnusable          the item was not used
+    |  |- ItemNotOnBelt      the player's belt in this fight holds no such item
+    |  |- ItemSpent          no piece of it is left
+    |  `- UseIdReused        another item was used under this id
     |- ItemReserved          an item of the belt that the fight holds
     |- OperationInvalid      an inventory operation breaks its contract
     |- OperationRefused      an operation asks for what is not there; nothing applied
@@ -180,7 +186,7 @@ class CombatInProgress(PersistenceError):
 
 
 class CombatFinished(PersistenceError):
-    """The session has ended, or its result is known: it cannot be started again."""
+    """The session has ended, or its result is known: nothing happens in it any more."""
 
     code = "combat_finished"
 
@@ -190,6 +196,69 @@ class CombatFinished(PersistenceError):
 
     def __str__(self) -> str:
         return f"[{self.code}] combat {self.session_id} is over"
+
+
+class CombatNotRegistered(PersistenceError):
+    """No such combat goes on: it was never started, or Redis has forgotten it."""
+
+    code = "not_registered"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
+
+    def __str__(self) -> str:
+        return f"[{self.code}] combat {self.session_id} is not registered"
+
+
+class NotInCombat(PersistenceError):
+    """The player is not in this combat, or has left it."""
+
+    code = "no_fighter"
+
+    def __init__(self, session_id: str, char_id: int) -> None:
+        super().__init__(session_id, char_id)
+        self.session_id = session_id
+        self.char_id = char_id
+
+    def __str__(self) -> str:
+        return f"[{self.code}] character {self.char_id} is not in {self.session_id}"
+
+
+class ItemUnusable(PersistenceError):
+    """The item was not used; base of the reasons."""
+
+    code = "item_unusable"
+
+    def __init__(self, session_id: str, char_id: int, inventory_id: int) -> None:
+        super().__init__(session_id, char_id, inventory_id)
+        self.session_id = session_id
+        self.char_id = char_id
+        self.inventory_id = inventory_id
+
+    def __str__(self) -> str:
+        return (
+            f"[{self.code}] item {self.inventory_id} of character {self.char_id} in "
+            f"combat {self.session_id}"
+        )
+
+
+class ItemNotOnBelt(ItemUnusable):
+    """The belt that was loaded for this combat holds no such item."""
+
+    code = "item_not_on_belt"
+
+
+class ItemSpent(ItemUnusable):
+    """No piece of it is left on the belt."""
+
+    code = "item_spent"
+
+
+class UseIdReused(ItemUnusable):
+    """Another item was used under this id: a use is known by its id alone."""
+
+    code = "use_id_reused"
 
 
 class CombatRunning(PersistenceError):
@@ -208,7 +277,8 @@ class CombatRunning(PersistenceError):
 
 
 class CharactersUnknown(PersistenceError):
-    """The game has made no such characters in PostgreSQL: the combat was not begun.
+    """The game has made no such characters in PostgreSQL: they are not in the combat,
+    which was not begun with them.
 
     Of one that had begun before a worker could tell: it fails when it is settled.
     """

@@ -22,6 +22,7 @@ from pydantic import (
     Discriminator,
     Field,
     InstanceOf,
+    PlainSerializer,
     Tag,
     ValidationError,
     WithJsonSchema,
@@ -223,14 +224,25 @@ class CombatResultPayload(_Strict):
         return parse_document(write_document(given))
 
 
-class BeltItem(_Strict):
+class _Live(BaseModel):
+    """Of a fight that goes on: the engine changes it, and its bounds stand."""
+
+    model_config = ConfigDict(strict=True, extra="allow", validate_assignment=True)
+
+
+class BeltItem(_Live):
     inventory_id: RowId
     item_template_id: TemplateId
     slot: str
     quantity: Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
 
 
-class CombatSessionContainerDTO(_Strict):
+def _as_appended(use: ConsumedItem | Document) -> Document:
+    """Also of an entry that the engine has appended as a plain dict."""
+    return use if isinstance(use, dict) else use.model_dump(exclude_none=True)
+
+
+class CombatSessionContainerDTO(_Live):
     """One actor of a live session, as kept in `cs:{session_id}` `actor:{char_id}`.
 
     hp and energy are None where the account cache held none at the start.
@@ -240,7 +252,7 @@ class CombatSessionContainerDTO(_Strict):
     hp: Vital | None = None
     energy: Vital | None = None
     belt_items: list[BeltItem] = []
-    consumed: list[ConsumedItem] = []
+    consumed: list[Annotated[ConsumedItem, PlainSerializer(_as_appended)]] = []
 
 
 @dataclass(frozen=True, slots=True)

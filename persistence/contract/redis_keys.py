@@ -138,6 +138,30 @@ def free_field(char_id: int, template_id: str) -> str:
     return f"free:{char_id}:{template_id}"
 
 
+def use_field(char_id: int, use_id: str) -> str:
+    """Field of a live session: "<inventory id>:<pieces left>" of a use that counts."""
+    return f"use:{char_id}:{use_id}"
+
+
+def left_field(char_id: int) -> str:
+    """Field of a live session: when (s) a player left it; gone if he comes back."""
+    return f"left:{char_id}"
+
+
+def belt_field(char_id: int) -> str:
+    """Field of a live session, once a worker has looked for a player's belt.
+
+    JSON: what other combats hold of it, [[inventory id, session id], ...]; null where
+    there is no such character.
+    """
+    return f"belt:{char_id}"
+
+
+def joining_field(char_id: int) -> str:
+    """Field of a live session: the engine has not been told yet that he is in."""
+    return f"joining:{char_id}"
+
+
 def session(session_id: UUID) -> str:
     """Hash of the live combat session; 300 s after finish, deleted once settled."""
     return f"{SESSION_PREFIX}{session_id}"
@@ -164,7 +188,8 @@ def account(char_id: int) -> str:
 
 
 def result(session_id: UUID) -> str:
-    """Hash raw, sha256, signature, claims, players, conflict:<sha>; 24 h after that."""
+    """Hash raw, sha256, signature, outcome, claims, players, conflict:<sha>; 24 h after
+    that. `outcome`: digest of what `finish_combat` made the document of."""
     return f"{RESULT_PREFIX}{session_id}"
 
 

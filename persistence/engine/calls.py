@@ -6,7 +6,7 @@ Pure: wrong arguments raise here (ValueError, OperationInvalid), and nothing was
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,9 +25,8 @@ from persistence.contract.operations import (
     pieces_by_template,
     reservable_rows,
 )
-from persistence.contract.payload import MAX_PARTICIPANTS
 from persistence.contract.signing import NO_KEYS, EngineKeys
-from persistence.engine.handoff import Handoff, unjudged
+from persistence.engine.handoff import unjudged
 from persistence.protocols import GameMode, SyncScope
 
 SessionId = UUID | str
@@ -39,8 +38,9 @@ class Call:
 
     `promises`: once it is answered, what it asked for must not be lost. Until it is
     done it `waits`, as a member of a sorted set or, with '', as a list. Of those that
-    are handed over again, one makes an earlier one of its `identity` needless, and
-    those that it `settles`.
+    are handed over again, one stands in the place of an earlier one of its `identity`.
+    `combat`: the session that it is of; the call that `ends` it makes the others of it
+    needless.
     """
 
     name: str
@@ -51,10 +51,11 @@ class Call:
     promises: bool = True
     waits: tuple[str, str] = ("", "")
     identity: tuple[str, ...] = ()
-    settles: tuple[tuple[str, ...], ...] = ()
+    combat: str = ""
+    ends: bool = False
 
 
-HAND_OFF, QUEUE = "handoff", "queue"
+HAND_OFF, QUEUE, USE = "handoff", "queue", "use_item"
 _OPERATIONS = 4
 """Where they begin among the arguments of QUEUE, see `_queue`."""
 
@@ -73,6 +74,8 @@ def again(kept: Sequence[Call]) -> Call:
     """
     if kept[0].script == HAND_OFF:
         return replace(kept[0], args=unjudged(kept[0].args))
+    if kept[0].script == USE:
+        return replace(kept[0], args=[*kept[0].args[:-1], 1])
     if kept[0].script != QUEUE:
         return kept[0]
     operations = [one for call in kept for one in call.args[_OPERATIONS:]]
@@ -87,78 +90,8 @@ def behind(call: Call, kept: Sequence[Call]) -> Call:
     )
 
 
-def hand_over(handoff: Handoff) -> Call:
-    sid = handoff.args[0]
-    return Call(
-        "submit_combat",
-        f"combat {sid}",
-        HAND_OFF,
-        handoff.keys,
-        handoff.args,
-        waits=(redis_keys.INBOX, sid),
-        identity=("handoff", sid),
-        settles=(("start", sid),),
-    )
-
-
-def start(
-    session_id: SessionId, char_ids: Iterable[int], teams: Mapping[int, str] | None
-) -> tuple[Call, UUID, list[int]]:
-    sid = parse_session_id(session_id)
-    ids = sorted(set(map(_player, char_ids)))
-    if not 1 <= len(ids) <= MAX_PARTICIPANTS:
-        raise ValueError(
-            f"a combat is of at least one player and at most {MAX_PARTICIPANTS}, "
-            f"not of {len(ids)}"
-        )
-    team_of = teams or {}
-    call = Call(
-        "start_combat",
-        f"combat {sid}",
-        "start",
-        [
-            redis_keys.session(sid),
-            redis_keys.result(sid),
-            redis_keys.ACTIVE,
-            redis_keys.INTENTS,
-            redis_keys.INTENTS_SENT,
-            *map(redis_keys.account, ids),
-        ],
-        [
-            str(sid),
-            json.dumps(ids),
-            redis_keys.intent(redis_keys.BELTS, sid),
-            *(v for id_ in ids for v in (id_, json.dumps(team_of.get(id_)))),
-        ],
-        waits=(redis_keys.ACTIVE, str(sid)),
-        identity=("start", str(sid)),
-    )
-    return call, sid, ids
-
-
-def read_actors(session_id: UUID, char_ids: list[int]) -> Call:
-    return Call(
-        "start_combat",
-        f"combat {session_id}",
-        "actors",
-        [redis_keys.session(session_id), redis_keys.INTENTS],
-        [
-            redis_keys.intent(redis_keys.BELTS, session_id),
-            *map(redis_keys.actor_field, char_ids),
-        ],
-        promises=False,
-    )
-
-
-def heartbeat(session_id: SessionId) -> Call:
-    sid = parse_session_id(session_id)
-    keys = [redis_keys.session(sid), redis_keys.ACTIVE]
-    subject = f"combat {sid}"
-    return Call("heartbeat", subject, "heartbeat", keys, [str(sid)], promises=False)
-
-
 def intend(scope: SyncScope, char_id: int) -> Call:
-    member = redis_keys.intent(scope, _player(char_id))
+    member = redis_keys.intent(scope, player(char_id))
     return Call(
         f"dispatch {scope}",
         f"character {char_id}",
@@ -175,19 +108,19 @@ def queue(
     operations: Sequence[Operation | Document],
     keys: EngineKeys = NO_KEYS,
 ) -> Call:
-    player = _player(char_id)
-    parsed = [parse_operation(player, _document(player, o)) for o in operations]
+    char_id = player(char_id)
+    parsed = [parse_operation(char_id, _document(char_id, o)) for o in operations]
     if any(operation.op_id.startswith(OURS) for operation in parsed):
         fault = {"path": "op_id", "message": f"{OURS}… is what a person asks for"}
-        raise OperationInvalid(player, [fault])
+        raise OperationInvalid(char_id, [fault])
     documents = [operation.model_dump(exclude_none=True) for operation in parsed]
-    signed = [keys.sign_operation(player, document) for document in documents]
-    return _queued(player, parsed, [to_json(one).decode() for one in signed])
+    signed = [keys.sign_operation(char_id, document) for document in documents]
+    return _queued(char_id, parsed, [to_json(one).decode() for one in signed])
 
 
 def reserve(char_id: int, operations: Sequence[Operation]) -> Call:
     """Refused as `queue` would be, and a save noted; the operations go another way."""
-    return _queued(_player(char_id), operations, [])
+    return _queued(player(char_id), operations, [])
 
 
 def _queued(
@@ -233,7 +166,7 @@ def switch(char_id: int, to: GameMode, session_id: SessionId | None) -> Call:
         f"character {char_id}",
         "switch",
         [
-            redis_keys.account(_player(char_id)),
+            redis_keys.account(player(char_id)),
             redis_keys.INTENTS,
             redis_keys.INTENTS_SENT,
         ],
@@ -251,7 +184,8 @@ def _document(char_id: int, operation: Operation | Document) -> Document:
         raise OperationInvalid(char_id, error.errors) from error
 
 
-def _player(char_id: object) -> int:
+def player(char_id: object) -> int:
+    """The id. Raises ValueError for what can be no player's."""
     # A bool is an int, and would name player 1.
     if type(char_id) is int and 1 <= char_id <= MAX_BIGINT:
         return char_id

@@ -37,9 +37,9 @@ from persistence.contract.payload import (
     validate,
 )
 
-_JUDGED_ARG, _SIGNATURE_ARG = 8, 10
-"""Which arguments of the script say that a clock judges the end of the fight, and who
-has signed the document."""
+_JUDGED_ARG, _SIGNATURE_ARG, _SEEN_ARG, _OUTCOME_ARG = 8, 10, 11, 12
+"""Which arguments of the script say that a clock judges the end of the fight, who has
+signed the document, and what it was made of."""
 
 
 class Receipt(StrEnum):
@@ -53,6 +53,8 @@ class Receipt(StrEnum):
     """A forced save came too late: the combat runs, or its real result is known."""
     FUTURE = "future"
     """By the clock of Redis the fight has not ended yet; nothing was recorded."""
+    MOVED = "moved"
+    """The fight went on since the document was made of it; nothing was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,23 @@ class Handoff:
         args[_SIGNATURE_ARG] = signature
         return replace(self, args=args)
 
+    def made_of(self, seen: str, outcome: str) -> Handoff:
+        """The same of a document that was made of a live session with that digest ('':
+        no matter which) and of the outcome with that mark."""
+        args = [*self.args]
+        args[_SEEN_ARG], args[_OUTCOME_ARG] = seen, outcome
+        return replace(self, args=args)
+
     @property
     def signature(self) -> str:
         return str(self.args[_SIGNATURE_ARG])
 
 
 def unjudged(args: list[Any]) -> list[Any]:
-    """Arguments of the script that let its clock refuse nothing."""
-    return [*args[:_JUDGED_ARG], "", *args[_JUDGED_ARG + 1 :]]
+    """Arguments of the script that refuse nothing for a clock or a fight that moved."""
+    args = [*args]
+    args[_JUDGED_ARG] = args[_SEEN_ARG] = ""
+    return args
 
 
 def in_the_future() -> PayloadInvalid:
@@ -286,6 +297,8 @@ def _handoff(
             "" if silent_since_ms is None else silent_since_ms,
             "",
             former_sha256,
+            "",
+            "",
             "",
             *(value for pair in snapshots.values() for value in pair),
         ],

@@ -100,6 +100,7 @@ class Memory:
         self._counter = redis_keys.engine(uuid4().hex)
         self._lock = threading.Lock()
         self._kept: dict[Key, Kept] = {}
+        self._of_combat: dict[str, dict[Key, None]] = {}
         self._size = 0
         self._made = 0
         self._generation = 0
@@ -148,15 +149,14 @@ class Memory:
         texts = [len(arg) for arg in call.args if type(arg) in (bytes, str)]
         size = OVERHEAD_BYTES + sum(texts)
         with self._lock:
-            # A result makes the start of its fight needless: it is over.
-            for key in call.settles:
-                self._drop(key)
+            if call.ends:
+                for key in list(self._of_combat.get(call.combat, ())):
+                    self._drop(key)
             is_first = not self._kept
             self._made += 1
             key = call.identity or (str(self._made),)
-            self._drop(key)
-            self._kept[key] = Kept(key, call, read, generation, time.monotonic(), size)
-            self._size += size
+            kept = Kept(key, call, read, generation, time.monotonic(), size)
+            self._put(kept)
             self._keep_bounds()
             # Answered before a loss that another thread has heard of meanwhile.
             is_late = generation < self._generation
@@ -227,10 +227,23 @@ class Memory:
                 self._warned_at = time.monotonic()
                 logger.warning("more is accepted than can be remembered for a minute")
 
+    def _put(self, kept: Kept) -> None:
+        # In the place of an earlier one: a start stays before what happened since.
+        before = self._kept.get(kept.key)
+        self._size += kept.size - (before.size if before else 0)
+        self._kept[kept.key] = kept
+        if kept.call.combat and not kept.call.ends:
+            self._of_combat.setdefault(kept.call.combat, {})[kept.key] = None
+
     def _drop(self, key: Key) -> None:
         dropped = self._kept.pop(key, None)
-        if dropped is not None:
-            self._size -= dropped.size
+        if dropped is None:
+            return
+        self._size -= dropped.size
+        of_combat = self._of_combat.get(dropped.call.combat, {})
+        of_combat.pop(key, None)
+        if not of_combat:
+            self._of_combat.pop(dropped.call.combat, None)
 
 
 class Reminder:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent.parent / "lua"
 
+_ENTERING = ("account", "intents", "sessions", "enter")
+
 _INCLUDES = {
     "account_read": ("account",),
     "belts": ("belt_session",),
@@ -19,18 +21,22 @@ _INCLUDES = {
     "disown": ("account",),
     "finish": ("tombstone",),
     "free": ("account",),
-    "handoff": ("account", "moments"),
+    "handoff": ("account", "moments", "roster_print"),
     "intend": ("intents",),
     "intent_send": ("intents",),
     "intents_due": ("intents",),
+    "join": (*_ENTERING, "belt_session", "participants"),
+    "leave_combat": ("account", "intents", "belt_session", "json_text", "participants"),
     "lookup": ("account", "tombstone"),
     "queue": ("account", "intents"),
     "remember": ("tombstone",),
     "restore": ("account", "moments"),
+    "roster": ("belt_session", "roster_print"),
     "scenario_done": ("account",),
-    "start": ("account", "intents", "sessions"),
-    "take_back": ("account", "belt_session"),
+    "start": _ENTERING,
+    "take_back": ("account", "belt_session", "participants"),
     "switch": ("account", "intents", "sessions"),
+    "use_item": ("belt_session", "json_text"),
 }
 """The texts that a script begins with: Redis has no other way to share a function."""
 

@@ -7,8 +7,10 @@
 --       conflicts held at most, '' or, of a forced save, the moment (ms) since when the
 --       combat must have been silent, 1 where a fight that ends in the future is not
 --       recorded, the SHA-256 that older versions knew the document by, the signature or
---       '', then hp and energy of each account ('' = none)
--- Returns {accepted | duplicate | conflict | refused | future, 1 if the caller is to ring}.
+--       '', of a document that was made of what `roster.lua` told its digest or '', and the
+--       mark of the outcome or '', then hp and energy of each account ('' = none)
+-- Returns {accepted | duplicate | conflict | refused | future | moved, 1 if the caller is to
+--          ring}. Moved: the fight went on, or a document of that outcome stands already.
 local sid, raw, sha, finished_at = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -115,6 +117,16 @@ local function is_abandoned()
 end
 
 if ARGV[8] ~= '' and not is_abandoned() then return {'refused', 0} end
+
+-- Of a document that was made a moment ago, what it was made of must still be so.
+local function has_moved()
+    if ARGV[12] == '' then return false end
+    if known then return redis.call('HGET', KEYS[1], 'outcome') == ARGV[13] end
+    local _, digest = roster_of(KEYS[3])
+    return digest ~= ARGV[12]
+end
+
+if has_moved() then return {'moved', 0} end
 if known and known ~= sha and known ~= ARGV[10] then
     keep_beside()
     redis.call('ZADD', KEYS[2], 'NX', now, sid)
@@ -146,6 +158,7 @@ else
     redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha, 'accepted_at', now,
         'players', #KEYS - 7)
     sign()
+    if ARGV[13] ~= '' then redis.call('HSET', KEYS[1], 'outcome', ARGV[13]) end
     if kind == 'hash' then redis.call('PERSIST', KEYS[1]) end
 end
 -- NX: a worker's lease and a back-off stay as they are.
@@ -157,6 +170,6 @@ end
 redis.pcall('ZREM', KEYS[4], sid)
 -- A moment that lies ahead would refuse every later snapshot of its players.
 for i = 8, is_future and 0 or #KEYS do
-    snapshot(KEYS[i], ARGV[12 + (i - 8) * 2], ARGV[13 + (i - 8) * 2])
+    snapshot(KEYS[i], ARGV[14 + (i - 8) * 2], ARGV[15 + (i - 8) * 2])
 end
 return {known and 'duplicate' or 'accepted', ring()}

@@ -14,28 +14,8 @@ if status == 'finished' or redis.pcall('HEXISTS', KEYS[2], 'sha256') == 1 then
     return {'finished'}
 end
 
--- As the container's model takes it, or the whole container would not be readable.
-local MAX_VITAL = 1000000000
-local function vital(value)
-    local points = tonumber(string.match(value or '', '^%d+$'))
-    return points and points <= MAX_VITAL and string.format('%d', points) or 'null'
-end
-
--- All are looked at before any is written: Redis takes back no half of a start.
-local accounts = {}
-for i = 6, #KEYS do
-    local char_id = ARGV[4 + (i - 6) * 2]
-    local values, form = account_get(KEYS[i], 'combat_session_id', 'hp', 'energy')
-    values = values or {}
-    local fights_in = values[1]
-    if fights_in and fights_in ~= '' and fights_in ~= sid then
-        return {'busy', char_id, fights_in}
-    end
-    accounts[#accounts + 1] = {
-        key = KEYS[i], form = form, char_id = char_id, team = ARGV[5 + (i - 6) * 2],
-        hp = vital(values[2]), energy = vital(values[3]),
-    }
-end
+local accounts, busy = entering(sid, 6, 4)
+if not accounts then return busy end
 
 -- An engine may have let others in since, by either of the two.
 local function strangers()
@@ -63,20 +43,9 @@ if kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 local reply = {'started', 0}
 local session = {'status', 'active', 'participants', ARGV[2], 'heartbeat', now}
 for _, account in ipairs(accounts) do
-    if account.form then
-        local closed = close_sessions(account.key, account.form, account.char_id, KEYS[4],
-            KEYS[5])
-        for j = 1, #closed, 3 do
-            if closed[j + 2] == 1 then
-                reply[#reply + 1], reply[#reply + 2] = closed[j], account.char_id
-            end
-        end
-        account_set(account.key, account.form, {'combat_session_id', sid})
-    end
+    enter(account, sid, KEYS[4], KEYS[5], reply)
     session[#session + 1] = 'actor:' .. account.char_id
-    -- Not by cjson, which writes an empty list as an object.
-    session[#session + 1] = '{"team":' .. account.team .. ',"hp":' .. account.hp
-        .. ',"energy":' .. account.energy .. ',"belt_items":[],"consumed":[]}'
+    session[#session + 1] = container_of(account)
 end
 redis.call('HSET', KEYS[1], unpack(session))
 redis.call('ZADD', KEYS[3], now, sid)

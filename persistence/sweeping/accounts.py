@@ -13,8 +13,8 @@ from uuid import UUID
 from combat_history.models import CombatHistory, Status
 from persistence.contract import redis_keys
 from persistence.contract.ids import parse_session_id
+from persistence.contract.players import player_id
 from persistence.protocols import SyncScope
-from persistence.sweeping.players import player_id
 from persistence.worker import inbox, intents
 
 PAGES = 20

@@ -11,8 +11,8 @@ from kombu.exceptions import ChannelError
 
 from persistence.contract import redis_keys
 from persistence.contract.ids import parse_session_id
+from persistence.contract.players import player_id
 from persistence.protocols import QUEUE, ROUTES, SyncScope
-from persistence.sweeping.players import player_id
 from persistence.worker import inbox, intents, rings
 
 logger = logging.getLogger(__name__)

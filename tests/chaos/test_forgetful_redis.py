@@ -9,7 +9,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,72 @@ def test_every_promise_is_kept_after_a_flush(
     assert server.hget(redis_keys.session(session_id), "status") == b"active"
     assert server.hget("ac:7", "combat_session_id") == str(session_id).encode()
     assert engine.heartbeat_sync(session_id)
+
+
+def test_what_happened_in_a_fight_is_told_again(
+    server: redis.Redis, engine: SyncDispatcher
+) -> None:
+    session_id = new_session_id()
+    key = redis_keys.session(session_id)
+    engine.start_combat_sync(session_id, [PLAYER, 9], {PLAYER: "blue"})
+    belt = {"inventory_id": 55, "item_template_id": "p", "slot": "belt_1"}
+    actor = json.dumps({"team": "blue", "belt_items": [{**belt, "quantity": 5}]})
+    server.hset(key, "actor:7", actor)
+    for use_id in ("a", "b", "a"):
+        engine.use_item_sync(session_id, PLAYER, 55, use_id)
+    # Begun before all else, whenever it was last said.
+    engine.start_combat_sync(session_id, [PLAYER])
+    engine.join_sync(session_id, {8: "red"})
+    engine.leave_sync(session_id, PLAYER)
+
+    server.flushall()
+
+    def container() -> Any:
+        return json.loads(server.hget(key, "actor:7") or "{}")
+
+    wait_until(lambda: server.hexists(key, "left:7"), "who left has left again")
+    assert container()["consumed"] == [{"inventory_id": 55, "qty": 2}]
+    assert json.loads(server.hget(key, "participants") or "") == [9, 8]
+    assert server.hget("ac:8", "combat_session_id") == str(session_id).encode()
+    assert not server.hexists("ac:7", "combat_session_id")
+    assert engine.use_item_sync(session_id, PLAYER, 55, "b") == 0
+    ended = {"meta": {"finish_reason": "draw"}}
+    assert engine.finish_combat_sync(session_id, ended) is Receipt.ACCEPTED
+    server.flushall()
+    wait_until(lambda: server.zcard(redis_keys.INBOX), "the result is there again")
+    assert engine.finish_combat_sync(session_id, ended) is Receipt.DUPLICATE
+    assert not server.exists(key)
+
+
+def test_a_lost_reply_to_a_call_of_a_fight_is_made_up_for(
+    server: redis.Redis,
+) -> None:
+    session_id = new_session_id()
+    key = redis_keys.session(session_id)
+    ended = {"meta": {"finish_reason": "draw"}}
+    with proxy_to(HOST, port_of(server)) as door, connected(door.port) as engine:
+        engine.start_combat_sync(session_id, [PLAYER])
+        belt = {"inventory_id": 55, "item_template_id": "p", "quantity": 5}
+        server.hset(key, "actor:7", json.dumps({"belt_items": [belt]}))
+        calls: list[tuple[bytes, Callable[[], object]]] = [
+            (b"use:7:a", lambda: engine.use_item_sync(session_id, 7, 55, "a")),
+            (b"ac:8", lambda: engine.join_sync(session_id, {8: "red"})),
+            (b"ac:8", lambda: engine.leave_sync(session_id, 8)),
+            (b"finish_reason", lambda: engine.finish_combat_sync(session_id, ended)),
+        ]
+        for pattern, call in calls:
+            fault = door.lose_reply_to(pattern)
+            # The dispatcher's own second try goes over another connection.
+            call()
+            assert fault.struck.is_set()
+            call()
+
+        assert json.loads(server.hget(key, "actor:7") or "")["consumed"] == [
+            {"inventory_id": 55, "item_template_id": "p", "qty": 1}
+        ]
+        assert json.loads(server.hget(key, "participants") or "") == [7]
+        known: Any = server.hkeys(redis_keys.result(session_id))
+        assert not [name for name in known if name.startswith(b"conflict:")]
 
 
 def test_a_fight_that_is_over_is_not_begun_again(

@@ -112,10 +112,11 @@ def test_assembling_twice_changes_nothing(
 @pytest.mark.parametrize(
     "used",
     [
-        {"consumed": [{"inv_id": POTION, "qty": 1}]},
         {"belt_items": [{"inventory_id": POTION, "slot": "belt_1", "quantity": 0}]},
+        {"consumed": [{"inv_id": POTION}]},
+        {"consumed": "x"},
     ],
-    ids=["consumed", "on the belt"],
+    ids=["on the belt", "by an unreadable list", "by no list"],
 )
 def test_belt_in_use_is_not_overwritten(
     redis_client: redis.Redis, fight: UUID, used: Document
@@ -126,6 +127,19 @@ def test_belt_in_use_is_not_overwritten(
     reservations.assemble(fight, [HERO])
 
     assert container(redis_client, fight, HERO) == before
+
+
+@pytest.mark.parametrize(("used", "left"), [([2, 1], 2), ([9], 0)])
+def test_a_belt_that_redis_had_forgotten_is_loaded_less_what_was_used(
+    redis_client: redis.Redis, fight: UUID, used: list[int], left: int
+) -> None:
+    uses = [{"inv_id": POTION, "qty": qty} for qty in used]
+    begin(redis_client, fight, HERO, consumed=uses)
+
+    reservations.assemble(fight, [HERO])
+
+    (item,) = container(redis_client, fight, HERO)["belt_items"]
+    assert (item["inventory_id"], item["quantity"]) == (POTION, left)
 
 
 @pytest.mark.parametrize("repeated", [1, 2])

@@ -94,10 +94,10 @@ def test_container_that_is_not_what_was_read_is_not_written(
 
     reply = inbox.script("belts")(
         keys=[key, redis_keys.result(fight), redis_keys.belts_ready(fight)],
-        args=[60, f"actor:{HERO}", read, "new", "actor:102", read, "new"],
+        args=[60, HERO, "[]", read, "new", 102, "[]", read, "new"],
     )
 
-    assert reply == [b"active", f"actor:{HERO}".encode()]
+    assert reply == [b"active", str(HERO).encode()]
     assert redis_client.hget(key, f"actor:{HERO}") == b"changed"
     assert redis_client.hget(key, "actor:102") == b"new"
     assert not is_ready(redis_client, fight)

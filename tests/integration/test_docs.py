@@ -16,6 +16,7 @@ from combat_history.models import Character, CombatHistory, InventoryItem
 from tests.packaging.environments import examples_alone, interpreter
 from tests.support.docs import ROOT, snippets, text
 from tests.support.documents import HERO, SWORD, make_document
+from tests.support.ids import new_session_id
 from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 from tests.support.worker import environment
@@ -46,13 +47,11 @@ def run(python: Path, code: str, *, folder: Path | None = None, **env: str) -> s
 def test_the_engines_snippet_fights_and_switches(
     engine_python: Path, redis_client: redis.Redis
 ) -> None:
-    document = make_document()
     use = f"""
-document = {json.dumps(document)!r}
 
 
 async def main():
-    await fight({document["session_id"]!r}, document)
+    await fight({str(new_session_id())!r})
     await play(101)
     await dispatcher.aclose()
 

@@ -19,11 +19,12 @@ from celery import Celery
 
 from devservers.redis import binary
 from persistence.contract import redis_keys
+from persistence.contract.errors import ItemNotOnBelt
 from persistence.dispatcher import SyncDispatcher
 from persistence.engine import scripts
 from persistence.engine.handoff import Receipt
 from persistence.protocols import QUEUES, SyncScope
-from tests.support.documents import HERO, PELT, make_document, op
+from tests.support.documents import HERO, PELT, POTION, make_document, op
 from tests.support.ids import new_session_id
 from tests.support.redis_users import RULES, SIGNED_IN, running_with_users, url_as
 from tests.support.waiting import wait_until
@@ -59,6 +60,10 @@ NO_KEYS = {
     "closing_field",
     "actor_field",
     "free_field",
+    "use_field",
+    "left_field",
+    "belt_field",
+    "joining_field",
     "conflict_field",
 }
 """Members and fields."""
@@ -166,12 +171,18 @@ def test_the_engine_can_make_every_call(url: str) -> None:
     try:
         engine.start_combat_sync(session_id, [HERO])
         engine.heartbeat_sync(session_id)
+        engine.join_sync(session_id, {8: "red"})
+        engine.leave_sync(session_id, 8)
+        with pytest.raises(ItemNotOnBelt):
+            engine.use_item_sync(session_id, HERO, POTION, "a")
+        ended = {"meta": {"finish_reason": "draw"}}
+        assert engine.finish_combat_sync(session_id, ended) is Receipt.ACCEPTED
         journey = new_session_id()
         engine.switch_context_sync(char_id=7, to="scenario", session_id=journey)
         operation = op("a", "add", item_template_id=PELT, qty=1)
         engine.change_inventory_sync(HERO, [operation])
         engine.dispatch_sync(SyncScope.VITALS, char_id=HERO)
-        document = make_document(session_id=session_id)
+        document = make_document()
         assert engine.submit_combat_sync(document) is Receipt.ACCEPTED
         with redis.Redis.from_url(url_as("admin", url)) as admin:
             wait_until(lambda: _holds(admin, "celery", b"settle_inbox"), "a ring")
@@ -252,7 +263,10 @@ def _refused(url: str) -> list[str]:
 
 def _scripts(name: str) -> set[str]:
     rooms = {
-        "engine": ["persistence/engine/calls.py", "persistence/engine/remembered.py"],
+        "engine": [
+            *("persistence/engine/calls.py", "persistence/engine/combat_calls.py"),
+            "persistence/engine/remembered.py",
+        ],
         "worker": ["persistence/worker", "persistence/savers", "persistence/sweeping"],
         "web": ["combat_history/reading", "combat_history/actions"],
     }

@@ -11,13 +11,18 @@ from persistence.contract.errors import (
     CharactersUnknown,
     CombatFinished,
     CombatInProgress,
+    CombatNotRegistered,
     CombatRunning,
     DiscrepancyCode,
     DispatchFailed,
     DomainFailure,
     FailureCode,
     HandoffFailed,
+    ItemNotOnBelt,
     ItemReserved,
+    ItemSpent,
+    ItemUnusable,
+    NotInCombat,
     OperationConflict,
     OperationInvalid,
     OperationRefused,
@@ -28,6 +33,7 @@ from persistence.contract.errors import (
     PersistenceError,
     ReceiptRaced,
     SettlementError,
+    UseIdReused,
 )
 
 SESSION = "0192f3a4-5b6c-7d8e-9f01-555666777888"
@@ -53,6 +59,12 @@ EXAMPLES = [
     OperationRefused("trade-1", "shortage", "gold: 3 of 5", []),
     OperationConflict("trade-1"),
     OperationUnanswered("trade-1", "the server did not answer"),
+    CombatNotRegistered(SESSION),
+    NotInCombat(SESSION, 101),
+    ItemUnusable(SESSION, 101, 55),
+    ItemNotOnBelt(SESSION, 101, 55),
+    ItemSpent(SESSION, 101, 55),
+    UseIdReused(SESSION, 101, 55),
 ]
 
 

@@ -49,6 +49,8 @@ def test_a_valid_document_names_its_keys_and_its_snapshots() -> None:
         1,
         handoff.sha256,
         "",
+        "",
+        "",
         450,
         20,
         "",
@@ -85,7 +87,7 @@ def test_unchecked_it_is_handed_over_without_a_snapshot() -> None:
     assert handoff.keys[-1] == "combat:wake"
     assert handoff.args[0] == ID
     assert handoff.args[3] == 0
-    assert handoff.args[7:] == ["", "", handoff.sha256, ""]
+    assert handoff.args[7:] == ["", "", handoff.sha256, "", "", ""]
 
 
 def test_unchecked_a_valid_document_is_handed_over_in_full() -> None:
