@@ -38,7 +38,7 @@ class Call:
 
     `promises`: once it is answered, what it asked for must not be lost. Until it is
     done it `waits`, as a member of a sorted set or, with '', as a list. Of those that
-    are handed over again, one stands in the place of an earlier one of its `identity`.
+    are handed over again, one makes an earlier one of its `identity` needless.
     `combat`: the session that it is of; the call that `ends` it makes the others of it
     needless.
     """

@@ -61,7 +61,9 @@ def start(
     answered = yield Ask(call)
     is_new = read(answered.reply)
     started = yield from _with_belts(sid, ids, is_new=is_new, trusts_ring=True)
-    line.keep(call, answered.generation, read)
+    # The first one names all of the players, and stays before what happened since.
+    if not line.memory.knows(call):
+        line.keep(call, answered.generation, read)
     return started
 
 

@@ -155,13 +155,17 @@ class Memory:
             is_first = not self._kept
             self._made += 1
             key = call.identity or (str(self._made),)
-            kept = Kept(key, call, read, generation, time.monotonic(), size)
-            self._put(kept)
+            self._drop(key)
+            self._put(Kept(key, call, read, generation, time.monotonic(), size))
             self._keep_bounds()
             # Answered before a loss that another thread has heard of meanwhile.
             is_late = generation < self._generation
             self._owes |= is_late
         return is_first or is_late
+
+    def knows(self, call: Call) -> bool:
+        """Whether a call of that identity is remembered."""
+        return call.identity in self._kept
 
     def owed(self) -> list[Kept]:
         """What may be lost, oldest first."""
@@ -228,10 +232,8 @@ class Memory:
                 logger.warning("more is accepted than can be remembered for a minute")
 
     def _put(self, kept: Kept) -> None:
-        # In the place of an earlier one: a start stays before what happened since.
-        before = self._kept.get(kept.key)
-        self._size += kept.size - (before.size if before else 0)
         self._kept[kept.key] = kept
+        self._size += kept.size
         if kept.call.combat and not kept.call.ends:
             self._of_combat.setdefault(kept.call.combat, {})[kept.key] = None
 

@@ -190,8 +190,10 @@ def test_what_happened_in_a_fight_is_told_again(
     server.hset(key, "actor:7", actor)
     for use_id in ("a", "b", "a"):
         engine.use_item_sync(session_id, PLAYER, 55, use_id)
-    # Begun before all else, whenever it was last said.
+    # Begun before all else, and with all of them, whatever was last said.
     engine.start_combat_sync(session_id, [PLAYER])
+    engine.join_sync(session_id, {8: "red"})
+    engine.leave_sync(session_id, 8)
     engine.join_sync(session_id, {8: "red"})
     engine.leave_sync(session_id, PLAYER)
 
@@ -222,7 +224,8 @@ def test_a_lost_reply_to_a_call_of_a_fight_is_made_up_for(
     ended = {"meta": {"finish_reason": "draw"}}
     with proxy_to(HOST, port_of(server)) as door, connected(door.port) as engine:
         engine.start_combat_sync(session_id, [PLAYER])
-        belt = {"inventory_id": 55, "item_template_id": "p", "quantity": 5}
+        belt = {"inventory_id": 55, "item_template_id": "p", "slot": "belt_1"}
+        belt["quantity"] = 5
         server.hset(key, "actor:7", json.dumps({"belt_items": [belt]}))
         calls: list[tuple[bytes, Callable[[], object]]] = [
             (b"use:7:a", lambda: engine.use_item_sync(session_id, 7, 55, "a")),

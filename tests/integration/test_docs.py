@@ -16,6 +16,7 @@ from combat_history.models import Character, CombatHistory, InventoryItem
 from tests.packaging.environments import examples_alone, interpreter
 from tests.support.docs import ROOT, snippets, text
 from tests.support.documents import HERO, SWORD, make_document
+from tests.support.factories import add_character
 from tests.support.ids import new_session_id
 from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
@@ -47,6 +48,7 @@ def run(python: Path, code: str, *, folder: Path | None = None, **env: str) -> s
 def test_the_engines_snippet_fights_and_switches(
     engine_python: Path, redis_client: redis.Redis
 ) -> None:
+    add_character(102)
     use = f"""
 
 
