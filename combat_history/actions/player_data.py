@@ -21,6 +21,7 @@ from combat_history.models import (
     CombatRevision,
     InventoryItem,
     LedgerLine,
+    NamedBalance,
     ParkedOperation,
     RejectedPayload,
     ScenarioSession,
@@ -34,6 +35,7 @@ PAGE = 100
 
 BY_CHARACTER: tuple[tuple[str, type[Model]], ...] = (
     ("inventory", InventoryItem),
+    ("named balance", NamedBalance),
     ("ledger line", LedgerLine),
     ("discrepancy", SettlementDiscrepancy),
     ("parked operation", ParkedOperation),

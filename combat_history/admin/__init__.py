@@ -9,6 +9,7 @@ from combat_history.admin.batches.batches import ReplayBatchAdmin
 from combat_history.admin.combats.history import CombatHistoryAdmin
 from combat_history.admin.combats.operations import OperationAdmin
 from combat_history.admin.players.world import (
+    BalanceTemplateAdmin,
     CharacterAdmin,
     InventoryItemAdmin,
     ItemTemplateAdmin,
@@ -31,6 +32,7 @@ from combat_history.models import (
     ApiToken,
     AppliedOperation,
     AuditEntry,
+    BalanceTemplate,
     Character,
     CombatHistory,
     InventoryItem,
@@ -72,4 +74,5 @@ admin.site.register(ApiToken, ApiTokenAdmin)
 admin.site.register(Character, CharacterAdmin)
 admin.site.register(InventoryItem, InventoryItemAdmin)
 admin.site.register(ItemTemplate, ItemTemplateAdmin)
+admin.site.register(BalanceTemplate, BalanceTemplateAdmin)
 register_site_users()

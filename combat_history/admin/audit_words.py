@@ -45,6 +45,7 @@ VERBS: dict[str, str | _StrPromise] = {
 
 TARGETS: dict[str, str | _StrPromise] = {
     "api token": _("API token"),
+    "balancetemplate": _("named balance"),
     "character": _("character"),
     "combat": _("combat"),
     "discrepancy": _("discrepancy"),

@@ -15,6 +15,7 @@ from combat_history.admin.naming import Names
 from combat_history.admin.rendering import EMPTY, session_link, visible
 from combat_history.insight import explain
 from combat_history.models import LedgerLine
+from persistence.savers.combat.rows import Moved
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -62,6 +63,7 @@ class Line:
     xp: Change
     gold: Change
     revision: int
+    balances: list[tuple[str, Change]]
     movements: list[Movement]
     more_movements: int
 
@@ -71,6 +73,20 @@ def template_ids(lines: Iterable[LedgerLine]) -> Iterator[object]:
     for line in lines:
         for item in _movements(line)[:MAX_MOVEMENTS]:
             yield item.get("item_template_id")
+
+
+def balance_ids(lines: Iterable[LedgerLine]) -> Iterator[object]:
+    """The named balances that these lines move."""
+    for line in lines:
+        yield from line.balances or ()
+
+
+def balances_of(moved: Moved | None, names: Names) -> list[tuple[str, Change]]:
+    """By name: as a ledger line has them, or a plan."""
+    return [
+        (names.balance(id_), change_of(move.get("delta"), move.get("after")))
+        for id_, move in (moved or {}).items()
+    ]
 
 
 def line_of(line: LedgerLine, names: Names) -> Line:
@@ -85,6 +101,7 @@ def line_of(line: LedgerLine, names: Names) -> Line:
         xp=change_of(line.xp_delta, line.xp_after),
         gold=change_of(line.gold_delta, line.gold_after),
         revision=line.revision,
+        balances=balances_of(line.balances, names),
         movements=[movement_of(item, names) for item in moved[:MAX_MOVEMENTS]],
         more_movements=max(0, len(moved) - MAX_MOVEMENTS),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.rendering import EMPTY, as_json, visible
-from combat_history.models import Character, ItemTemplate
+from combat_history.models import BalanceTemplate, Character, ItemTemplate
 from persistence.contract.ids import short_id
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Names(NamedTuple):
 
     characters: dict[int, str]
     items: dict[str, str]
+    balances: Mapping[str, str] = MappingProxyType({})
 
     def player(self, char_id: int) -> SafeString:
         """A link to the player's page, where there is such a player."""
@@ -52,23 +54,40 @@ class Names(NamedTuple):
             return EMPTY
         if not isinstance(template_id, str):
             return as_json(template_id)
-        id_, name = visible(template_id), self.items.get(template_id)
-        return f"{visible(name)} ({id_})" if name else id_
+        return _beside(template_id, self.items.get(template_id))
+
+    def balance(self, balance_id: str) -> str:
+        return _beside(balance_id, self.balances.get(balance_id))
 
 
-def names(character_ids: Iterable[int], template_ids: Iterable[object]) -> Names:
-    """Two queries, whatever is asked for."""
+def _beside(id_: str, name: str | None) -> str:
+    return f"{visible(name)} ({visible(id_)})" if name else visible(id_)
+
+
+def names(
+    character_ids: Iterable[int],
+    template_ids: Iterable[object],
+    balance_ids: Iterable[object] = (),
+) -> Names:
+    """Two queries, whatever is asked for; one more for named balances."""
     characters = Character.objects.filter(pk__in=set(character_ids))
-    known = {str(id_) for id_ in template_ids if id_ is not None}
-    # NUL is in no key, and PostgreSQL refuses to look for it.
-    templates = ItemTemplate.objects.filter(pk__in=[i for i in known if "\0" not in i])
     return Names(
         dict(characters.values_list("pk", "name")),
-        {template.pk: name_of_item(template) for template in templates},
+        _of_catalogue(ItemTemplate, template_ids),
+        _of_catalogue(BalanceTemplate, balance_ids),
     )
 
 
-def name_of_item(template: ItemTemplate) -> str:
+def _of_catalogue(
+    catalogue: type[ItemTemplate | BalanceTemplate], ids: Iterable[object]
+) -> dict[str, str]:
+    known = {str(id_) for id_ in ids if id_ is not None}
+    # NUL is in no key, and PostgreSQL refuses to look for it. Of none it is not asked.
+    found = catalogue.objects.filter(pk__in=[i for i in known if "\0" not in i])
+    return {template.pk: name_of(template) for template in found}
+
+
+def name_of(template: ItemTemplate | BalanceTemplate) -> str:
     """In the reader's language, if it has a name there."""
     is_english = (get_language() or "").startswith("en")
     return template.name_en if is_english and template.name_en else template.name

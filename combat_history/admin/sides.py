@@ -131,6 +131,17 @@ def gained_templates(document: object) -> Iterator[str]:
                 yield id_
 
 
+def balance_ids(document: object) -> Iterator[str]:
+    """Ids of the named balances of the fighters that are shown."""
+    for _key, entry in _participants(document)[:MAX_FIGHTERS]:
+        yield from promised_balances(entry)
+
+
+def promised_balances(entry: object) -> dict[str, Any]:
+    """The named balances of one participant's part of a document."""
+    return _dict(_dict(_dict(entry).get("changes")).get("balances"))
+
+
 def promise(entry: object, names: Names) -> str:
     """What one participant's part of a document says that it gets and loses."""
     entry = _dict(entry)
@@ -140,6 +151,11 @@ def promise(entry: object, names: Names) -> str:
         parts.append(gettext("%(amount)s XP") % {"amount": _amount(xp)})
     if gold := changes.get("gold_gained"):
         parts.append(gettext("%(amount)s gold") % {"amount": _amount(gold)})
+    named = promised_balances(entry)
+    for id_ in list(named)[:MAX_PROMISED]:
+        parts.append(f"{names.balance(id_)[:MAX_NAME]} {_amount(named[id_])}")
+    if len(named) > MAX_PROMISED:
+        parts.append("…")
     for sign, items in (("+", _gained(entry)), ("−", _consumed(entry))):
         parts += [f"{sign}{_piece(item, names)}" for item in items[:MAX_PROMISED]]
         if len(items) > MAX_PROMISED:

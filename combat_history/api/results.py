@@ -6,6 +6,7 @@ import hashlib
 from http import HTTPStatus
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import get_conditional_response
 
@@ -32,10 +33,10 @@ async def result(
     language = request.GET.get("lang")
     if lookup.state is State.UNKNOWN:
         await limit.count(session_id)
-        raise _unknown(lookup, language)
+        raise await _unknown(lookup, language)
     if lookup.state is State.CANNOT_SAY:
         raise unavailable(
-            "not everybody could be asked; ask again", _texts(lookup, language)
+            "not everybody could be asked; ask again", await _texts(lookup, language)
         )
     response = json_response(
         CombatResult(
@@ -43,7 +44,7 @@ async def result(
             state=lookup.state,
             credit=lookup.credit,
             outcome=lookup.outcome,
-            text=_texts(lookup, language),
+            text=await _texts(lookup, language),
         ),
         Cache_Control=_caching(lookup),
         Content_Language=player_text.supported_language(language),
@@ -63,18 +64,25 @@ def _caching(lookup: Lookup) -> str:
     return "private, no-cache"
 
 
-def _texts(lookup: Lookup, language: str | None) -> Texts:
+async def _texts(lookup: Lookup, language: str | None) -> Texts:
+    # Only the names of balances may have to be read.
+    if lookup.outcome is not None and lookup.outcome.balances:
+        return await sync_to_async(_texts_of)(lookup, language)
+    return _texts_of(lookup, language)
+
+
+def _texts_of(lookup: Lookup, language: str | None) -> Texts:
     return Texts(
         short=player_text.callback_text(lookup, language),
         long=player_text.message_text(lookup, language),
     )
 
 
-def _unknown(lookup: Lookup, language: str | None) -> Problem:
+async def _unknown(lookup: Lookup, language: str | None) -> Problem:
     """The problem of an unknown fight: of others, or one that never existed."""
     return Problem(
         HTTPStatus.NOT_FOUND,
         "unknown_combat",
         "this character has no such combat",
-        text=_texts(lookup, language),
+        text=await _texts(lookup, language),
     )

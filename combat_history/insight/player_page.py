@@ -19,6 +19,7 @@ from combat_history.models import (
     CombatParticipant,
     InventoryItem,
     LedgerLine,
+    NamedBalance,
     ParkedOperation,
     RejectedPayload,
     SettlementDiscrepancy,
@@ -71,6 +72,12 @@ def inventory(char_id: int) -> tuple[list[InventoryItem], bool]:
     rows = InventoryItem.objects.filter(character_id=char_id)
     found = list(rows.order_by("-is_equipped", "slot", "pk")[: MAX_ITEMS + 1])
     return found[:MAX_ITEMS], len(found) > MAX_ITEMS
+
+
+def balances(char_id: int) -> dict[str, int]:
+    """The first MAX_ITEMS of the named ones, by id."""
+    rows = NamedBalance.objects.filter(character_id=char_id).order_by("balance_id")
+    return dict(rows.values_list("balance_id", "amount")[:MAX_ITEMS])
 
 
 def fights(char_id: int, below: Position | None) -> Fights:

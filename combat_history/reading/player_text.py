@@ -16,6 +16,7 @@ from django.utils.translation import (
     override,
 )
 
+from combat_history.reading import balance_names
 from combat_history.reading.lookup import Credit, Lookup, State
 from combat_history.reading.outcomes import Outcome, is_drawn, winner_of
 from persistence.contract.meta import FinishReason
@@ -63,6 +64,7 @@ def _text(lookup: Lookup, language: str | None, limit: int, name_limit: int) -> 
 
 def _finished(lookup: Lookup, limit: int, name_limit: int) -> str:
     lines = [gettext("The fight is already over!")]
+    named: list[str] = []
     loot: list[str] = []
     outcome = lookup.outcome
     if outcome is not None:
@@ -70,10 +72,13 @@ def _finished(lookup: Lookup, limit: int, name_limit: int) -> str:
         # A reward that nobody will get, or keeps, is not named.
         if lookup.credit not in (Credit.CANCELLED, Credit.REVERSED):
             lines += _reward(outcome)
+            named = _named(outcome)
             loot = _loot(outcome)
     status = _status(lookup)
-    room = limit - _length("\n".join([*lines, *status])) - 1
-    return "\n".join([*lines, *_loot_line(loot, room), *status])
+    for text, entries in (("%(items)s", named), (gettext("Loot: %(items)s"), loot)):
+        room = limit - _length("\n".join([*lines, *status])) - 1
+        lines += _listed(text, entries, room)
+    return "\n".join([*lines, *status])
 
 
 def _ending(outcome: Outcome, name_limit: int) -> list[str]:
@@ -114,9 +119,16 @@ def _reward(outcome: Outcome) -> list[str]:
             "Experience: %(xp)d point", "Experience: %(xp)d points", xp
         )
         lines.append(experience % {"xp": xp})
-    if not lines and not outcome.loot:
+    if not lines and not outcome.loot and not any(outcome.balances.values()):
         lines.append(gettext("No reward"))
     return lines
+
+
+def _named(outcome: Outcome) -> list[str]:
+    # By id: a tombstone and PostgreSQL have them in orders of their own.
+    moved = sorted((id_, n) for id_, n in outcome.balances.items() if n)
+    names = balance_names.names([id_ for id_, _ in moved])
+    return [f"{_plain(names[id_])} {amount:+d}" for id_, amount in moved]
 
 
 def _loot(outcome: Outcome) -> list[str]:
@@ -126,13 +138,13 @@ def _loot(outcome: Outcome) -> list[str]:
     return [name if qty == 1 else f"{name} ×{qty}" for name, qty in pieces.items()]
 
 
-def _loot_line(loot: list[str], room: int) -> list[str]:
-    """The line with as many items as fit; no line where not even an ellipsis does."""
-    if not loot:
+def _listed(text: str, entries: list[str], room: int) -> list[str]:
+    """The line with as many as fit; no line where not even an ellipsis does."""
+    if not entries:
         return []
-    for count in range(len(loot), -1, -1):
-        shown = loot if count == len(loot) else [*loot[:count], "…"]
-        line = gettext("Loot: %(items)s") % {"items": ", ".join(shown)}
+    for count in range(len(entries), -1, -1):
+        shown = entries if count == len(entries) else [*entries[:count], "…"]
+        line = text % {"items": ", ".join(shown)}
         if _length(line) <= room:
             return [line]
     return []
@@ -149,8 +161,9 @@ class _Moved(Enum):
 def _moved(outcome: Outcome | None) -> _Moved:
     if outcome is None:
         return _Moved.GIVES  # nobody knows; it is what players wait for
-    gives = outcome.gold > 0 or outcome.xp > 0 or bool(outcome.loot)
-    takes = outcome.gold < 0
+    amounts = (outcome.gold, outcome.xp, *outcome.balances.values())
+    gives = bool(outcome.loot) or any(amount > 0 for amount in amounts)
+    takes = any(amount < 0 for amount in amounts)
     if gives == takes:
         return _Moved.BOTH_OR_NEITHER
     return _Moved.GIVES if gives else _Moved.TAKES

@@ -21,6 +21,7 @@ BY_USE = (
     "ParkedOperation",
     "ReplayBatch",
     "ItemTemplate",
+    "BalanceTemplate",
     "InventoryItem",
     "ReviewRule",
     "AuditEntry",

@@ -24,6 +24,7 @@ from combat_history.models import (
 from persistence.tasks import settle_inbox
 from tests.conftest import Settle
 from tests.support.actions import REASON, fail, request_of, status
+from tests.support.api import get, result_of, result_path
 from tests.support.documents import HERO, SAMPLE_END, hero_fight
 from tests.support.factories import add_balance
 from tests.support.lookups import Find, id_of
@@ -192,6 +193,22 @@ def test_a_look_up_tells_what_was_moved(
     redis_client.flushdb()
     settle_here(document)
     assert told() == moved
+
+
+@pytest.mark.usefixtures("api")
+def test_a_player_reads_them_by_name(settle_here: Settle) -> None:
+    add_balance("shards", name="Осколки", name_en="Shards")
+    document = hero_fight(balances={"shards": 5, KARMA: -8, DUST: 0})
+    settle_here(document)
+
+    def told(language: str) -> list[str]:
+        answer = result_of(get(result_path(id_of(document), language=language)))
+        assert answer.outcome is not None
+        assert answer.outcome.balances == {"shards": 5, KARMA: -8, DUST: 0}
+        return answer.text.long.splitlines()[2:]
+
+    assert told("en") == ["rating:karma -8, Shards +5", "Status: settled"]
+    assert told("ru")[0] == "rating:karma -8, Осколки +5"
 
 
 def test_what_was_previewed_is_what_runs(admin: User) -> None:

@@ -36,7 +36,7 @@ from combat_history.models import (
 from persistence.contract import redis_keys
 from persistence.worker import inbox
 from tests.support.documents import HERO, SAMPLE_END, make_document, make_participant
-from tests.support.factories import add_character, add_item, add_template
+from tests.support.factories import add_balance, add_character, add_item, add_template
 from tests.support.ids import new_session_id
 
 LIST_URL = "/admin/combat_history/combathistory/"
@@ -117,6 +117,7 @@ def one_of_each() -> list[Any]:
     """A row of every kind, as a combat with all its trouble leaves them."""
     template = add_template(f"t{new_session_id().hex}")
     character = add_character(int(new_session_id().int % 10**12))
+    balance = add_balance(f"b{new_session_id().hex}")
     item = add_item(character.pk, template.pk)
     combat = add_failed(participant_ids=[character.pk], failure_traceback="Trace")
     line = LedgerLine.objects.create(
@@ -190,7 +191,7 @@ def one_of_each() -> list[Any]:
     failure = SettlementFailure.objects.get(session_id=combat.pk)
     records = [line, lack, attempt, rejected, trade, operation]
     others = [character, item, template, parked, batch, entry, failure, rule, token]
-    return [combat, *records, *others]
+    return [combat, *records, *others, balance]
 
 
 def change_url(row: Any) -> str:

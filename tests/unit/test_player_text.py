@@ -370,4 +370,4 @@ def test_no_text_is_ever_too_long(
 
     assert units(callback_text(lookup, language)) <= 200
     assert units(message_text(lookup, language)) <= 4096
-    assert message_text(lookup, language).count("\n") <= 6
+    assert message_text(lookup, language).count("\n") <= 7

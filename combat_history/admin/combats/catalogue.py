@@ -10,31 +10,42 @@ from django.urls import reverse
 from combat_history.admin import sides
 from combat_history.admin.naming import Names
 from combat_history.admin.rendering import visible
+from persistence.contract.errors import FailureCode
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
-PERMISSION = "combat_history.add_itemtemplate"
+FORMS: dict[str, str] = {
+    FailureCode.UNKNOWN_ITEM: "itemtemplate",
+    FailureCode.UNKNOWN_BALANCE: "balancetemplate",
+}
+"""The model whose entry is missing, by the code of the failure."""
 
 MAX_LINKS = 20
 
 Links = list[tuple[str, str]]
-"""(address of the form, id) of each missing item."""
+"""(address of the form, id) of each missing entry."""
 
 
-def missing(document: object, known: Names, user: User | AnonymousUser) -> Links:
-    """Links to add what the document's loot names and the catalogue lacks.
+def missing(
+    code: str, document: object, known: Names, user: User | AnonymousUser
+) -> Links:
+    """Links to add what the document names and its catalogue lacks, by `code`.
 
-    Empty for who may not add to the catalogue.
+    Empty for who may not add to that catalogue.
 
     `known` holds the names of all that is there. Loot that is told by a name alone is
     left out: it has no id to begin with.
     """
-    if not user.has_perm(PERMISSION):
+    model = FORMS.get(code)
+    if model is None or not user.has_perm(f"combat_history.add_{model}"):
         return []
-    gained = dict.fromkeys(sides.gained_templates(document))
-    lacking = [id_ for id_ in gained if id_ not in known.items]
-    url = reverse("admin:combat_history_itemtemplate_add")
+    if code == FailureCode.UNKNOWN_BALANCE:
+        ids, there = sides.balance_ids(document), known.balances
+    else:
+        ids, there = sides.gained_templates(document), known.items
+    lacking = [id_ for id_ in dict.fromkeys(ids) if id_ not in there]
+    url = reverse(f"admin:combat_history_{model}_add")
     return [
         (f"{url}?{urlencode({'id': id_})}", visible(id_)) for id_ in lacking[:MAX_LINKS]
     ]

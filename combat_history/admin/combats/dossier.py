@@ -102,9 +102,8 @@ def context(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
         "earlier": _earlier(row, failures),
         "waits": _waits(row, requests),
         "preview_again_url": _preview_again_url(row, requests, user),
-        "missing": catalogue.missing(document, known, user)
+        "missing": catalogue.missing(row.failure_code or "", document, known, user)
         if row.settlement_status == Status.FAILED
-        and row.failure_code == FailureCode.UNKNOWN_ITEM
         else [],
         "lines": [movements.line_of(line, known) for line in lines],
         "more_lines": more_lines,
@@ -134,6 +133,8 @@ def lack_of(lack: SettlementDiscrepancy | Discrepancy, known: Names) -> Lack:
     """Also of one that a dry run foresees."""
     words = explain.discrepancy(lack.code)
     item = known.item(lack.item_template_id) if lack.item_template_id else ""
+    if lack.balance_id:
+        item = known.balance(lack.balance_id)
     row = f"#{lack.inventory_id}" if lack.inventory_id is not None else ""
     return Lack(
         code=visible(lack.code),
@@ -189,6 +190,11 @@ def _names(
             *sides.template_ids(document),
             *movements.template_ids(lines),
             *(lack.item_template_id for lack in lacks),
+        ],
+        [
+            *sides.balance_ids(document),
+            *movements.balance_ids(lines),
+            *(lack.balance_id for lack in lacks),
         ],
     )
 

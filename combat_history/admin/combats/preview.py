@@ -26,7 +26,6 @@ from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import visible
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Status
-from persistence.contract.errors import FailureCode
 from persistence.savers.combat.rows import LedgerEntry
 
 if TYPE_CHECKING:
@@ -103,6 +102,10 @@ def dry_run_context(
     known = names(
         [*(line.character_id for line in seen.lines), *lacking],
         [*moved, *(short.item_template_id for short in seen.shortages)],
+        [
+            *(id_ for line in seen.lines for id_ in line.balances or ()),
+            *(short.balance_id for short in seen.shortages),
+        ],
     )
     return {
         "seen": seen,
@@ -125,6 +128,7 @@ def _player(line: LedgerEntry, known: Names) -> dict[str, Any]:
         "player": known.player(line.character_id),
         "xp": movements.change_of(line.xp_delta, line.xp_after),
         "gold": movements.change_of(line.gold_delta, line.gold_after),
+        "balances": movements.balances_of(line.balances, known),
         "items": [
             movements.movement_of(item, known) for item in line.items[:MAX_SHOWN]
         ],
@@ -134,8 +138,9 @@ def _player(line: LedgerEntry, known: Names) -> dict[str, Any]:
 
 def _missing(request: HttpRequest, seen: DryRun, document: object) -> catalogue.Links:
     """Where to add what the run lacks."""
-    if seen.failure is None or seen.failure[0] != FailureCode.UNKNOWN_ITEM:
+    code = seen.failure[0] if seen.failure else ""
+    if code not in catalogue.FORMS:
         return []
     document = document or correct.standing_document(seen.session_id)
-    known = names([], sides.gained_templates(document))
-    return catalogue.missing(document, known, request.user)
+    known = names([], sides.gained_templates(document), sides.balance_ids(document))
+    return catalogue.missing(code, document, known, request.user)

@@ -34,7 +34,7 @@ from combat_history.actions.undo_plan import Balance, ItemChange, Undo
 from combat_history.admin.base import actor_of
 from combat_history.admin.combats.combat_page import MAX_SHOWN, CombatPage
 from combat_history.admin.forms import ReasonForm
-from combat_history.admin.movements import Change, change_of
+from combat_history.admin.movements import change_of
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import EMPTY, combat_url, visible
 from combat_history.insight import explain
@@ -166,7 +166,8 @@ def _undo_context(undo: Undo) -> dict[str, Any]:
     changed = [row for c in undo.changes.values() for row in (c.before, c.after) if row]
     templates = {row.item_template_id for row in changed}
     templates |= {s.item_template_id for s in undo.shortages if s.item_template_id}
-    named = names(undo.before, templates)
+    balances = {id_ for owned in undo.before.values() for id_ in owned.named}
+    named = names(undo.before, templates, balances)
     slots = {
         movement["inventory_id"]: visible(movement["slot_taken"])
         for line in undo.lines
@@ -181,7 +182,7 @@ def _undo_context(undo: Undo) -> dict[str, Any]:
         "players": [
             {
                 "player": named.player(char_id),
-                **_balances(undo.before[char_id], undo.after[char_id]),
+                **_balances(undo.before[char_id], undo.after[char_id], named),
                 "items": [
                     _item(row_id, change, named, slots.get(row_id))
                     for row_id, change in changes[char_id][:MAX_SHOWN]
@@ -194,10 +195,17 @@ def _undo_context(undo: Undo) -> dict[str, Any]:
     }
 
 
-def _balances(before: Balance, after: Balance) -> dict[str, Change]:
+def _balances(before: Balance, after: Balance, named: Names) -> dict[str, Any]:
     return {
         "xp": change_of(after.xp - before.xp, after.xp),
         "gold": change_of(after.gold - before.gold, after.gold),
+        "balances": [
+            (
+                named.balance(id_),
+                change_of(row.amount - before.named[id_].amount, row.amount),
+            )
+            for id_, row in after.named.items()
+        ],
     }
 
 
@@ -226,6 +234,8 @@ def _item(
 
 def _shortage(short: Discrepancy, named: Names) -> dict[str, Any]:
     item = named.item(short.item_template_id) if short.item_template_id else EMPTY
+    if short.balance_id:
+        item = named.balance(short.balance_id)
     row = f"#{short.inventory_id}" if short.inventory_id is not None else ""
     words = explain.discrepancy(short.code)
     return {

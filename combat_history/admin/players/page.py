@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -112,11 +113,13 @@ def page_context(row: Character, request: HttpRequest) -> dict[str, Any]:
     """Template context. What a person may not view elsewhere is not read here."""
     may = _allowed(request.user)
     seen = _read(row.pk, request, may)
-    known = _names(row.pk, seen)
+    owned = player_page.balances(row.pk)
+    known = _names(row.pk, seen, owned)
     return {
         "may": may,
         "player_location": visible(row.location),
         "player_state": visible(row.state),
+        "balances": [(known.balance(id_), amount) for id_, amount in owned.items()],
         "items": [_item(item, known) for item in seen.items],
         "more_items": seen.more_items,
         "fights": [_fight(fight, known) for fight in seen.fights.fights],
@@ -149,9 +152,9 @@ def _read(char_id: int, request: HttpRequest, may: dict[str, bool]) -> Seen:
     return Seen(**found)
 
 
-def _names(char_id: int, seen: Seen) -> Names:
-    settled = (fight.line for fight in seen.fights.fights if fight.line)
-    parts = (row.document_part for row in seen.without_effect)
+def _names(char_id: int, seen: Seen, owned: Iterable[str]) -> Names:
+    settled = [fight.line for fight in seen.fights.fights if fight.line]
+    parts = [row.document_part for row in seen.without_effect]
     return names(
         [char_id],
         [
@@ -160,6 +163,13 @@ def _names(char_id: int, seen: Seen) -> Names:
             *movements.template_ids(settled),
             *(lack.item_template_id for lack in seen.lacks),
             *chain.from_iterable(map(sides.promised_templates, parts)),
+        ],
+        [
+            *owned,
+            *movements.balance_ids(seen.lines.lines),
+            *movements.balance_ids(settled),
+            *(lack.balance_id for lack in seen.lacks),
+            *chain.from_iterable(map(sides.promised_balances, parts)),
         ],
     )
 

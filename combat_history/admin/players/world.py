@@ -1,12 +1,14 @@
-"""Characters and inventory to look at; the item catalogue to complete.
+"""Characters and inventory to look at; the catalogues to complete.
 
 Balances and quantities move only through the ledger, also where somebody corrects an
 inventory: edited in place they would no longer reconcile. A missing catalogue entry is
-what an `unknown_item` failure needs.
+what `unknown_item` and `unknown_balance` failures need.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from django.contrib import admin
@@ -16,11 +18,12 @@ from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.audited_forms import AuditedForms
 from combat_history.admin.base import SEARCH_BY_BOTH, ReadOnlyAdmin, column
-from combat_history.admin.naming import Names, name_of_item, session_search
+from combat_history.admin.naming import Names, name_of, session_search
 from combat_history.admin.players import page
 from combat_history.admin.players.adjust import InventoryPage, adjust_url
 from combat_history.admin.rendering import EMPTY, session_link, visible
 from combat_history.models import Character, InventoryItem
+from persistence.contract.changes import MAX_BIGINT
 
 
 def _name(row: Character) -> str:
@@ -73,7 +76,7 @@ def _owner(row: InventoryItem) -> str:
 
 
 def _template(row: InventoryItem) -> str:
-    known = {row.item_template_id: name_of_item(row.item_template)}
+    known = {row.item_template_id: name_of(row.item_template)}
     return Names({}, known).item(row.item_template_id)
 
 
@@ -130,16 +133,17 @@ LABELS = {
 }
 
 
-class ItemTemplateAdmin(AuditedForms):
+class CatalogueAdmin(AuditedForms):
     """Added and changed by whoever may; deleted by nobody: history names the ids."""
 
-    fields = ("id", "name", "name_en", "stackable", "max_durability")
-    list_display = (
+    columns = (
         column(_("id"), "id"),
         column(_("name (Russian)"), "name"),
         column(_("name (English)"), "name_en"),
-        column(_("maximal durability"), "max_durability"),
     )
+    initial: Mapping[str, object] = MappingProxyType({})
+    """What a new entry begins with."""
+
     ordering = ("id",)
     search_fields = ("id", "name", "name_en")
     search_help_text = _("A part of the id or of a name.")
@@ -152,7 +156,7 @@ class ItemTemplateAdmin(AuditedForms):
         return admin.ModelAdmin.get_search_results(self, request, queryset, search_term)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        return {"stackable": True, **super().get_changeform_initial_data(request)}
+        return {**self.initial, **super().get_changeform_initial_data(request)}
 
     def formfield_for_dbfield(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
@@ -167,3 +171,22 @@ class ItemTemplateAdmin(AuditedForms):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class ItemTemplateAdmin(CatalogueAdmin):
+    fields = ("id", "name", "name_en", "stackable", "max_durability")
+    list_display = (
+        *CatalogueAdmin.columns,
+        column(_("maximal durability"), "max_durability"),
+    )
+    initial = MappingProxyType({"stackable": True})
+
+
+class BalanceTemplateAdmin(CatalogueAdmin):
+    fields = ("id", "name", "name_en", "floor", "maximum")
+    list_display = (
+        *CatalogueAdmin.columns,
+        column(_("floor"), "floor"),
+        column(_("maximum"), "maximum"),
+    )
+    initial = MappingProxyType({"floor": 0, "maximum": MAX_BIGINT})

@@ -67,6 +67,10 @@ def _items(line: LedgerLine) -> SafeString:
     return preformatted(pretty(line.items))
 
 
+def _balances(line: LedgerLine) -> SafeString | None:
+    return preformatted(pretty(line.balances)) if line.balances else None
+
+
 class LedgerLineAdmin(ReadOnlyAdmin):
     columns = (
         combat,
@@ -79,13 +83,18 @@ class LedgerLineAdmin(ReadOnlyAdmin):
         RECORDED_AT,
     )
     list_display = ("id", *columns)
-    details = (*columns, REVISION, column(_("items"), _items, name="items"))
+    details = (
+        *columns,
+        REVISION,
+        column(_("named balances"), _balances, name="balances"),
+        column(_("items"), _items, name="items"),
+    )
     ordering = ("-id",)
     search_fields = ("session_id",)
     search_help_text = SEARCH_BY_BOTH
 
     def narrow(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return with_player(queryset).defer("items")
+        return with_player(queryset).defer("items", "balances")
 
 
 @admin.display(description=_("discrepancy"))
@@ -95,9 +104,10 @@ def discrepancy(row: SettlementDiscrepancy) -> SafeString:
 
 
 def _item(row: SettlementDiscrepancy) -> str:
-    """What was short: its template, and the row that was named."""
+    """What was short: its template and the row that was named, or its balance."""
     inventory = f"#{row.inventory_id}" if row.inventory_id is not None else ""
-    return f"{visible(row.item_template_id or '')} {inventory}".strip() or EMPTY
+    what = visible(row.balance_id or row.item_template_id or "")
+    return f"{what} {inventory}".strip() or EMPTY
 
 
 def _meaning(row: SettlementDiscrepancy) -> object:

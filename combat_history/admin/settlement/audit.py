@@ -32,6 +32,7 @@ TARGET_PAGES = {
     "discrepancy": "settlementdiscrepancy",
     "itemtemplate": "itemtemplate",
     "operation": "operation",
+    "balancetemplate": "balancetemplate",
     "character": "character",
 }
 """Kinds of target with a page of their own."""

@@ -24,6 +24,8 @@ GAME_ADMIN = (
     "export_auditentry",
     "add_itemtemplate",
     "change_itemtemplate",
+    "add_balancetemplate",
+    "change_balancetemplate",
     "change_inventoryitem",
     "add_reviewrule",
     "change_reviewrule",

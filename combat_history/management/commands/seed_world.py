@@ -16,7 +16,13 @@ from django.core.management.base import BaseCommand
 from django.core.management.color import no_style
 from django.db import connection, transaction
 
-from combat_history.models import Character, InventoryItem, ItemTemplate
+from combat_history.models import (
+    BalanceTemplate,
+    Character,
+    InventoryItem,
+    ItemTemplate,
+)
+from persistence.contract.changes import MAX_BIGINT
 
 SAMPLE_CHARACTER = 101
 CAST_IDS = range(1001, 1301)
@@ -44,6 +50,13 @@ CATALOGUE: list[tuple[str, str, str, int | None]] = [
     ("bow_yew", "Тисовый лук", "Yew bow", 60),
     ("mail_iron", "Железная кольчуга", "Iron mail", 120),
     ("jacket_leather", "Кожаная куртка", "Leather jacket", 70),
+]
+
+# (id, Russian, English, floor, maximum)
+BALANCES: list[tuple[str, str, str, int, int]] = [
+    ("dust", "Волшебная пыль", "Magic dust", 0, MAX_BIGINT),
+    ("skill:sword", "Владение мечом", "Swordsmanship", 0, MAX_BIGINT),
+    ("rating:pvp", "Рейтинг дуэлей", "Duel rating", -1000, 10_000),
 ]
 
 WEAPONS = ("sword_iron", "axe_steel", "bow_yew")
@@ -98,6 +111,7 @@ class Command(BaseCommand):
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_SEED_LOCK])
             ItemTemplate.objects.bulk_create(_templates(), ignore_conflicts=True)
+            BalanceTemplate.objects.bulk_create(_balances(), ignore_conflicts=True)
             created = _create_characters()
             # New characters of the admin get ids above the cast.
             for statement in connection.ops.sequence_reset_sql(no_style(), [Character]):
@@ -116,6 +130,15 @@ def _templates() -> list[ItemTemplate]:
             max_durability=durability,
         )
         for template_id, name, name_en, durability in CATALOGUE
+    ]
+
+
+def _balances() -> list[BalanceTemplate]:
+    return [
+        BalanceTemplate(
+            id=id_, name=name, name_en=name_en, floor=floor, maximum=maximum
+        )
+        for id_, name, name_en, floor, maximum in BALANCES
     ]
 
 

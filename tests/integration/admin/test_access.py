@@ -10,7 +10,12 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
 
-from combat_history.models import ItemTemplate, ReviewRule, SettlementControl
+from combat_history.models import (
+    BalanceTemplate,
+    ItemTemplate,
+    ReviewRule,
+    SettlementControl,
+)
 from tests.support.admin import (
     LIST_URL,
     RECORDS,
@@ -32,7 +37,7 @@ def test_everything_registered_has_a_row_here(db: None) -> None:
     }
     registered.remove(SettlementControl)  # one page, no list of rows
     assert {type(row) for row in one_of_each()} == registered
-    assert registered == {*RECORDS, ItemTemplate, ReviewRule}
+    assert registered == {*RECORDS, BalanceTemplate, ItemTemplate, ReviewRule}
 
 
 def test_lists_and_pages_cost_the_same_for_one_row_and_for_forty(

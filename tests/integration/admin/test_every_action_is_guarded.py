@@ -27,6 +27,7 @@ from combat_history.actions.operate import operate
 from combat_history.models import (
     ApiToken,
     AuditEntry,
+    BalanceTemplate,
     CombatHistory,
     ItemTemplate,
     ParkedOperation,
@@ -147,7 +148,7 @@ LIST_ACTIONS = {
 }
 """By model: each only shows the page of the action."""
 
-EDITABLE = {ItemTemplate, ReviewRule}
+EDITABLE = {BalanceTemplate, ItemTemplate, ReviewRule}
 """What Django's own forms may change, and nothing else."""
 
 

@@ -15,11 +15,14 @@ from django.utils import translation
 
 from combat_history.insight import explain
 from combat_history.models import (
+    ApiToken,
     AppliedOperation,
     AuditEntry,
+    BalanceTemplate,
     CombatHistory,
     ItemTemplate,
     LedgerLine,
+    Operation,
     ParkedOperation,
     RejectedPayload,
     ReplayBatch,
@@ -246,6 +249,7 @@ def test_data_is_escaped_on_every_page(client: Client) -> None:
         xp_after=0,
         gold_after=0,
         items=[movement],
+        balances={"x": {"delta": 1, "after": SCRIPT}, SCRIPT: {}},
     )
     lack = SettlementDiscrepancy.objects.create(
         session_id=combat.pk,
@@ -267,6 +271,16 @@ def test_data_is_escaped_on_every_page(client: Client) -> None:
         payload_sha256="0" * 64,
         raw=SCRIPT.encode(),
         errors=[{"path": SCRIPT, "message": SCRIPT}],
+    )
+    balance = BalanceTemplate.objects.create(id="x", name=SCRIPT, name_en=SCRIPT)
+    trade = Operation.objects.create(
+        op_id="script",
+        id=new_session_id(),
+        reason=SCRIPT,
+        caller=SCRIPT,
+        sha256="0" * 64,
+        document={"characters": {}, SCRIPT: SCRIPT},
+        answer={SCRIPT: SCRIPT},
     )
     operation = AppliedOperation.objects.create(key=SCRIPT, scope=SCRIPT)
     parked = ParkedOperation.objects.create(
@@ -296,9 +310,11 @@ def test_data_is_escaped_on_every_page(client: Client) -> None:
         detail=SCRIPT,
     )
     failure = SettlementFailure.objects.get()
-    records = [line, lack, attempt, failure, rejected, operation]
-    rows = [character, template, item, combat, *records, parked, batch, entry]
-    assert {type(row) for row in rows} == {*RECORDS, ItemTemplate}
+    records = [line, lack, attempt, failure, rejected, trade, operation]
+    rows = [character, template, balance, item, combat, *records, parked, batch, entry]
+    # The name of a token is letters and digits.
+    every = {*RECORDS, BalanceTemplate, ItemTemplate} - {ApiToken}
+    assert {type(row) for row in rows} == every
     pages = [body(client, change_url(row)) for row in rows]
     pages.append(body(client, f"{LIST_URL}replay/", {"session_id": str(combat.pk)}))
     for page in pages:
