@@ -7,15 +7,19 @@ the same call again is harmless.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
+from persistence.contract.changes import Changes
 from persistence.contract.document import MAX_DOCUMENT_BYTES, Document
+from persistence.contract.operate import OperationAnswer
 from persistence.contract.operations import Operation
 from persistence.contract.payload import CombatResultPayload
 from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine import combat_steps, save_steps
 from persistence.engine.answers import CombatStart, ContextSwitch
+from persistence.engine.api import Api, operation
 from persistence.engine.calls import SessionId
 from persistence.engine.ending import Ending, Outcome
 from persistence.engine.handoff import Receipt, checked
@@ -37,7 +41,7 @@ class SyncDispatcher:
     several threads and event loops. `replicas`: a call is answered only once that
     many replicas of Redis have what it asked for; heartbeats, soon followed by the next
     one, do not wait. `remembered` bounds what is handed over again where Redis loses
-    it. `keys`: the first signs whatever is handed over.
+    it. `keys`: the first signs whatever is handed over. `api`: `operate` asks it.
     """
 
     def __init__(
@@ -50,11 +54,13 @@ class SyncDispatcher:
         replicas: int = 0,
         remembered: Limits | None = None,
         keys: EngineKeys = NO_KEYS,
+        api: Api | None = None,
     ) -> None:
         if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
             raise ValueError(f"timeout: above 0, at most {MAX_TIMEOUT_SECONDS}")
         self._max_document_bytes = max_document_bytes
         self._keys = keys
+        self._api = api
         limits = remembered or Limits()
         self._line = Line(redis_url, broker_url or redis_url, timeout, replicas, limits)
 
@@ -66,16 +72,18 @@ class SyncDispatcher:
         if not redis_url:
             raise ValueError("REDIS_URL is not set: it names the Redis of the combats")
         # Bound of every call in seconds: 2 by default, at most 10.
-        timeout = os.environ.get("SETTLEMENT_SUBMIT_TIMEOUT_SECONDS")
+        told = os.environ.get("SETTLEMENT_SUBMIT_TIMEOUT_SECONDS")
+        timeout = float(told) if told else DEFAULT_TIMEOUT_SECONDS
         return cls(
             redis_url,
             # URL of the broker; by default the Redis of the combats.
             os.environ.get("CELERY_BROKER_URL"),
-            timeout=float(timeout) if timeout else DEFAULT_TIMEOUT_SECONDS,
+            timeout=timeout,
             # Replicas that must have a call before it is answered; by default none.
             replicas=int(os.environ.get("SETTLEMENT_SUBMIT_REPLICAS") or 0),
             remembered=Limits.from_env(),
             keys=EngineKeys.from_env(),
+            api=Api.from_env(timeout),
         )
 
     async def submit_combat(self, payload: Payload) -> Receipt:
@@ -258,9 +266,37 @@ class SyncDispatcher:
         steps = save_steps.switch_context(self._line, char_id, GameMode(to), session_id)
         return self._line.run(steps)
 
+    async def operate(
+        self, op_id: str, changes: Mapping[int, Changes | Document], *, reason: str
+    ) -> OperationAnswer:
+        """Apply changes of one character or several now, in one transaction, over HTTP.
+
+        All of it or nothing, once by its `op_id` for ever; tells what every character
+        has after it. Raises PayloadInvalid or OperationRefused (nothing was applied),
+        OperationConflict (another operation was, under that name), OperationUnanswered
+        (nobody knows: call again), ValueError where no API was named.
+        """
+        return await self._asked().operate(operation(op_id, changes, reason))
+
+    def operate_sync(
+        self, op_id: str, changes: Mapping[int, Changes | Document], *, reason: str
+    ) -> OperationAnswer:
+        """The synchronous twin of `operate`."""
+        return self._asked().operate_sync(operation(op_id, changes, reason))
+
+    def _asked(self) -> Api:
+        if self._api is None:
+            raise ValueError(
+                "operate asks the HTTP API: set SETTLEMENT_API_URL and"
+                " SETTLEMENT_API_TOKEN, or give `api`"
+            )
+        return self._api
+
     async def aclose(self) -> None:
         """Close what this event loop used, and do what `close` does."""
         await self._line.aclose()
+        if self._api is not None:
+            await asyncio.to_thread(self._api.close)
 
     def close(self) -> None:
         """Look a last time for what Redis has lost, and stop the ring.
@@ -268,6 +304,8 @@ class SyncDispatcher:
         Nothing is handed over again afterwards, unless another call is made.
         """
         self._line.close()
+        if self._api is not None:
+            self._api.close()
 
     def _submit(self, payload: Payload) -> Steps[Receipt]:
         handoff = checked(payload, self._max_document_bytes)
