@@ -108,8 +108,8 @@ _popped_when_claimed = _script_with(
 )
 _finished_without_lease = _script_with(
     "finish",
-    "if not score or tonumber(score) ~= tonumber(lease) then return 0 end",
-    "",
+    "return score and tonumber(score) == tonumber(lease)",
+    "return true",
 )
 
 

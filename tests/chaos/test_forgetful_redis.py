@@ -22,7 +22,7 @@ from persistence.contract import redis_keys
 from persistence.contract.document import Document
 from persistence.contract.errors import DispatchFailed, HandoffFailed
 from persistence.dispatcher import SyncDispatcher
-from persistence.engine import scripts
+from persistence.engine import doorbell, scripts
 from persistence.engine.handoff import Receipt, checked
 from persistence.protocols import GameMode, SyncScope
 from tests.chaos.rig import HOST
@@ -307,7 +307,12 @@ def test_what_was_not_lost_is_not_handed_over_again(
         time.sleep(1.5)
 
     assert server.llen(redis_keys.inventory_delta(PLAYER)) == 2
-    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+    # A ring may fail where its connection was cut, too; that is the doorbell's matter.
+    assert not [
+        record
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and record.name != doorbell.__name__
+    ]
 
 
 def test_a_close_looks_a_last_time(server: redis.Redis) -> None:

