@@ -172,9 +172,11 @@ def _writes(
     inserted = [tuple(i[name] for name in NEW_ITEM) for i in ledger.inserted.values()]
     yield statements.INSERT_ITEMS, inserted, {2}
     lines: list[Row] = [
-        (*line[:-1], orjson.dumps(line[-1]).decode()) for line in ledger.lines
+        # None: nobody's named balances are moved.
+        (*line[:-1], orjson.dumps(line[-1]).decode(), None)
+        for line in ledger.lines
     ]
-    yield statements.INSERT_LEDGER, lines, {7}
+    yield statements.INSERT_LEDGER, lines, {7, 8}
     belts: list[Row] = [
         (session_id, char_id) for char_id, _, session_id in participants
     ]
