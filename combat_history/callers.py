@@ -31,7 +31,8 @@ class Scope(StrEnum):
     RESULTS_READ = "results:read"
     """Ask what became of fights, and for the belt of a character."""
     COMBATS_SUBMIT = "combats:submit"
-    """Hand over results, which gives XP, gold and items."""
+    """Hand over results, which gives XP, gold and items, and play: start fights, use
+    items, switch modes."""
     BELTS_RESERVE = "belts:reserve"
     """Reserve the belts of a fight that goes on."""
     OPERATIONS_WRITE = "operations:write"

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from pydantic import ValidationError
 
 from combat_history.api.endpoint import json_response
-from combat_history.api.problems import Problem, faults, unavailable
+from combat_history.api.problems import Problem, invalid_request, unavailable
 from combat_history.api.schemas import (
     Belt,
     BeltEntry,
@@ -61,7 +61,7 @@ async def reserve(
     try:
         wanted = BeltRequest.model_validate_json(request.read(MAX_BODY_BYTES + 1))
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise invalid_request(error, "nothing was reserved") from None
     try:
         assembly = await sync_to_async(_assemble)(
             session_id, wanted.char_ids, caller.name
@@ -127,17 +127,4 @@ def _reserved(session_id: UUID, assembly: reservations.Assembly) -> ReservedBelt
             for item in assembly.held
         ],
         unknown=assembly.unknown,
-    )
-
-
-def _refusal(error: ValidationError) -> Problem:
-    told = [
-        {"path": ".".join(map(str, fault["loc"])), "message": fault["msg"]}
-        for fault in error.errors(include_url=False, include_input=False)
-    ]
-    return Problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "invalid_request",
-        "nothing was reserved",
-        errors=faults(told),
     )

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 import redis
 from asgiref.sync import sync_to_async
@@ -49,26 +50,37 @@ async def accept(request: HttpRequest, caller: Caller) -> HttpResponse:
         )
     except PayloadInvalid as error:
         raise refusal(error) from None
-    signature = as_signature(request.headers.get("X-Settlement-Signature"))
-    handoff = handoff.signed(signature)
+    signature = signature_of(request)
+    is_signed = settings.SETTLEMENT_ENGINE_KEYS.verify(handoff.raw, signature)
+    receipt = await hand_over(handoff.signed(signature), caller, is_signed=is_signed)
+    return accepted(handoff.session_id, receipt)
+
+
+async def hand_over(handoff: Handoff, caller: Caller, *, is_signed: bool) -> Receipt:
+    """ACCEPTED, DUPLICATE or MOVED. Raises the problems of another document that
+    stands, and of a fight that has not ended yet."""
     known = await sync_to_async(_known)(handoff, caller)
     if known is Receipt.CONFLICT:
         raise _conflict(handoff)
-    if not settings.SETTLEMENT_ENGINE_KEYS.verify(handoff.raw, signature):
+    if not is_signed:
         # Not by way of Redis: a running fight would end, and its players leave it.
-        return _accepted(handoff, known or await _receive(handoff, caller, None))
+        return known or await _receive(handoff, caller, None)
     # Also of a known session: Redis may have lost it, with what it does for accounts.
     told = await _tell_redis(handoff if known is None else handoff.once_accepted())
     if told is Receipt.FUTURE:
         raise refusal(in_the_future())
-    if known is None:
+    if known is None and told is not Receipt.MOVED:
         known = await _receive(handoff, caller, told)
-    return _accepted(handoff, known)
+    return known or Receipt.MOVED
 
 
-def _accepted(handoff: Handoff, receipt: Receipt) -> HttpResponse:
+def signature_of(request: HttpRequest) -> str:
+    return as_signature(request.headers.get("X-Settlement-Signature"))
+
+
+def accepted(session_id: UUID, receipt: Receipt) -> HttpResponse:
     return json_response(
-        Accepted(session_id=handoff.session_id, duplicate=receipt is Receipt.DUPLICATE),
+        Accepted(session_id=session_id, duplicate=receipt is Receipt.DUPLICATE),
         HTTPStatus.ACCEPTED,
     )
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpResponse
+from pydantic import ValidationError
 
 from combat_history.api.schemas import Fault, ProblemDetails, Texts
 from persistence.contract.operate import Shortage
@@ -71,6 +72,20 @@ def unavailable(detail: str, text: Texts | None = None) -> Problem:
         detail,
         text=text,
         headers={"Retry-After": "1"},
+    )
+
+
+def invalid_request(error: ValidationError, detail: str) -> Problem:
+    """Of a body that its model refuses."""
+    told = [
+        {"path": ".".join(map(str, fault["loc"])), "message": fault["msg"]}
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid_request",
+        detail,
+        errors=faults(told),
     )
 
 

@@ -15,18 +15,18 @@ from persistence.contract.operate import Shortage
 from persistence.contract.payload import MAX_PARTICIPANTS
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Texts(_Body):
+class Texts(Body):
     """What the player may be shown, in the language asked for."""
 
     short: str = Field(description="At most 200 characters: a callback answer.")
     long: str = Field(description="At most 4096 characters: a message.")
 
 
-class CombatResult(_Body):
+class CombatResult(Body):
     session_id: UUID
     state: Literal[State.ACTIVE, State.FINISHED]
     credit: Credit | None = Field(description="What became of the rewards.")
@@ -34,19 +34,19 @@ class CombatResult(_Body):
     text: Texts
 
 
-class CombatEntry(_Body):
+class CombatEntry(Body):
     session_id: UUID
     finished_at: datetime
     credit: Credit
     outcome: Outcome | None
 
 
-class CombatPage(_Body):
+class CombatPage(Body):
     items: list[CombatEntry]
     next: str | None = Field(description="The next page's address; null on the last.")
 
 
-class BeltEntry(_Body):
+class BeltEntry(Body):
     inventory_id: int
     item_template_id: str
     slot: str
@@ -58,7 +58,7 @@ class BeltEntry(_Body):
     )
 
 
-class Belt(_Body):
+class Belt(Body):
     character_id: int
     items: list[BeltEntry]
 
@@ -74,7 +74,7 @@ CharacterId = Annotated[
 ]
 
 
-class BeltRequest(_Body):
+class BeltRequest(Body):
     char_ids: list[CharacterId] = Field(
         description="The players of the fight.",
         min_length=1,
@@ -82,13 +82,13 @@ class BeltRequest(_Body):
     )
 
 
-class HeldItem(_Body):
+class HeldItem(Body):
     inventory_id: int
     character_id: int
     reserved_by: UUID
 
 
-class ReservedBelts(_Body):
+class ReservedBelts(Body):
     session_id: UUID
     belts: dict[int, list[BeltEntry]] = Field(
         description="By character id, in the order of the slots."
@@ -99,17 +99,17 @@ class ReservedBelts(_Body):
     unknown: list[int] = Field(description="Ids that no character has.")
 
 
-class Accepted(_Body):
+class Accepted(Body):
     session_id: UUID
     duplicate: bool = Field(description="The same document was accepted before.")
 
 
-class Fault(_Body):
+class Fault(Body):
     path: str
     message: str
 
 
-class ProblemDetails(_Body):
+class ProblemDetails(Body):
     type: str
     title: str
     status: int

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from combat_history.api import views
+from combat_history.api import fights, views
 
 app_name = "api"
 
@@ -10,6 +10,13 @@ urlpatterns = [
     path("combats", views.combats, name="combats"),
     path("combats/<str:session_id>/result", views.result, name="result"),
     path("combats/<str:session_id>/belts", views.combat_belts, name="combat_belts"),
+    path("combats/<str:session_id>/start", fights.start, name="start"),
+    path("combats/<str:session_id>/heartbeat", fights.heartbeat, name="heartbeat"),
+    path("combats/<str:session_id>/use", fights.use, name="use"),
+    path("combats/<str:session_id>/join", fights.join, name="join"),
+    path("combats/<str:session_id>/leave", fights.leave, name="leave"),
+    path("combats/<str:session_id>/finish", fights.finish, name="finish"),
+    path("characters/<str:character_id>/context", fights.context, name="context"),
     path(
         "characters/<str:character_id>/combats",
         views.character_combats,

@@ -11,6 +11,7 @@ from pathlib import Path
 from django.utils.translation import override
 
 from combat_history.admin.review.parked_codes import CODES as PARKED
+from combat_history.api.fights import REFUSALS
 from combat_history.insight.explain import DISCREPANCIES, FAILURES, Explanation
 from docs.generate.markdown import code, prose, table, whole_page
 from docs.generate.source import ROOT
@@ -98,6 +99,8 @@ def _problems() -> Iterator[tuple[str, str]]:
             ):
                 for name in _codes_in(spelled):
                     yield code(name), status.replace("_", " ").capitalize()
+    for refusal in REFUSALS:
+        yield code(refusal.code), "Conflict"
 
 
 def _codes_in(node: ast.expr) -> list[str]:

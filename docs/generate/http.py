@@ -95,7 +95,7 @@ def _link(message: Json) -> str:
         if "$ref" not in schema:
             return kind(schema)
         name = schema["$ref"].rpartition("/")[2]
-        if name == "CombatResultPayload":
+        if name in {"CombatResultPayload", "CombatOutcome"}:
             return f"[{name}](payload.md)"
         return kind(schema)
     return ""
@@ -103,9 +103,10 @@ def _link(message: Json) -> str:
 
 def _own(schemas: Json) -> list[str]:
     """Bodies of the API itself; those of the payload have a page."""
-    from persistence.contract.payload_schema import payload_schema
+    from persistence.contract.payload_schema import outcome_schema, payload_schema
 
     elsewhere = {"CombatResultPayload", *payload_schema()["$defs"]}
+    elsewhere |= {"CombatOutcome", *outcome_schema()["$defs"]}
     return [name for name in schemas if name not in elsewhere]
 
 

@@ -45,6 +45,36 @@ def payload_schema() -> Schema:
     return schema
 
 
+def outcome_schema() -> Schema:
+    """Of what `finish_combat` takes: the payload without what Redis knows."""
+    schema = payload_schema()
+    schema["title"] = "CombatOutcome"
+    schema["required"] = ["meta"]
+    del schema["properties"]["session_id"]
+    definitions = schema["$defs"]
+    definitions["CombatMeta"]["required"].remove("end_timestamp")
+    del definitions["ParticipantResult"]["required"]
+    del definitions["Changes"]["properties"]["items_consumed"]
+    del definitions["ConsumedItem"]
+    schema["properties"]["participants"]["minProperties"] = 0
+    for name in ("CombatMeta", "ParticipantResult", "Changes"):
+        own = "Outcome" + name.removeprefix("Combat").removesuffix("Result")
+        definitions[own] = definitions.pop(name) | {"title": own}
+        _rename(schema, f"#/$defs/{name}", f"#/$defs/{own}")
+    return schema
+
+
+def _rename(node: object, reference: str, other: str) -> None:
+    if isinstance(node, dict):
+        if node.get("$ref") == reference:
+            node["$ref"] = other
+        for inner in node.values():
+            _rename(inner, reference, other)
+    elif isinstance(node, list):
+        for inner in node:
+            _rename(inner, reference, other)
+
+
 def _tell_players_from_ai(participants: Schema) -> None:
     participants["patternProperties"] = {
         PLAYER: {"$ref": "#/$defs/ParticipantResult"},

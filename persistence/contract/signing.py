@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import UUID
 
 from persistence.contract.document import Document, canonical_json
 
@@ -89,6 +90,15 @@ class EngineKeys:
             return False
         return hmac.compare_digest(hmac.digest(secret, raw, "sha256").hex(), given)
 
+    def sign_outcome(self, session_id: UUID, raw: bytes) -> str:
+        """Of what `finish_combat` is given, over these very bytes; "" without a key."""
+        return self.sign(_outcome_bytes(session_id, raw))
+
+    def verify_outcome(
+        self, session_id: UUID, raw: bytes, signature: str | None
+    ) -> bool:
+        return self.verify(_outcome_bytes(session_id, raw), signature)
+
     def sign_operation(self, char_id: int, operation: Document) -> Document:
         """The operation with its signature; as it is without a key."""
         signature = self.sign(_operation_bytes(char_id, operation))
@@ -112,6 +122,11 @@ def as_signature(given: object) -> str:
     """What may be one as it travels; "" for what cannot be."""
     is_one = isinstance(given, str) and len(given) <= MAX_SIGNATURE and given.isascii()
     return str(given) if is_one else ""
+
+
+def _outcome_bytes(session_id: UUID, raw: bytes) -> bytes:
+    # Of this combat: signed for one, it must not be good for another one.
+    return b"outcome:%b:%b" % (str(session_id).encode(), raw)
 
 
 def _operation_bytes(char_id: int, operation: Document) -> bytes:

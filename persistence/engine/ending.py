@@ -27,6 +27,7 @@ from persistence.contract.errors import (
     PayloadInvalid,
 )
 from persistence.contract.ids import parse_session_id
+from persistence.contract.payload import session_id_of
 from persistence.contract.players import player_id
 from persistence.contract.roster import Fault
 from persistence.contract.signing import EngineKeys
@@ -85,11 +86,11 @@ class Ending:
         """Raises PayloadInvalid for what is no JSON object, or is of another combat."""
         sid = parse_session_id(session_id)
         parsed = _parsed(outcome)
-        if str(parsed.get("session_id", sid)) != str(sid):
+        if "session_id" in parsed and session_id_of(parsed) != sid:
             raise _invalid([_fault("session_id", f"is not {sid}")])
         text = canonical_json(parsed)
-        mark = keys.sign(b"outcome:%b:%b" % (str(sid).encode(), text))
-        return cls(sid, parsed, mark or digest(text), keys, max_bytes)
+        mark = keys.sign_outcome(sid, text) or digest(text)
+        return cls(sid, parsed, mark, keys, max_bytes)
 
     def handoff(self, fight: Fight) -> Handoff | None:
         """What is to be handed over; None where that is done, and settled by now.

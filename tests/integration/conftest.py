@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from pytest_django import Settings
 
-from combat_history.api import handoff, tokens
+from combat_history.api import fights, handoff, tokens
 from combat_history.reading.lookup import find_result
 from persistence.contract.document import Document
 from persistence.dispatcher import SyncDispatcher
@@ -39,6 +39,9 @@ def api(settings: Settings, tmp_path: Path, database_roles: None) -> Iterator[No
     settings.STATIC_ROOT = tmp_path
     yield
     tokens.known.close()
+    if fights.dispatcher.cache_info().currsize:
+        fights.dispatcher().close()
+        fights.dispatcher.cache_clear()
     if handoff.doorbell.cache_info().currsize:
         handoff.doorbell().close(5)
         handoff.doorbell.cache_clear()

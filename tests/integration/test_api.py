@@ -34,6 +34,11 @@ PATHS = [
     ("GET", f"/api/characters/{HERO}/belt"),
     ("POST", f"/api/combats/{NOBODYS}/belts"),
     ("POST", "/api/operations"),
+    *(
+        ("POST", f"/api/combats/{NOBODYS}/{call}")
+        for call in ("start", "heartbeat", "use", "join", "leave", "finish")
+    ),
+    ("POST", f"/api/characters/{HERO}/context"),
 ]
 
 

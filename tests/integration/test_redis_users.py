@@ -270,6 +270,8 @@ def _scripts(name: str) -> set[str]:
         "worker": ["persistence/worker", "persistence/savers", "persistence/sweeping"],
         "web": ["combat_history/reading", "combat_history/actions"],
     }
+    # Over HTTP engines make their calls through it.
+    rooms["web"] += rooms["engine"]
     known = {path.stem for path in LUA.glob("*.lua")}
     return {
         word

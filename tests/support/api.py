@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.test import AsyncClient
 
+from combat_history.api import fights
 from combat_history.api.schemas import Accepted, CombatResult, ProblemDetails
 from combat_history.reading import redis_clients
 from persistence.contract.document import Document
@@ -39,6 +40,8 @@ def request(
             return await client.generic(method, path, headers=headers, **options)
         finally:
             await redis_clients.aclose()
+            if fights.dispatcher.cache_info().currsize:
+                await fights.dispatcher().aclose()
 
     response: HttpResponse = async_to_sync(send)()
     return response

@@ -34,7 +34,9 @@ TEMPLATE = "admin/combat_history/apitoken/token.html"
 
 SCOPES: dict[Scope, str | _StrPromise] = {
     Scope.RESULTS_READ: _("ask what became of fights, list a character's, see a belt"),
-    Scope.COMBATS_SUBMIT: _("hand over results, which gives XP, gold and items"),
+    Scope.COMBATS_SUBMIT: _(
+        "play fights and hand over results, which gives XP, gold and items"
+    ),
     Scope.BELTS_RESERVE: _("reserve belts of a fight that goes on"),
 }
 """What each lets a token do; one without words does nothing yet."""
