@@ -70,6 +70,8 @@ _LUA_TESTS = {
     "tombstone": ("tombstone", "finish"),
     "lookup": ("lookup",),
     "accepted_before": ("accepted_before",),
+    "use_item": ("use_item",),
+    "json_text": ("use_item",),
 }
 
 SCRIPTS = {
