@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 # A Python that is asked for by name has an environment of its own.
 VENV := .venv$(if $(filter command environment,$(origin PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
-BOT_CODE := $(wildcard persistence/bot/*.py) $(wildcard examples/*.py examples/*/*.py)
+BOT_CODE := $(wildcard persistence/bot/*.py examples/bot/*.py) examples/turn_orchestrator.py
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 # RUNLEVEL: a server that is installed must not start.
 APT_INSTALL = $(SUDO) apt-get -q update && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -q -y install
