@@ -56,6 +56,14 @@ FAILURES: dict[str, Explanation] = {
         _("A named balance of this combat is not in the catalogue."),
         _("Add the named balance with that id, then replay."),
     ),
+    FailureCode.UNKNOWN_VERSION: Explanation(
+        _("unknown version"),
+        _(
+            "The document follows a version of the contract that this release does not "
+            "know; the detail names it. Nothing else of it was judged."
+        ),
+        _("Upgrade this system, then replay; or let the engine send a known version."),
+    ),
     FailureCode.SHORTAGE: Explanation(
         _("shortage"),
         _(

@@ -41,6 +41,7 @@ class FailureCode(StrEnum):
     UNKNOWN_CHARACTER = "unknown_character"
     UNKNOWN_ITEM = "unknown_item"
     UNKNOWN_BALANCE = "unknown_balance"
+    UNKNOWN_VERSION = "unknown_version"
     SHORTAGE = "shortage"
     POISON = "poison"
     UNEXPECTED = "unexpected"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -54,6 +54,9 @@ from persistence.contract.meta import MAX_NAME, CombatMeta
 from persistence.contract.participants import gifts, reads_as_number
 
 MAX_PARTICIPANTS = 1000
+
+SCHEMA_VERSION: Literal[1] = 1
+"""The version of this contract, and that of a document which names none."""
 
 PLAYER_KEY = re.compile(r"[1-9][0-9]{0,18}")
 _UNION_TAGS = frozenset({"player", "ai"})
@@ -179,6 +182,7 @@ class CombatResultPayload(_Strict):
         BeforeValidator(parse_session_id),
         WithJsonSchema({"type": "string"}),
     ]
+    schema_version: Literal[1] = SCHEMA_VERSION
     meta: CombatMeta
     participants: Annotated[
         dict[str, Participant],
@@ -265,6 +269,7 @@ class Read:
 
 def validate(document: Document) -> CombatResultPayload:
     """The document as a model. Raises PayloadInvalid with one entry per fault."""
+    _refuse_other_versions(document)
     try:
         payload = CombatResultPayload.model_validate(document)
         _refuse_rewards_of_forced(payload)
@@ -276,6 +281,18 @@ def validate(document: Document) -> CombatResultPayload:
         # A key that is no text stopped the model before it came to the session.
         session_id_of(document)
     raise fault
+
+
+def _refuse_other_versions(document: Document) -> None:
+    """Before anything else of it is judged: another contract has other rules."""
+    version = document.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION or type(version) is not int:
+        shown = repr(version)[:40]
+        raise PayloadInvalid.single(
+            FailureCode.UNKNOWN_VERSION,
+            "schema_version",
+            f"version {shown} is not known; this release reads {SCHEMA_VERSION}",
+        )
 
 
 def _refuse_rewards_of_forced(payload: CombatResultPayload) -> None:

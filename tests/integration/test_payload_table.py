@@ -96,7 +96,7 @@ def test_largest_document_is_settled(settle_here: Settle) -> None:
 def test_unknown_keys_outside_changes_are_kept(settle_here: Settle) -> None:
     hero = {**make_participant(), "mood": "grim"}
     document = make_document(
-        {str(HERO): hero}, schema_version=99, weather={"rain": True}
+        {str(HERO): hero}, engine_version=99, weather={"rain": True}
     )
     document["meta"]["arena"] = "pit"
 
@@ -104,6 +104,17 @@ def test_unknown_keys_outside_changes_are_kept(settle_here: Settle) -> None:
 
     assert status() == ("processed", None)
     assert CombatHistory.objects.get().document() == document
+
+
+def test_an_unknown_version_fails_by_name(settle_here: Settle) -> None:
+    document = make_document(schema_version=2, meta={"ended": "in another form"})
+
+    settle_here(document)
+
+    assert status() == ("failed", "unknown_version")
+    detail = CombatHistory.objects.get().failure_detail
+    assert detail == "schema_version: version 2 is not known; this release reads 1"
+    assert not LedgerLine.objects.exclude(kind="opening").exists()
 
 
 @pytest.mark.parametrize("part", ["items_consumed", "items_gained"])

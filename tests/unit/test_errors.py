@@ -142,6 +142,7 @@ def test_failure_codes_are_stable() -> None:
         "unknown_character",
         "unknown_item",
         "unknown_balance",
+        "unknown_version",
         "shortage",
         "poison",
         "unexpected",

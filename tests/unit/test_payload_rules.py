@@ -210,7 +210,7 @@ def test_an_unknown_key_of_an_item_entry_is_refused(
 @pytest.mark.parametrize(
     "path",
     [
-        "schema_version",
+        "engine_version",
         "meta.arena",
         "participants.101.rank",
         "participants.101.loot",
@@ -223,6 +223,23 @@ def test_an_unknown_key_elsewhere_is_kept(path: str) -> None:
     document = sample_with(path, {"kept": [1, None]})
 
     assert validate(document).document() == document
+
+
+def test_the_version_of_the_contract_may_be_named() -> None:
+    document = sample_with("schema_version", 1)
+
+    assert validate(document).document() == document
+
+
+@pytest.mark.parametrize("version", [0, 2, 99, "1", None, True, 1.5, [1], {"a": 1}])
+def test_another_version_is_refused_before_all_else(version: object) -> None:
+    document = sample_with("schema_version", version)
+    document["meta"] = "in another form"
+
+    error = refusal(document)
+
+    assert (error.code, paths(error)) == ("unknown_version", ["schema_version"])
+    assert repr(version) in str(error)
 
 
 def test_the_seeds_inv_id_is_an_alias() -> None:
