@@ -15,7 +15,7 @@ MINUTES ?= 10
 SERVERS ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage test-browser test-api test-json test-amqp test-packages storm matrix crashes properties mutants fuzz audit lint docs bench peers wheel lock clean
+.PHONY: help demo run test coverage test-browser test-api test-json test-amqp test-packages storm matrix attack crashes properties mutants fuzz audit lint docs bench peers wheel lock clean
 
 help:  ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -69,6 +69,9 @@ lint: $(VENV)/installed-dev  ## ruff, mypy --strict, what may import what, missi
 
 matrix: $(VENV)/installed  ## Every cell of the fault matrix: what breaks, at each point of a combat's life
 	$(BIN)/python -m pytest tests/chaos/test_fault_matrix.py --soak $(ARGS)
+
+attack: $(VENV)/installed  ## Every attack that docs/operator/security.md names; those on a whole stack HARDER=10 times as hard
+	ATTACK_TIMES=$(or $(HARDER),10) $(BIN)/python -m pytest $$($(BIN)/python -m tests.attack) $(ARGS)
 
 crashes: $(VENV)/installed  ## Kill -9 at every operation, and at every one of each recovery
 	$(BIN)/python -m pytest tests/chaos/test_crash_points.py --soak --timeout 7200 $(ARGS)

@@ -31,6 +31,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "environments of the wheel": ("tests/packaging/",),
     "a bot": ("tests/integration/telegram/",),
     "embedded servers": ("tests/integration/embedded/",),
+    "a stack under attack": ("tests/attack/",),
     "a Redis with JSON": ("tests/integration/test_redis_json.py",),
 }
 """Tests that share what costs more than they do, the longest group first: under xdist

@@ -28,6 +28,7 @@ from persistence.tasks import settle_combat, settle_inbox, sweep
 from persistence.worker import inbox
 from tests.support.api import TOKEN
 from tests.support.documents import HERO, hero_fight, make_document
+from tests.support.forging import forge
 
 KEYS = EngineKeys.parse("old:an-old-secret-of-ours, new:a-new-secret-of-ours")
 OURS = EngineKeys.parse("new:a-new-secret-of-ours")
@@ -64,15 +65,6 @@ def state(document: Document) -> tuple[str, str | None]:
 
 def gold() -> int:
     return Character.objects.get(pk=HERO).gold
-
-
-def forge(client: redis.Redis, document: Document, **fields: str) -> None:
-    """As whoever reaches Redis writes it, past every script."""
-    key = redis_keys.RESULT_PREFIX + document["session_id"]
-    client.hset(key, "raw", json.dumps(document))
-    for name, value in fields.items():
-        client.hset(key, name, value)
-    client.zadd(redis_keys.INBOX, {document["session_id"]: 1})
 
 
 def test_the_dispatcher_signs_by_itself(signing: SyncDispatcher) -> None:

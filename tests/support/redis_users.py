@@ -56,6 +56,7 @@ def running_with_users(folder: Path, program: Path) -> Iterator[str]:
     """As compose starts it, with a password for everybody: its URL, without a user."""
     port = free_port()
     options = {"--bind": HOST, "--port": str(port), "--dir": str(folder), "--save": ""}
+    options |= {"--appendonly": "yes", "--maxmemory-policy": "noeviction"}
     words = [word for option in options.items() for word in option]
     env = {
         "PATH": f"{program.parent}:{os.environ['PATH']}",

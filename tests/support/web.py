@@ -30,7 +30,7 @@ class Web(Process):
             super().__init__(
                 log,
                 ["-m", "settlement_project.web", "--fd", str(fd), *options],
-                environment(SETTLEMENT_API_TOKENS=f"{BOT},{ENGINE}", **env),
+                environment(**{"SETTLEMENT_API_TOKENS": f"{BOT},{ENGINE}", **env}),
                 pass_fds=[fd],
             )
 
