@@ -102,7 +102,8 @@ class Delivery:
     `raw` is None where only the row holds the document (a replay, a swept row).
     `conflicts`: what else was sent for the session, by SHA-256 and, behind a colon, the
     signature: other documents, or this one with another signature. `read`: where this
-    process has parsed and validated `raw` already.
+    process has parsed and validated `raw` already. `roster`: with whom the fight was
+    begun, as its session said at the hand-off; None where there was no session.
     """
 
     session_id: UUID
@@ -112,6 +113,7 @@ class Delivery:
     signature: str | None = None
     conflicts: Mapping[str, bytes] = field(default_factory=dict)
     read: Read | None = None
+    roster: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from persistence.contract import redis_keys, roster
-from persistence.contract.changes import MAX_BIGINT, ConsumedItem
-from persistence.contract.payload import PLAYER_KEY, BeltItem
+from persistence.contract.changes import ConsumedItem
+from persistence.contract.payload import BeltItem, begun_with
 from persistence.worker import inbox
 
 logger = logging.getLogger(__name__)
@@ -49,17 +49,10 @@ def fighters(session_id: UUID) -> list[int] | None:
     told, participants = _read(session_id)
     if told != b"active":
         return None
-    try:
-        listed = json.loads(participants or b"")
-    except (ValueError, RecursionError):
-        listed = None
-    # The engine's own key: whatever stands there is read or reported, and raises
-    # nothing.
-    if not isinstance(listed, list):
+    players = begun_with(participants)
+    if players is None:
         logger.error("participants unreadable", extra={"session_id": session_id})
-        return []
-    players = (int(id_) for id_ in map(str, listed) if PLAYER_KEY.fullmatch(id_))
-    return sorted({id_ for id_ in players if id_ <= MAX_BIGINT})
+    return players or []
 
 
 def leavers(session_id: UUID) -> dict[int, set[int]]:

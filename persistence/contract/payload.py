@@ -28,7 +28,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
 
 from persistence.contract.changes import (
     MAX_AMOUNT,
@@ -346,6 +346,22 @@ def player_ids(document: Document) -> list[int]:
         return []
     keys = (key for key in participants if PLAYER_KEY.fullmatch(key))
     return sorted(number for number in map(int, keys) if number <= MAX_BIGINT)
+
+
+def begun_with(participants: bytes | None) -> list[int] | None:
+    """The players of the text that a session lists its participants in, ascending.
+
+    None where it cannot be read: it is the engine's own, and raises nothing.
+    """
+    try:
+        listed = from_json(participants or b"")
+        keys = set(map(str, listed)) if isinstance(listed, list) else None
+    except ValueError:
+        return None
+    if keys is None:
+        return None
+    players = (int(key) for key in keys if PLAYER_KEY.fullmatch(key))
+    return sorted(number for number in players if number <= MAX_BIGINT)
 
 
 # Where all faults are numbers or lengths out of bounds, the code is `out_of_range`.

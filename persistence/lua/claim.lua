@@ -5,7 +5,7 @@
 -- KEYS: inbox   ARGV: limit, lease (ms), bytes at most, result key prefix, then '' or the
 --                      moment (ms) after which nothing counts as due
 -- Returns {1 if more may be due, {session id, lease, claims, raw, sha256, accepted_at,
---          signature, conflict field, conflict raw, ...}, ...}.
+--          signature, roster, conflict field, conflict raw, ...}, ...}.
 local limit, lease_ms, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 -- The clock of Redis for all: leases of two workers are then measured by one.
 local time = redis.call('TIME')
@@ -52,11 +52,12 @@ end
 local function take(sid, key, claims, has_players)
     redis.call('ZADD', KEYS[1], 'XX', lease, sid)
     redis.call('HSET', key, 'claims', claims + 1)
-    local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at', 'signature')
-    local entry = {sid, lease, claims + 1, known[1], known[2], known[3], known[4]}
-    -- Fields that are no conflicts: `claims`, and those of five more that are there.
+    local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at', 'signature',
+        'roster')
+    local entry = {sid, lease, claims + 1, unpack(known, 1, 5)}
+    -- Fields that are no conflicts: `claims`, and those of six more that are there.
     local plain = has_players and 2 or 1
-    for i = 1, 4 do if known[i] then plain = plain + 1 end end
+    for i = 1, 5 do if known[i] then plain = plain + 1 end end
     if redis.call('HLEN', key) > plain then conflicts(key, entry) end
     return entry
 end

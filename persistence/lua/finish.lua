@@ -37,7 +37,7 @@ local function finish(sid, tombstone, sha, fields)
         fields[#fields + 1] = 'raw'
         fields[#fields + 1] = 'signature'
     end
-    redis.call('HDEL', key, 'claims', 'players', unpack(fields))
+    redis.call('HDEL', key, 'claims', 'players', 'roster', unpack(fields))
     if conflict_left(key) then
         redis.call('ZADD', KEYS[1], 'XX', now, sid)
         return false

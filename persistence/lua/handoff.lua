@@ -136,6 +136,10 @@ end
 -- What was accepted is never refused for a clock.
 if is_future and not known and ARGV[9] ~= '' then return {'future', 0} end
 
+-- With whom it was begun: the session may be gone when that is asked.
+local begun = redis.pcall('HGET', KEYS[3], 'participants')
+local is_begun = type(begun) == 'string'
+
 -- A duplicate is recorded again: where the first was settled, the drain finds the row
 -- and repeats the effects; where PostgreSQL lost it, it is settled. Until then the first
 -- spelling of it is kept.
@@ -156,14 +160,14 @@ if known then
     redis.call('PERSIST', KEYS[1])
 else
     redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha, 'accepted_at', now,
-        'players', #KEYS - 7)
+        'players', #KEYS - 7, unpack(is_begun and ARGV[8] == '' and {'roster', begun} or {}))
     sign()
     if ARGV[13] ~= '' then redis.call('HSET', KEYS[1], 'outcome', ARGV[13]) end
     if kind == 'hash' then redis.call('PERSIST', KEYS[1]) end
 end
 -- NX: a worker's lease and a back-off stay as they are.
 redis.call('ZADD', KEYS[2], 'NX', now, sid)
-if redis.call('TYPE', KEYS[3]).ok == 'hash' then
+if is_begun or redis.call('TYPE', KEYS[3]).ok == 'hash' then
     redis.call('HSET', KEYS[3], 'status', 'finished')
     redis.call('EXPIRE', KEYS[3], ARGV[5])
 end

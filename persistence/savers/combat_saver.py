@@ -294,6 +294,7 @@ class _Intake:
 
     def add_new(self, delivery: Delivery, case: Case | Rejected) -> None:
         if isinstance(case, Case):
+            case.roster = delivery.roster
             self.fresh.append(case)
             return
         self.rejected.append(case)
@@ -316,7 +317,7 @@ class _Intake:
             sha256 = delivery.sha256 or sha256
         if row[1] == PENDING:
             case = read_row(row)
-            case.sha256 = sha256
+            case.sha256, case.roster = sha256, delivery.roster
             self.waiting.append(case)
         else:
             self.verdicts.append(_terminal(row, sha256, conflicting=bool(others)))
@@ -360,6 +361,7 @@ def _combat(case: Case) -> Combat:
         case.fail_on_shortage,
         case.fingerprint,
         case.is_approved,
+        case.roster,
     )
 
 

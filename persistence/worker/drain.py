@@ -250,6 +250,7 @@ def _delivery(entry: Entry) -> Delivery:
         signature=entry.signature,
         conflicts=entry.conflicts,
         read=known.take(entry.raw),
+        roster=entry.roster,
     )
 
 

@@ -43,7 +43,7 @@ MAX_CLAIM_BYTES = 8 * 1024 * 1024
 class Entry:
     """A leased inbox entry. `claims` counts this delivery too.
 
-    `conflicts`: see `Delivery`.
+    `conflicts` and `roster`: see `Delivery`.
     """
 
     session_id: UUID
@@ -54,6 +54,7 @@ class Entry:
     accepted_at_ms: int | None
     conflicts: dict[str, bytes]
     signature: str | None = None
+    roster: bytes | None = None
 
 
 @cache
@@ -277,7 +278,8 @@ def _conflict_field(name: str) -> bytes:
 
 
 def _entry(fields: Sequence[Any]) -> Entry:
-    session_id, lease, claims, raw, sha256, accepted_at, signature, *conflicts = fields
+    session_id, lease, claims, raw, sha256, accepted_at, *more = fields
+    signature, roster, *conflicts = more
     prefix = len(redis_keys.CONFLICT_FIELD_PREFIX)
     return Entry(
         session_id=UUID(session_id.decode()),
@@ -291,4 +293,5 @@ def _entry(fields: Sequence[Any]) -> Entry:
             for name, document in zip(conflicts[::2], conflicts[1::2], strict=True)
         },
         signature=signature.decode("ascii", "replace") if signature else None,
+        roster=roster,
     )

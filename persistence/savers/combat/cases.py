@@ -58,6 +58,7 @@ class Case:
     fail_on_shortage: bool | None = None
     fingerprint: str | None = None
     is_approved: bool = False
+    roster: bytes | None = None
 
 
 def read_delivery(delivery: Delivery, now: datetime) -> Case | Rejected:

@@ -172,6 +172,8 @@ class Combat:
     """What a person saw, by its fingerprint; over another state nothing is settled."""
     is_approved: bool = False
     """It was held for review, and a person has it settled all the same."""
+    roster: bytes | None = None
+    """See `Delivery`."""
 
     def asked(self) -> Mapping[int, ParticipantResult]:
         return self.payload.players()

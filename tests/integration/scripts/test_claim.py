@@ -41,7 +41,8 @@ def after(client: redis.Redis, others: Iterable[UUID], **fields: Any) -> UUID:
 
 
 def test_an_entry_is_leased_counted_and_told_whole(redis_client: redis.Redis) -> None:
-    fields: Fields = {"raw": b"{}", "sha256": "ab", "accepted_at": 7, "players": 1}
+    known: Fields = {"raw": b"{}", "sha256": "ab", "accepted_at": 7}
+    fields: Fields = {**known, "players": 1, "roster": "[101]"}
     with at_work(redis_client) as moments:
         entry = enter(redis_client, moments[0], fields)
         more, (told,) = claim()
@@ -50,7 +51,7 @@ def test_an_entry_is_leased_counted_and_told_whole(redis_client: redis.Redis) ->
     lease = int(told[1])
     assert moments[0] + LEASE_MS <= lease <= moments[1] + LEASE_MS
     assert due(redis_client, entry) == lease
-    assert told == [str(entry).encode(), told[1], 1, b"{}", b"ab", b"7", None]
+    assert told == [str(entry).encode(), told[1], 1, b"{}", b"ab", b"7", None, b"[101]"]
     assert redis_client.hget(redis_keys.result(entry), "claims") == b"1"
     assert claim() == (0, [])
 
@@ -72,7 +73,7 @@ def test_its_conflicts_come_with_it(
 
     _, entries = claim()
 
-    assert {entry[0]: entry[7:] for entry in entries} == expected
+    assert {entry[0]: entry[8:] for entry in entries} == expected
 
 
 def test_what_is_due_later_is_left(redis_client: redis.Redis) -> None:
