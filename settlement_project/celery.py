@@ -36,6 +36,7 @@ app.autodiscover_tasks()
 app.autodiscover_tasks(["persistence.belts"])
 app.autodiscover_tasks(["persistence.worker"], related_name="unreadable")
 app.autodiscover_tasks(["combat_history.actions"], related_name="batch_tasks")
+app.autodiscover_tasks(["combat_history.insight"], related_name="usual")
 
 
 @worker_process_init.connect

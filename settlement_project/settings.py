@@ -14,7 +14,7 @@ from pathlib import Path
 from kombu import Queue
 
 from combat_history.callers import read_environment
-from persistence.protocols import QUEUE, QUEUES, ROUTES, SWEEP_QUEUE
+from persistence.protocols import QUEUE, QUEUES, ROUTES, SAVES_QUEUE, SWEEP_QUEUE
 from settlement_project import servers
 from settlement_project.env import Environment
 
@@ -378,6 +378,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "sweep",
         "schedule": timedelta(seconds=SETTLEMENT_SWEEP_SECONDS),
         "options": {"expires": SETTLEMENT_SWEEP_SECONDS, "queue": SWEEP_QUEUE},
+    },
+    "measure-rules": {
+        "task": "measure_rules",
+        "schedule": timedelta(hours=1),
+        "options": {"expires": 3600, "queue": SAVES_QUEUE},
     },
 }
 

@@ -148,8 +148,9 @@ FAILURES: dict[str, Explanation] = {
     FailureCode.HELD_FOR_REVIEW: Explanation(
         _("held for review"),
         _(
-            "A participant gains more than a review rule allows; the detail says "
-            "which rule, how much, and its limit. Nothing was applied."
+            "A participant gains more than a review rule allows, or its fight was not "
+            "begun with them; the detail says which rule, how much, and its limit. "
+            "Nothing was applied."
         ),
         _(
             "If it is right, replay it: that approves it. Otherwise correct the "

@@ -15,45 +15,50 @@ SELECT count(*) FROM combat_history
 WHERE settlement_status = 'processed' AND settled_at > now() - interval '7 days'
 """
 
-AMOUNTS = """
+HELD = """
 SELECT count(DISTINCT session_id) FILTER (WHERE value > %(limit)s)
 FROM (
-    SELECT h.session_id, h.settled_at,
-           CASE %(span)s WHEN 'fight' THEN l.{delta} ELSE sum(l.{delta}) OVER (
-               PARTITION BY l.character_id ORDER BY h.settled_at
-               RANGE BETWEEN interval '24 hours' PRECEDING AND CURRENT ROW
-           ) END AS value
-    FROM combat_history h
-    JOIN settlement_ledger l ON l.session_id = h.session_id AND l.revision = h.revision
-    WHERE h.settlement_status = 'processed' AND l.kind = 'settlement'
-      AND h.settled_at > now() - interval '7 days'
+    SELECT session_id, CASE %(span)s WHEN 'fight' THEN value ELSE sum(value) OVER (
+        PARTITION BY character_id, template ORDER BY settled_at
+        RANGE BETWEEN interval '24 hours' PRECEDING AND CURRENT ROW
+    ) END AS value
+    FROM (
+        SELECT h.session_id, h.settled_at, l.character_id, {gained}
+        WHERE h.settlement_status = 'processed' AND l.kind = 'settlement'
+          AND h.settled_at > now() - interval '7 days' {more}
+    ) gains
 ) lately
 """
 
-ITEMS = """
-SELECT count(DISTINCT session_id)
-FROM (
-    SELECT h.session_id, l.character_id, item ->> 'item_template_id' AS template,
-           sum((item ->> 'delta')::bigint) AS value
-    FROM combat_history h
-    JOIN settlement_ledger l ON l.session_id = h.session_id AND l.revision = h.revision
-    CROSS JOIN LATERAL jsonb_array_elements(l.items) AS item
-    WHERE h.settlement_status = 'processed' AND l.kind = 'settlement'
-      AND h.settled_at > now() - interval '7 days' AND item ->> 'kind' = 'gained'
-    GROUP BY 1, 2, 3
-) lately
-WHERE value > %(limit)s AND %(item)s IN ('', template)
+LINES = """
+FROM combat_history h
+JOIN settlement_ledger l ON l.session_id = h.session_id AND l.revision = h.revision
 """
 
+ITEMS = HELD.format(
+    gained=f"""item ->> 'item_template_id' AS template,
+               sum((item ->> 'delta')::bigint) AS value
+        {LINES} CROSS JOIN LATERAL jsonb_array_elements(l.items) AS item""",
+    more="""AND item ->> 'kind' = 'gained'
+          AND %(item)s IN ('', item ->> 'item_template_id')
+        GROUP BY 1, 2, 3, 4""",
+)
 
-def would_hold(rule: ReviewRule) -> tuple[int, int]:
-    """Combats that it would have held, of those that were settled. Reads only."""
+
+def would_hold(rule: ReviewRule) -> tuple[int, int] | None:
+    """Combats that it would have held, of those that were settled. Reads only.
+
+    None of a rule of the roster: who was announced is not kept of settled fights.
+    """
+    if rule.amount == ReviewRule.Amount.ROSTER:
+        return None
     if rule.amount == ReviewRule.Amount.ITEMS:
         text = ITEMS
     else:
-        text = AMOUNTS.format(delta=f"{ReviewRule.Amount(rule.amount)}_delta")
+        delta = f"l.{ReviewRule.Amount(rule.amount)}_delta"
+        text = HELD.format(gained=f"'' AS template, {delta} AS value {LINES}", more="")
     named: dict[str, str | int] = {
-        "limit": rule.limit,
+        "limit": rule.bound,
         "span": rule.span,
         "item": rule.item_template_id,
     }

@@ -59,7 +59,10 @@ TABLES = {
     "replay_requests": Roles(CHANGE, CHANGE, READ),
     "replay_batches": Roles(CHANGE, OWN, READ),
     "replay_batch_items": Roles(CHANGE, OWN, READ),
-    "review_rules": Roles(READ, CHANGE, READ),
+    # A worker measures what is usual, and neither makes a rule nor switches one.
+    "review_rules": Roles(
+        "SELECT, UPDATE (usual_p50, usual_p99, measured_at)", CHANGE, READ
+    ),
     "settlement_control": Roles(CHANGE, CHANGE, READ),
     "triage": Roles("", CHANGE),
     # Who may call the HTTP API: the web server's alone.

@@ -14,8 +14,14 @@ from django.db import ProgrammingError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from combat_history.insight.usual import measure_rules
 from combat_history.management import grants
-from combat_history.models import AppliedOperation, CombatHistory, RejectedPayload
+from combat_history.models import (
+    AppliedOperation,
+    CombatHistory,
+    RejectedPayload,
+    ReviewRule,
+)
 from persistence.dispatcher import SyncDispatcher
 from persistence.tasks import settle_combat, settle_inbox, sweep, task_sync_state
 from tests.support.documents import HERO, PELT, hero_fight, op, sample_document
@@ -53,6 +59,8 @@ FORBIDDEN = [
     (NAMES.worker, "UPDATE auth_user SET is_superuser = true"),
     (NAMES.worker, "SELECT session_data FROM django_session"),
     (NAMES.worker, "UPDATE item_templates SET name = ''"),
+    (NAMES.worker, "UPDATE review_rules SET is_on = false"),
+    (NAMES.worker, 'UPDATE review_rules SET "limit" = 0'),
     (NAMES.web, "INSERT INTO settlement_attempts DEFAULT VALUES"),
     (NAMES.reporter, "SELECT password FROM auth_user"),
     (NAMES.reporter, "SELECT session_data FROM django_session"),
@@ -151,6 +159,7 @@ def test_a_worker_can_do_all_its_work(
     world: None, redis_client: redis.Redis, unheard: SyncDispatcher
 ) -> None:
     """Beside what the session's worker does as the same role, all the suite long."""
+    ReviewRule.objects.create(amount="gold", span="day", limit=10**9, is_on=True)
     good, unknown = sample_document(), hero_fight(items_gained=[NO_SUCH_LOOT])
     with acting_as(NAMES.worker):
         settle_combat(good)
@@ -163,6 +172,7 @@ def test_a_worker_can_do_all_its_work(
             task_sync_state(scope, HERO)
         settle_inbox()
         sweep()
+        measure_rules()
         with connection.cursor() as cursor:
             cursor.execute("SELECT current_user")
             assert cursor.fetchone() == (NAMES.worker,)
@@ -171,6 +181,7 @@ def test_a_worker_can_do_all_its_work(
     assert sorted(statuses) == ["failed", "processed"]
     assert RejectedPayload.objects.count() == 1
     assert AppliedOperation.objects.filter(key__contains="a").exists()
+    assert ReviewRule.objects.get().measured_at is not None
 
 
 def _rights() -> list[tuple[Any, ...]]:

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
+from uuid import UUID
 
 import pytest
+import redis
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection
 
 from combat_history.actions import replay
 from combat_history.actions.dry_run import dry_run
 from combat_history.insight.rehearsal import would_hold
+from combat_history.insight.usual import measure_rules
 from combat_history.models import Character, CombatHistory, LedgerLine, ReviewRule
 from combat_history.reading.lookup import find_result
+from persistence.contract import redis_keys
 from persistence.contract.document import Document
+from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
-from tests.support.documents import HERO, PELT, hero_fight, make_document
+from persistence.worker import inbox
+from tests.support.belts import begin
+from tests.support.documents import (
+    HERO,
+    PELT,
+    hero_fight,
+    make_document,
+    make_participant,
+)
+from tests.support.factories import add_character
+from tests.support.ids import new_session_id
 from tests.support.reconciling import found
 
 PELTS: dict[str, Any] = {"items_gained": [{"item_template_id": PELT, "qty": 3}] * 2}
@@ -85,6 +102,139 @@ def test_a_day_counts_what_came_before_also_in_the_same_batch() -> None:
     assert not held(settle(hero_fight(xp_gained=9)))
 
 
+def test_pieces_of_an_item_are_bounded_by_day_too() -> None:
+    rule("items", 12, "day")
+
+    assert not held(settle(hero_fight(**PELTS)))
+    assert not held(settle(hero_fight(**PELTS, gold_gained=1)))
+    last = settle(hero_fight(**PELTS, gold_gained=2))
+    assert held(last)
+    assert f"items {PELT} in a day, character {HERO}: 18" in (last.failure_detail or "")
+
+
+def test_what_is_older_than_a_day_counts_no_more() -> None:
+    rule("gold", 5, "day")
+    old = datetime.now(UTC) - timedelta(hours=25)
+    LedgerLine.objects.bulk_create(
+        LedgerLine(
+            character_id=HERO,
+            session_id=new_session_id(),
+            kind="settlement",
+            xp_delta=0,
+            gold_delta=5,
+            xp_after=0,
+            gold_after=5,
+            recorded_at=old,
+        )
+        for _ in range(3)
+    )
+
+    assert not held(settle(hero_fight(gold_gained=5)))
+    assert held(settle(hero_fight(gold_gained=1)))
+
+
+@pytest.fixture
+def begun(redis_client: redis.Redis) -> UUID:
+    """A fight that was begun with the hero alone."""
+    session_id = new_session_id()
+    begin(redis_client, session_id, HERO)
+    return session_id
+
+
+def both(session_id: UUID) -> Document:
+    add_character(102)
+    players = {str(HERO): make_participant(), "102": make_participant(gold_gained=5)}
+    return make_document({**players, "-102": {}}, session_id=session_id)
+
+
+def test_who_was_not_there_when_the_fight_began_has_it_held(begun: UUID) -> None:
+    broken = rule("roster", 0)
+
+    row = settle(both(begun))
+
+    assert held(row)
+    assert row.failure_detail == (
+        f"rule {broken.pk}: roster in a fight, character 102: 1, limit 0"
+    )
+    assert Character.objects.get(pk=102).gold == 0
+
+
+def test_a_roster_is_known_as_long_as_its_document_waits(
+    begun: UUID, redis_client: redis.Redis
+) -> None:
+    rule("roster", 0)
+    handoff = checked(json.dumps(both(begun)).encode(), 100_000)
+    inbox.record(handoff)
+    redis_client.delete(redis_keys.session(begun))
+
+    settle_inbox()
+
+    assert held(CombatHistory.objects.get())
+    assert not redis_client.hexists(redis_keys.result(begun), "roster")
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_roster_counts_only_under_its_rule(limit: int | None, begun: UUID) -> None:
+    if limit is not None:
+        rule("roster", limit)
+
+    assert settle(both(begun)).settlement_status == "processed"
+
+
+@pytest.mark.parametrize("listed", [None, "", "[", "{}", "[]", '[101, "102", "wolf"]'])
+def test_a_fight_that_nobody_announced_has_no_roster(
+    listed: str | None, redis_client: redis.Redis
+) -> None:
+    rule("roster", 0)
+    session_id = new_session_id()
+    if listed is not None:
+        begun = {"status": "active", "participants": listed}
+        redis_client.hset(redis_keys.session(session_id), mapping=begun)
+
+    assert settle(both(session_id)).settlement_status == "processed"
+
+
+def test_a_limit_grows_with_what_is_usual() -> None:
+    for gold in (3, 4, 8):
+        settle(hero_fight(gold_gained=gold))
+    grown = rule("gold", 5, times_usual=2)
+    assert held(settle(hero_fight(gold_gained=6)))
+
+    measure_rules()
+
+    grown.refresh_from_db()
+    assert (grown.usual_p50, grown.usual_p99, grown.bound) == (4, 8, 16)
+    assert not held(settle(hero_fight(gold_gained=16)))
+    assert held(settle(hero_fight(gold_gained=17)))
+    # The limit stays below which nobody is held.
+    ReviewRule.objects.update(limit=17)
+    assert not held(settle(hero_fight(gold_gained=17, xp_gained=1)))
+
+
+@pytest.mark.parametrize(
+    ("amount", "span", "item", "usual"),
+    [
+        ("xp", "fight", "", (1, 7)),
+        ("xp", "day", "", (8, 8)),
+        ("items", "fight", PELT, (6, 6)),
+        ("items", "day", "", (12, 12)),
+        ("items", "fight", "sword_epic", (None, None)),
+    ],
+)
+def test_what_is_usual_is_measured_for_each_rule(
+    amount: str, span: str, item: str, usual: tuple[int | None, int | None]
+) -> None:
+    for xp in (1, 7):
+        settle(hero_fight(xp_gained=xp, **PELTS))
+    measured = rule(amount, 10**9, span, item_template_id=item)
+
+    measure_rules()
+
+    measured.refresh_from_db()
+    assert (measured.usual_p50, measured.usual_p99) == usual
+    assert measured.measured_at is not None
+
+
 def test_what_is_held_takes_nobody_along() -> None:
     rule("gold", 5)
     other = make_document()
@@ -122,11 +272,10 @@ def test_a_rule_is_rehearsed_over_what_was_settled(span: str) -> None:
         settle(hero_fight(gold_gained=gold))
 
     assert would_hold(rule("gold", 7, span, is_on=False)) == (1, 3)
-    assert (
-        would_hold(rule("gold", 6, span, is_on=False))[0]
-        == {"fight": 1, "day": 2}[span]
-    )
+    more = {"fight": 1, "day": 2}[span]
+    assert would_hold(rule("gold", 6, span, is_on=False)) == (more, 3)
     assert would_hold(rule("items", 0, is_on=False)) == (0, 3)
+    assert would_hold(rule("roster", 0, is_on=False)) is None
 
 
 def test_items_are_rehearsed_too() -> None:
@@ -134,11 +283,14 @@ def test_items_are_rehearsed_too() -> None:
 
     assert would_hold(rule("items", 5, item_template_id=PELT, is_on=False)) == (1, 1)
     assert would_hold(rule("items", 6, is_on=False)) == (0, 1)
+    settle(hero_fight(xp_gained=1, **PELTS))
+    assert would_hold(rule("items", 6, is_on=False)) == (0, 2)
+    assert would_hold(rule("items", 6, "day", is_on=False)) == (1, 2)
 
 
 @pytest.mark.parametrize(
     ("amount", "span", "item", "limit"),
-    [("items", "day", "", 1), ("xp", "fight", PELT, 1), ("xp", "fight", "", -1)],
+    [("roster", "day", "", 1), ("xp", "fight", PELT, 1), ("xp", "fight", "", -1)],
 )
 def test_the_database_refuses_what_is_no_rule(
     amount: str, span: str, item: str, limit: int

@@ -20,6 +20,7 @@ from combat_history.admin import movements, sides, timeline
 from combat_history.admin.combats import catalogue
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import badges, bytes_as_text, cut, pretty, visible
+from combat_history.admin.review.rules import held_by
 from combat_history.insight import explain
 from combat_history.models import (
     AuditEntry,
@@ -99,6 +100,7 @@ def context(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
         "sides": sides.sides_of(document, known),
         "is_settled": row.settlement_status == Status.PROCESSED,
         "failure": _failure(row),
+        "held": _held(row, known, user),
         "earlier": _earlier(row, failures),
         "waits": _waits(row, requests),
         "preview_again_url": _preview_again_url(row, requests, user),
@@ -229,6 +231,25 @@ def _failure(row: CombatHistory) -> dict[str, Any] | None:
         "remedy": words.remedy if status == Status.FAILED else "",
         "detail": cut(visible(row.failure_detail or "")),
         "traceback": cut(visible(row.failure_traceback or "")),
+    }
+
+
+def _held(
+    row: CombatHistory, known: Names, user: User | AnonymousUser
+) -> dict[str, Any] | None:
+    """What is beyond a review rule, beside what is usual: for who may view rules."""
+    if not user.has_perm("combat_history.view_reviewrule"):
+        return None
+    found = held_by(row)
+    if found is None:
+        return None
+    told, rule = found
+    return {
+        "told": told,
+        "rule": rule,
+        "item": known.item(told.item) if told.item else "",
+        "player": known.player(told.character_id),
+        "url": reverse("admin:combat_history_reviewrule_change", args=[rule.pk]),
     }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from persistence.contract.payload import Loot
 from persistence.savers.combat import statements
-from persistence.savers.combat.policy import Amount, Rule, Rules, Span
+from persistence.savers.combat.policy import Amount, Gains, Rule, Rules, Span
 from persistence.savers.combat.rows import (
     MAX_PIECES,
     BalanceKey,
@@ -99,11 +99,15 @@ def reserved_ids(
 def rules(cursor: Cursor[sql.Row], world: World) -> Rules:
     """The review rules that are on; of a day, with what its players gained by now."""
     found = [Rule(*row) for row in sql.fetch(cursor, statements.LOAD_RULES, [])]
-    gained: Counter[tuple[int, str]] = Counter()
-    if any(rule.span == Span.DAY for rule in found):
-        ids = sql.array(sorted(world.characters))
+    of_day = {rule.amount for rule in found if rule.span == Span.DAY}
+    ids = sql.array(sorted(world.characters))
+    gained: Gains = Counter()
+    if of_day & {Amount.XP, Amount.GOLD}:
         for char_id, xp, gold in sql.fetch(cursor, statements.LOAD_LATELY, [ids]):
-            gained[char_id, Amount.XP], gained[char_id, Amount.GOLD] = xp, gold
+            gained[char_id, Amount.XP, ""], gained[char_id, Amount.GOLD, ""] = xp, gold
+    if Amount.ITEMS in of_day:
+        for *key, pieces in sql.fetch(cursor, statements.LOAD_ITEMS_LATELY, [ids]):
+            gained[key[0], Amount.ITEMS, key[1]] = pieces
     return Rules(found, gained)
 
 

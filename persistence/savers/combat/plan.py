@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from persistence.contract.errors import DomainFailure, FailureCode
 from persistence.savers.combat.draft import Draft
 from persistence.savers.combat.fingerprint import fingerprint
-from persistence.savers.combat.policy import NO_RULES, Rules
+from persistence.savers.combat.policy import Rules
 from persistence.savers.combat.rows import Catalogue, Cause, Combat, Plan, World
 
 
@@ -22,20 +22,20 @@ def plan_batch(
     catalogue: Catalogue,
     new_ids: Iterator[int],
     *,
-    rules: Rules = NO_RULES,
+    rules: Rules | None = None,
     fail_on_shortage: bool = False,
 ) -> Plan:
     """Plan what `combats` do to `world`, which is brought forward in place.
 
     `new_ids` yields an inventory id for every row the plan inserts.
     """
-    plan = Plan()
+    plan, rules = Plan(), rules or Rules()
     for combat in sorted(combats, key=lambda c: (c.finished_at, c.session_id)):
         draft = Draft(combat, world, catalogue, new_ids)
         strict = combat.fail_on_shortage
         try:
             _check_state(draft, combat)
-            lately = rules.check(combat, catalogue)
+            gains = rules.check(combat, catalogue)
             draft.apply()
             if draft.discrepancies and (fail_on_shortage if strict is None else strict):
                 raise draft.shortage()
@@ -43,7 +43,7 @@ def plan_batch(
             plan.failures[combat.session_id] = failure
         else:
             draft.merge_into(plan)
-            rules.lately = lately
+            rules.add(gains)
     return plan
 
 

@@ -119,22 +119,55 @@ JOIN unnest(%s::bigint[], %b::text[]) AS wanted (character_id, item_template_id)
 
 # Few rows, read with every batch: a switch counts at once.
 LOAD_RULES = """
-SELECT id, amount, span, item_template_id, "limit"
+SELECT id, amount, span, item_template_id, GREATEST("limit", times_usual * usual_p99)
 FROM review_rules WHERE is_on ORDER BY id
 """
 
-# Undone or not, it was gained. The newest thousand lines of each: it may not cost
-# more where the ledger is long.
-LOAD_LATELY = """
-SELECT asked.id, sum(l.xp_delta)::bigint, sum(l.gold_delta)::bigint
+# `since`: the first line of a time, found in the primary key by halving, as lines are
+# numbered in the order of their time, give or take a transaction.
+LINES_SINCE = """
+WITH RECURSIVE search (low, high) AS (
+    SELECT 0::bigint, COALESCE((SELECT max(id) FROM settlement_ledger), 0) + 1
+    UNION ALL
+    SELECT CASE WHEN is_old THEN middle + 1 ELSE low END,
+           CASE WHEN is_old THEN high ELSE middle END
+    FROM search
+    CROSS JOIN LATERAL (SELECT (low + high) / 2 AS middle) halved
+    CROSS JOIN LATERAL (SELECT COALESCE((
+        SELECT recorded_at < now() - interval '{time}' FROM settlement_ledger
+        WHERE id >= middle ORDER BY id LIMIT 1), false) AS is_old) looked_at
+    WHERE low < high
+), since AS (SELECT low AS first FROM search WHERE low = high)"""
+
+# Undone or not, it was gained. At most a thousand lines of each: it may not cost more
+# where somebody fights without a pause.
+_LATELY = """{since}
+SELECT {told}
 FROM unnest(%s::bigint[]) AS asked (id)
 CROSS JOIN LATERAL (
-    SELECT kind, xp_delta, gold_delta, recorded_at
-    FROM settlement_ledger WHERE character_id = asked.id ORDER BY id DESC LIMIT 1000
-) l
+    SELECT kind, xp_delta, gold_delta, items, recorded_at FROM settlement_ledger
+    WHERE character_id = asked.id AND id >= (SELECT first FROM since)
+    ORDER BY id DESC LIMIT 1000
+) l{more}
 WHERE l.kind = 'settlement' AND l.recorded_at > clock_timestamp() - interval '24 hours'
-GROUP BY asked.id
+{which}
 """
+
+_DAY = LINES_SINCE.format(time="24 hours 1 minute")
+
+LOAD_LATELY = _LATELY.format(
+    since=_DAY,
+    told="asked.id, sum(l.xp_delta)::bigint, sum(l.gold_delta)::bigint",
+    more="",
+    which="GROUP BY asked.id",
+)
+
+LOAD_ITEMS_LATELY = _LATELY.format(
+    since=_DAY,
+    told="asked.id, i ->> 'item_template_id', sum((i ->> 'delta')::bigint)::bigint",
+    more=" CROSS JOIN LATERAL jsonb_array_elements(l.items) AS i",
+    which="AND i ->> 'kind' = 'gained' GROUP BY 1, 2",
+)
 
 # The pure plan makes ledger lines that name new rows, so it is given their ids.
 RESERVE_ITEM_IDS = """
