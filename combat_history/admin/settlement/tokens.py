@@ -38,6 +38,7 @@ SCOPES: dict[Scope, str | _StrPromise] = {
         "play fights and hand over results, which gives XP, gold and items"
     ),
     Scope.BELTS_RESERVE: _("reserve belts of a fight that goes on"),
+    Scope.OPERATIONS_WRITE: _("give and take XP, gold and items outside of fights"),
 }
 """What each lets a token do; one without words does nothing yet."""
 
