@@ -247,7 +247,7 @@ class CombatStateSaver:
             world,
             catalogue,
             load.reserved_ids(self._cursor, combats, catalogue),
-            rules=load.rules(self._cursor, world),
+            rules=load.rules(self._cursor, combats, catalogue),
             fail_on_shortage=self._fail_on_shortage,
         )
 

@@ -159,7 +159,7 @@ def test_a_worker_can_do_all_its_work(
     world: None, redis_client: redis.Redis, unheard: SyncDispatcher
 ) -> None:
     """Beside what the session's worker does as the same role, all the suite long."""
-    ReviewRule.objects.create(amount="gold", span="day", limit=10**9, is_on=True)
+    rule = ReviewRule.objects.create(amount="gold", span="day", limit=10**9, is_on=True)
     good, unknown = sample_document(), hero_fight(items_gained=[NO_SUCH_LOOT])
     with acting_as(NAMES.worker):
         settle_combat(good)
@@ -181,7 +181,8 @@ def test_a_worker_can_do_all_its_work(
     assert sorted(statuses) == ["failed", "processed"]
     assert RejectedPayload.objects.count() == 1
     assert AppliedOperation.objects.filter(key__contains="a").exists()
-    assert ReviewRule.objects.get().measured_at is not None
+    rule.refresh_from_db()
+    assert rule.measured_at is not None
 
 
 def _rights() -> list[tuple[Any, ...]]:

@@ -28,6 +28,7 @@ from tests.support.belts import begin
 from tests.support.documents import (
     HERO,
     PELT,
+    SAMPLE_END,
     hero_fight,
     make_document,
     make_participant,
@@ -100,6 +101,27 @@ def test_a_day_counts_what_came_before_also_in_the_same_batch() -> None:
     assert held(settle(fights[2]))
     assert Character.objects.get(pk=HERO).gold == 10
     assert not held(settle(hero_fight(xp_gained=9)))
+
+
+def test_a_day_is_counted_within_a_batch() -> None:
+    rule("gold", 10, "day")
+    settle(hero_fight(gold_gained=4))
+    fights = [
+        hero_fight(gold_gained=gold, end_timestamp=SAMPLE_END + at)
+        for at, gold in enumerate((-4, 3, 3, 4, 1))
+    ]
+    for fight in fights:
+        inbox.record(checked(json.dumps(fight).encode(), 100_000))
+
+    settle_inbox()
+
+    rows = {str(row.pk): row for row in CombatHistory.objects.all()}
+    # 4 - 4 + 3 + 3 + 4 of ten, and one.
+    assert [held(rows[fight["session_id"]]) for fight in fights] == [
+        *[False] * 4,
+        True,
+    ]
+    assert Character.objects.get(pk=HERO).gold == 10
 
 
 def test_pieces_of_an_item_are_bounded_by_day_too() -> None:
@@ -188,8 +210,9 @@ def test_a_fight_that_nobody_announced_has_no_roster(
     rule("roster", 0)
     session_id = new_session_id()
     if listed is not None:
-        begun = {"status": "active", "participants": listed}
-        redis_client.hset(redis_keys.session(session_id), mapping=begun)
+        key = redis_keys.session(session_id)
+        redis_client.hset(key, "status", "active")
+        redis_client.hset(key, "participants", listed)
 
     assert settle(both(session_id)).settlement_status == "processed"
 

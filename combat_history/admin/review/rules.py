@@ -22,15 +22,6 @@ def is_on(row: ReviewRule) -> bool:
     return row.is_on
 
 
-def _usual(row: ReviewRule) -> str | None:
-    if row.usual_p99 is None:
-        return None
-    return f"{row.usual_p50} / {row.usual_p99}"
-
-
-USUAL = column(_("usual in the last week (p50 / p99)"), _usual, name="usual")
-
-
 def held_by(row: CombatHistory) -> tuple[Held, ReviewRule] | None:
     """What held a combat, as its failure says it, and the rule as it is now."""
     if row.failure_code != FailureCode.HELD_FOR_REVIEW:
@@ -48,21 +39,27 @@ class ReviewRuleAdmin(AuditedForms):
 
     fields = (
         *("amount", "span", "item_template_id", "limit", "times_usual", "is_on"),
-        *(USUAL, "rehearsed"),
+        *("usual", "rehearsed"),
     )
-    readonly_fields = (USUAL, "rehearsed")
+    readonly_fields = ("usual", "rehearsed")
     list_display = (
         "id",
         column(_("what"), "get_amount_display"),
         column(_("over"), "get_span_display"),
         column(_("item template"), "item_template_id"),
         column(_("limit"), "bound"),
-        USUAL,
+        "usual",
         is_on,
     )
     ordering = ("id",)
     session_field = ""
     character_field = ""
+
+    @admin.display(description=_("usual in the last week (p50 / p99)"), empty_value="—")
+    def usual(self, row: ReviewRule) -> str | None:
+        if row.usual_p99 is None:
+            return None
+        return f"{row.usual_p50} / {row.usual_p99}"
 
     @admin.display(description=_("would have held, of the last week"), empty_value="—")
     def rehearsed(self, row: ReviewRule) -> str | None:

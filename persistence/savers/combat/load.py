@@ -6,13 +6,19 @@ inventory rows are read without locks of their own.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from persistence.contract.payload import Loot
 from persistence.savers.combat import statements
-from persistence.savers.combat.policy import Amount, Gains, Rule, Rules, Span
+from persistence.savers.combat.policy import (
+    Amount,
+    Rule,
+    Rules,
+    gains_of,
+    room_of_day,
+)
 from persistence.savers.combat.rows import (
     MAX_PIECES,
     BalanceKey,
@@ -20,6 +26,7 @@ from persistence.savers.combat.rows import (
     Catalogue,
     Cause,
     CharacterRow,
+    Combat,
     ItemRow,
     Template,
     World,
@@ -96,19 +103,24 @@ def reserved_ids(
     )
 
 
-def rules(cursor: Cursor[sql.Row], world: World) -> Rules:
-    """The review rules that are on; of a day, with what its players gained by now."""
+def rules(
+    cursor: Cursor[sql.Row], combats: Sequence[Combat], catalogue: Catalogue
+) -> Rules:
+    """The review rules that are on; of a day, with who may break one by now."""
     found = [Rule(*row) for row in sql.fetch(cursor, statements.LOAD_RULES, [])]
-    of_day = {rule.amount for rule in found if rule.span == Span.DAY}
-    ids = sql.array(sorted(world.characters))
-    gained: Gains = Counter()
-    if of_day & {Amount.XP, Amount.GOLD}:
-        for char_id, xp, gold in sql.fetch(cursor, statements.LOAD_LATELY, [ids]):
-            gained[char_id, Amount.XP, ""], gained[char_id, Amount.GOLD, ""] = xp, gold
-    if Amount.ITEMS in of_day:
-        for *key, pieces in sql.fetch(cursor, statements.LOAD_ITEMS_LATELY, [ids]):
-            gained[key[0], Amount.ITEMS, key[1]] = pieces
-    return Rules(found, gained)
+    if not found:
+        return Rules()
+    gains = {c.session_id: list(gains_of(c, catalogue)) for c in combats}
+    gaining, room = room_of_day(found, chain.from_iterable(gains.values()))
+    if not gaining:
+        return Rules(found, gains)
+    has_items = Amount.ITEMS in room
+    lately = statements.LOAD_ALL_LATELY if has_items else statements.LOAD_LATELY
+    limits = [room.get(amount) for amount in (Amount.XP, Amount.GOLD)]
+    if has_items:
+        limits.append(room[Amount.ITEMS])
+    rows = sql.fetch(cursor, lately, [sql.array(sorted(gaining)), *limits])
+    return Rules(found, gains, {(who, what, item): n for who, what, item, n in rows})
 
 
 def _wanted_items(

@@ -35,7 +35,7 @@ def plan_batch(
         strict = combat.fail_on_shortage
         try:
             _check_state(draft, combat)
-            gains = rules.check(combat, catalogue)
+            gains = rules.check(combat)
             draft.apply()
             if draft.discrepancies and (fail_on_shortage if strict is None else strict):
                 raise draft.shortage()

@@ -7,10 +7,10 @@ A person who replays what is held has approved it.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 from persistence.contract.errors import DomainFailure, FailureCode
 from persistence.contract.payload import begun_with
@@ -60,7 +60,7 @@ class Held:
 Gain = tuple[int, str, str, int]
 """Character, amount, item template or "", and how much."""
 
-Gains = Counter[tuple[int, str, str]]
+Gains = dict[tuple[int, str, str], int]
 """By (character, amount, item template)."""
 
 _HELD = re.compile(
@@ -69,51 +69,53 @@ _HELD = re.compile(
 
 
 class Rules:
-    """The rules that are on; `lately`: what was gained where one of a day asks."""
+    """The rules that are on, and what each combat of the batch asks for.
 
-    def __init__(self, rules: Sequence[Rule] = (), lately: Gains | None = None) -> None:
+    `lately`: what was gained before, where that and the whole batch may break a rule of
+    a day; what is not there breaks none.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule] = (),
+        gains: Mapping[UUID, Sequence[Gain]] | None = None,
+        lately: Gains | None = None,
+    ) -> None:
         self._rules = rules
-        self._lately: Gains = lately or Counter()
-        self._has_day = any(rule.span == Span.DAY for rule in rules)
-        self._has_roster = any(rule.amount == Amount.ROSTER for rule in rules)
+        self._gains = gains or {}
+        self._lately: Gains = lately or {}
         # Nearly every combat is below the lowest limit of each amount.
-        self._xp, self._gold, self._items = (
-            min((rule.limit for rule in rules if rule.amount == amount), default=None)
-            for amount in (Amount.XP, Amount.GOLD, Amount.ITEMS)
-        )
+        self._of_fight = lowest(rules, Span.FIGHT)
+        self._of_day = lowest(rules, Span.DAY)
 
-    def check(self, combat: Combat, catalogue: Catalogue) -> Sequence[Gain]:
+    def check(self, combat: Combat) -> Sequence[Gain]:
         """What to `add` once this combat is settled.
 
         Raises DomainFailure `held_for_review` with rule, value and limit.
         """
-        if not self._has_day and not self._is_suspect(combat):
-            return ()
-        gains = list(_gains(combat, catalogue))
-        if not combat.is_approved:
+        gains = self._gains.get(combat.session_id, ())
+        if not combat.is_approved and self._is_suspect(combat, gains):
             for rule in self._rules:
                 self._check(combat, rule, gains)
-        return gains if self._has_day else ()
+        return gains if self._of_day else ()
 
     def add(self, gains: Iterable[Gain]) -> None:
         """Count them for the combats that come after."""
-        for *key, value in gains:
-            self._lately[tuple(key)] += value
+        for char_id, amount, item, value in gains:
+            key = char_id, amount, item
+            self._lately[key] = self._lately.get(key, 0) + value
 
-    def _is_suspect(self, combat: Combat) -> bool:
-        """Whether a rule of a fight may be broken: no rule of theirs is missed."""
-        if self._has_roster and combat.roster is not None:
-            return True
-        xp, gold, items = self._xp, self._gold, self._items
-        for result in combat.payload.players().values():
-            changes = result.changes
-            if xp is not None and changes.xp_gained > xp:
+    def _is_suspect(self, combat: Combat, gains: Iterable[Gain]) -> bool:
+        """Whether a rule may be broken: where not, none is."""
+        for char_id, amount, item, value in gains:
+            if value > self._of_fight.get(amount, value):
                 return True
-            if gold is not None and changes.gold_gained > gold:
-                return True
-            if items is not None and sum(loot.qty for loot in result.loot()) > items:
-                return True
-        return False
+            limit = self._of_day.get(amount)
+            if limit is not None:
+                before = self._lately.get((char_id, amount, item), 0)
+                if before + value > limit:
+                    return True
+        return Amount.ROSTER in self._of_fight and combat.roster is not None
 
     def _check(self, combat: Combat, rule: Rule, gains: Iterable[Gain]) -> None:
         if rule.amount == Amount.ROSTER:
@@ -125,7 +127,7 @@ class Rules:
             if amount != rule.amount or rule.item not in ("", item):
                 continue
             if rule.span == Span.DAY:
-                value += self._lately[char_id, amount, item]
+                value += self._lately.get((char_id, amount, item), 0)
             if value > rule.limit:
                 raise _held(combat, rule, char_id, item, value)
 
@@ -139,7 +141,7 @@ def held(detail: str) -> Held | None:
     return Held(int(rule_id), amount, item or "", int(char_id), int(value), int(limit))
 
 
-def _gains(combat: Combat, catalogue: Catalogue) -> Iterator[Gain]:
+def gains_of(combat: Combat, catalogue: Catalogue) -> Iterator[Gain]:
     for char_id, result in combat.payload.players().items():
         yield char_id, Amount.XP, "", result.changes.xp_gained
         yield char_id, Amount.GOLD, "", result.changes.gold_gained
@@ -150,6 +152,34 @@ def _gains(combat: Combat, catalogue: Catalogue) -> Iterator[Gain]:
                 pieces[template.id] = pieces.get(template.id, 0) + loot.qty
         for template_id, qty in pieces.items():
             yield char_id, Amount.ITEMS, template_id, qty
+
+
+def room_of_day(
+    rules: Iterable[Rule], gains: Iterable[Gain]
+) -> tuple[set[int], dict[str, int]]:
+    """Who gains what a rule of a day bounds, and how much of each amount anybody may
+    have gained before, so that these gains together break none."""
+    limits = lowest(rules, Span.DAY)
+    together: Gains = {}
+    for char_id, amount, item, value in gains:
+        if value > 0 and amount in limits:
+            key = char_id, amount, item
+            together[key] = together.get(key, 0) + value
+    most: dict[str, int] = {}
+    for (_, amount, _), value in together.items():
+        most[amount] = max(value, most.get(amount, 0))
+    room = {amount: limits[amount] - value for amount, value in most.items()}
+    return {char_id for char_id, _, _ in together}, room
+
+
+def lowest(rules: Iterable[Rule], span: Span) -> dict[str, int]:
+    """The lowest limit of each amount that a rule of that span bounds."""
+    lowest: dict[str, int] = {}
+    for rule in rules:
+        if rule.span == span:
+            known = lowest.get(rule.amount, rule.limit)
+            lowest[rule.amount] = min(known, rule.limit)
+    return lowest
 
 
 def _strangers(combat: Combat) -> list[int]:

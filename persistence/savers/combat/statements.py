@@ -139,35 +139,35 @@ WITH RECURSIVE search (low, high) AS (
     WHERE low < high
 ), since AS (SELECT low AS first FROM search WHERE low = high)"""
 
-# Undone or not, it was gained. At most a thousand lines of each: it may not cost more
-# where somebody fights without a pause.
-_LATELY = """{since}
-SELECT {told}
-FROM unnest(%s::bigint[]) AS asked (id)
-CROSS JOIN LATERAL (
-    SELECT kind, xp_delta, gold_delta, items, recorded_at FROM settlement_ledger
-    WHERE character_id = asked.id AND id >= (SELECT first FROM since)
-    ORDER BY id DESC LIMIT 1000
-) l{more}
-WHERE l.kind = 'settlement' AND l.recorded_at > clock_timestamp() - interval '24 hours'
-{which}
+# Undone or not, it was gained. Told is who gained more than leaves room. By player: as
+# one condition, all that a day brought would be read in the order of its numbers.
+_LATELY = """{since}, lately AS MATERIALIZED (
+    SELECT asked.id, l.xp_delta, l.gold_delta, l.items
+    FROM unnest(%s::bigint[]) AS asked (id)
+    CROSS JOIN LATERAL (
+        SELECT xp_delta, gold_delta, items FROM settlement_ledger
+        WHERE character_id = asked.id AND id >= (SELECT first FROM since)
+          AND kind = 'settlement' AND recorded_at > now() - interval '24 hours'
+        LIMIT 10000
+    ) l
+)
+SELECT id, 'xp'::text, ''::text, sum(xp_delta)::bigint FROM lately
+GROUP BY id HAVING sum(xp_delta) > %s::bigint
+UNION ALL
+SELECT id, 'gold', '', sum(gold_delta)::bigint FROM lately
+GROUP BY id HAVING sum(gold_delta) > %s::bigint
+{more}"""
+
+_GAINED_LATELY = """UNION ALL
+SELECT id, 'items', item ->> 'item_template_id', sum((item ->> 'delta')::bigint)::bigint
+FROM lately CROSS JOIN LATERAL jsonb_array_elements(items) AS item
+WHERE items @> '[{"kind": "gained"}]' AND item ->> 'kind' = 'gained'
+GROUP BY 1, 3 HAVING sum((item ->> 'delta')::bigint) > %s::bigint
 """
 
 _DAY = LINES_SINCE.format(time="24 hours 1 minute")
-
-LOAD_LATELY = _LATELY.format(
-    since=_DAY,
-    told="asked.id, sum(l.xp_delta)::bigint, sum(l.gold_delta)::bigint",
-    more="",
-    which="GROUP BY asked.id",
-)
-
-LOAD_ITEMS_LATELY = _LATELY.format(
-    since=_DAY,
-    told="asked.id, i ->> 'item_template_id', sum((i ->> 'delta')::bigint)::bigint",
-    more=" CROSS JOIN LATERAL jsonb_array_elements(l.items) AS i",
-    which="AND i ->> 'kind' = 'gained' GROUP BY 1, 2",
-)
+LOAD_LATELY = _LATELY.format(since=_DAY, more="")
+LOAD_ALL_LATELY = _LATELY.format(since=_DAY, more=_GAINED_LATELY)
 
 # The pure plan makes ledger lines that name new rows, so it is given their ids.
 RESERVE_ITEM_IDS = """

@@ -8,7 +8,7 @@ KNOWN_AMOUNT, KNOWN_SPAN = "review_rules_known_amount", "review_rules_known_span
 
 
 class Migration(migrations.Migration):
-    dependencies = [("combat_history", "0018_operations")]
+    dependencies = [("combat_history", "0019_named_balances")]
 
     operations = [
         migrations.RemoveConstraint("reviewrule", KNOWN_AMOUNT),
