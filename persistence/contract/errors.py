@@ -124,14 +124,18 @@ class PayloadInvalid(PersistenceError):
         return f"[{self.code}] {lines}"
 
 
-class PayloadConflict(PersistenceError):
-    """The session was already handed over with another document, which stands."""
-
-    code = str(FailureCode.PAYLOAD_CONFLICT)
+class _Session(PersistenceError):
+    """Of a combat as a whole."""
 
     def __init__(self, session_id: str) -> None:
         super().__init__(session_id)
         self.session_id = session_id
+
+
+class PayloadConflict(_Session):
+    """The session was already handed over with another document, which stands."""
+
+    code = str(FailureCode.PAYLOAD_CONFLICT)
 
     def __str__(self) -> str:
         return (
@@ -186,27 +190,19 @@ class CombatInProgress(PersistenceError):
         return f"[{self.code}] character {self.char_id} fights in {self.session_id}"
 
 
-class CombatFinished(PersistenceError):
+class CombatFinished(_Session):
     """The session has ended, or its result is known: nothing happens in it any more."""
 
     code = "combat_finished"
-
-    def __init__(self, session_id: str) -> None:
-        super().__init__(session_id)
-        self.session_id = session_id
 
     def __str__(self) -> str:
         return f"[{self.code}] combat {self.session_id} is over"
 
 
-class CombatNotRegistered(PersistenceError):
+class CombatNotRegistered(_Session):
     """No such combat goes on: it was never started, or Redis has forgotten it."""
 
     code = "not_registered"
-
-    def __init__(self, session_id: str) -> None:
-        super().__init__(session_id)
-        self.session_id = session_id
 
     def __str__(self) -> str:
         return f"[{self.code}] combat {self.session_id} is not registered"
@@ -238,10 +234,8 @@ class ItemUnusable(PersistenceError):
         self.inventory_id = inventory_id
 
     def __str__(self) -> str:
-        return (
-            f"[{self.code}] item {self.inventory_id} of character {self.char_id} in "
-            f"combat {self.session_id}"
-        )
+        ids = f"{self.inventory_id} of {self.char_id}"
+        return f"[{self.code}] {ids} in {self.session_id}"
 
 
 class ItemNotOnBelt(ItemUnusable):
@@ -262,22 +256,26 @@ class UseIdReused(ItemUnusable):
     code = "use_id_reused"
 
 
-class CombatRunning(PersistenceError):
-    """The session runs, and these players are not in it; nothing has changed."""
-
-    code = "combat_running"
+class _Players(PersistenceError):
+    """Of some players of a combat."""
 
     def __init__(self, session_id: str, char_ids: list[int]) -> None:
         super().__init__(session_id, char_ids)
         self.session_id = session_id
         self.char_ids = char_ids
 
+
+class CombatRunning(_Players):
+    """The session runs, and these players are not in it; nothing has changed."""
+
+    code = "combat_running"
+
     def __str__(self) -> str:
         ids = ", ".join(map(str, self.char_ids))
         return f"[{self.code}] combat {self.session_id} runs without {ids}"
 
 
-class CharactersUnknown(PersistenceError):
+class CharactersUnknown(_Players):
     """The game has made no such characters in PostgreSQL: they are not in the combat,
     which was not begun with them.
 
@@ -285,11 +283,6 @@ class CharactersUnknown(PersistenceError):
     """
 
     code = str(FailureCode.UNKNOWN_CHARACTER)
-
-    def __init__(self, session_id: str, char_ids: list[int]) -> None:
-        super().__init__(session_id, char_ids)
-        self.session_id = session_id
-        self.char_ids = char_ids
 
     def __str__(self) -> str:
         ids = ", ".join(map(str, self.char_ids))
@@ -309,10 +302,7 @@ class ItemReserved(PersistenceError):
 
     def __str__(self) -> str:
         ids = ", ".join(map(str, self.inventory_ids))
-        return (
-            f"[{self.code}] items {ids} of character {self.char_id} are on the belt "
-            f"of combat {self.session_id}"
-        )
+        return f"[{self.code}] combat {self.session_id} holds {ids} of {self.char_id}"
 
 
 class OperationInvalid(PersistenceError):

@@ -21,10 +21,7 @@ from uuid import UUID
 
 from pydantic_core import from_json
 
-from persistence.contract.errors import (
-    FailureCode,
-    ReceiptRaced,
-)
+from persistence.contract.errors import FailureCode, ReceiptRaced
 from persistence.contract.identity import identity
 from persistence.contract.outcome import Amounts, summary, tombstone
 from persistence.contract.signing import NO_KEYS, EngineKeys
