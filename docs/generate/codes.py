@@ -78,7 +78,11 @@ def _explained(codes: type[StrEnum], words: Mapping[str, Explanation]) -> str:
 
 def _errors() -> Iterator[tuple[str, str, str]]:
     for found in vars(errors).values():
-        if isinstance(found, type) and issubclass(found, PersistenceError):
+        if (
+            isinstance(found, type)
+            and issubclass(found, PersistenceError)
+            and not found.__name__.startswith("_")
+        ):
             own = getattr(found, "code", "")
             yield code(found.__name__), code(own), prose(found.__doc__)
 

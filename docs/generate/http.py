@@ -102,12 +102,17 @@ def _link(message: Json) -> str:
 
 
 def _own(schemas: Json) -> list[str]:
-    """Bodies of the API itself; those of the payload have a page."""
+    """Bodies of the API itself."""
+    elsewhere = _of_the_payload()
+    return [name for name in schemas if name not in elsewhere]
+
+
+def _of_the_payload() -> set[str]:
+    """Bodies that have a page of their own."""
     from persistence.contract.payload_schema import outcome_schema, payload_schema
 
-    elsewhere = {"CombatResultPayload", *payload_schema()["$defs"]}
-    elsewhere |= {"CombatOutcome", *outcome_schema()["$defs"]}
-    return [name for name in schemas if name not in elsewhere]
+    found = {"CombatResultPayload", *payload_schema()["$defs"]}
+    return found | {"CombatOutcome", *outcome_schema()["$defs"]}
 
 
 def _body(name: str, schema: Json) -> str:
@@ -115,4 +120,7 @@ def _body(name: str, schema: Json) -> str:
     if "enum" in schema:
         allowed = ", ".join(map(code, schema["enum"]))
         return "\n\n".join([f"### {name}", described, f"One of {allowed}."])
-    return "\n\n".join(filter(None, [f"### {name}", described, fields(schema)]))
+    told = fields(schema)
+    for other in _of_the_payload():
+        told = told.replace(f"](#{other.lower()})", f"](payload.md#{other.lower()})")
+    return "\n\n".join(filter(None, [f"### {name}", described, told]))
