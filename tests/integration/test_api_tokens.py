@@ -61,6 +61,10 @@ ACTS = {
     "result": ("GET", Scope.RESULTS_READ),
     "combat_belts": ("POST", Scope.BELTS_RESERVE),
     "operations": ("POST", Scope.OPERATIONS_WRITE),
+    **dict.fromkeys(
+        ("start", "heartbeat", "use", "join", "leave", "finish", "context"),
+        ("POST", Scope.COMBATS_SUBMIT),
+    ),
     "character_combats": ("GET", Scope.RESULTS_READ),
     "character_belt": ("GET", Scope.RESULTS_READ),
 }
