@@ -23,6 +23,7 @@ from persistence.savers.combat.rows import (
     LedgerEntry,
     Moved,
     Template,
+    are_alike,
 )
 from persistence.savers.inventory.bag import Item
 
@@ -254,6 +255,7 @@ class _Player:
         for row_id in self.draft.kinds[self.line.character_id, template_id]:
             row = self.rows[row_id]
             is_free = row.reserved_session_id is None and not row.is_equipped
+            is_free &= are_alike(row.properties, movement.get("properties"))
             if is_free and row is not given and row.quantity:
                 yield row
 
@@ -272,6 +274,7 @@ class _Player:
         # as it was.
         if image is None or movement["inventory_id"] in self.rows:
             row = self._new_row(template, image, pieces)
+            row.properties = movement.get("properties")
             self._note(row, "returned", pieces)
             return
         row = self._row_of(image, pieces)
@@ -329,6 +332,7 @@ class _Player:
             max_durability=image["max_durability"],
             origin_session_id=None if origin is None else UUID(origin),
             opening_quantity=image["opening_quantity"],
+            properties=image.get("properties"),
             origin_operation=origin_of(self.line.session_id),
         )
 

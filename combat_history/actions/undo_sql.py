@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from combat_history.actions.undo_plan import Balance, Undo, origin_of
+from persistence.contract.document import canonical_json
 from persistence.savers.combat import load, write
 from persistence.savers.combat.rows import BalanceRow, LedgerEntry
 from persistence.savers.combat.statements import (
@@ -53,7 +54,7 @@ LOCK_CHARACTERS = READ_CHARACTERS + "FOR NO KEY UPDATE"
 
 ITEM = """i.id, i.character_id, i.item_template_id, i.quantity, i.is_equipped, i.slot,
        i.durability, i.max_durability, i.origin_session_id, i.opening_quantity,
-       i.reserved_session_id, i.origin_operation"""
+       i.reserved_session_id, i.properties, i.origin_operation"""
 
 # What was named, whoever has it now; as many other rows of a kind that is taken back as
 # there are pieces to take; what is worn in a slot that something returns to. However
@@ -62,12 +63,13 @@ LOAD_ITEMS = f"""
 SELECT {ITEM} FROM inventory i WHERE i.id = ANY (%s::bigint[])
 UNION
 SELECT {ITEM}
-FROM unnest(%s::bigint[], %b::text[], %s::bigint[])
-     AS gained (character_id, item_template_id, pieces)
+FROM unnest(%s::bigint[], %b::text[], %b::text[], %s::bigint[])
+     AS gained (character_id, item_template_id, properties, pieces)
 CROSS JOIN LATERAL (
     SELECT * FROM inventory own
     WHERE own.character_id = gained.character_id
       AND own.item_template_id = gained.item_template_id
+      AND own.properties IS NOT DISTINCT FROM gained.properties::jsonb
       AND NOT own.is_equipped AND own.reserved_session_id IS NULL AND own.quantity > 0
     ORDER BY own.id
     LIMIT gained.pieces
@@ -90,10 +92,16 @@ WHERE c.id = n.id
 INSERT_ITEMS = """
 INSERT INTO inventory
     (id, character_id, item_template_id, quantity, is_equipped, slot, durability,
-     max_durability, origin_session_id, opening_quantity, origin_operation)
-SELECT * FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::boolean[],
-                     %b::text[], %s::int[], %s::int[], %s::uuid[], %s::int[],
-                     %b::text[])
+     max_durability, origin_session_id, opening_quantity, properties, origin_operation)
+SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
+       max_durability, origin_session_id, opening_quantity, properties::jsonb,
+       origin_operation
+FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::boolean[],
+            %b::text[], %s::int[], %s::int[], %s::uuid[], %s::int[], %b::text[],
+            %b::text[])
+     AS n (id, character_id, item_template_id, quantity, is_equipped, slot, durability,
+           max_durability, origin_session_id, opening_quantity, properties,
+           origin_operation)
 """
 
 INSERT_LINES = insert_lines("compensation")
@@ -146,19 +154,22 @@ def items(cursor: Cursor[Row], lines: Iterable[LedgerEntry]) -> list[Item]:
     """The rows that undoing `lines` may look at: as many as the lines have movements,
     or pieces, and not as the bags have rows."""
     named: set[int] = set()
-    gained: Counter[tuple[int, str]] = Counter()
+    gained: Counter[tuple[int, str, str | None]] = Counter()
     worn: set[tuple[int, str]] = set()
     for line in lines:
         for move in line.items:
             named.add(move["inventory_id"])
             if move["kind"] == "gained":
-                gained[line.character_id, move["item_template_id"]] += move["delta"]
+                told = move.get("properties")
+                text = None if told is None else canonical_json(told).decode()
+                kind = (line.character_id, move["item_template_id"], text)
+                gained[kind] += move["delta"]
             elif slot := (move.get("image") or {}).get("slot"):
                 worn.add((line.character_id, slot))
     kinds = [(*kind, pieces) for kind, pieces in gained.items()]
     parameters = [
         array(sorted(named)),
-        *(columns(kinds, frozenset({1})) or ["{}", [], "{}"]),
+        *(columns(kinds, frozenset({1, 2})) or ["{}", [], [], "{}"]),
         *(columns(sorted(worn), frozenset({1})) or ["{}", []]),
     ]
     return [Item(*row) for row in fetch(cursor, LOAD_ITEMS, parameters)]
@@ -194,6 +205,7 @@ def _effects(undo: Undo) -> list[Write]:
             i.max_durability,
             i.origin_session_id,
             i.opening_quantity,
+            write.properties(i),
             i.origin_operation,
         )
         for i in undo.inserted
@@ -203,7 +215,7 @@ def _effects(undo: Undo) -> list[Write]:
         write.balances(named),
         Write(UPDATE_ITEMS, updated, every_row="inventory"),
         Write(DELETE_ITEMS, removed, every_row="inventory"),
-        Write(INSERT_ITEMS, inserted, frozenset({2, 5, 10})),
+        Write(INSERT_ITEMS, inserted, frozenset({2, 5, 10, 11})),
     ]
 
 

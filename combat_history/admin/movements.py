@@ -120,7 +120,7 @@ def movement_of(item: Mapping[str, Any], names: Names) -> Movement:
     is_planned = isinstance(row_id, int) and row_id < 0
     return Movement(
         kind=explain.MOVEMENTS.get(kind, visible(kind)),
-        item=names.item(item.get("item_template_id")),
+        item=names.piece(item.get("item_template_id"), item.get("properties")),
         inventory_id="" if is_planned else visible(str(row_id)),
         change=change_of(delta, item.get("durability_after" if is_wear else "after")),
         is_wear=is_wear,

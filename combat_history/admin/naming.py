@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 
+MAX_TOLD = 200
+"""Characters shown of an item's properties in a line."""
+
 MAX_PLAYERS = 10
 """Players named of one combat in a list."""
 
@@ -56,8 +59,19 @@ class Names(NamedTuple):
             return as_json(template_id)
         return _beside(template_id, self.items.get(template_id))
 
+    def piece(self, template_id: object, properties: object) -> str:
+        """An item, with what tells this piece from others of its kind."""
+        item = self.item(template_id)
+        return f"{item} {told(properties)}" if properties else item
+
     def balance(self, balance_id: str) -> str:
         return _beside(balance_id, self.balances.get(balance_id))
+
+
+def told(properties: object) -> str:
+    """In one line, for whoever need not read all of them."""
+    text = as_json(properties)
+    return text if len(text) <= MAX_TOLD else f"{text[:MAX_TOLD]}…"
 
 
 def _beside(id_: str, name: str | None) -> str:

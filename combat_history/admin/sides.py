@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext
 
-from combat_history.admin.naming import Names, combats_url
+from combat_history.admin.naming import Names, combats_url, told
 from combat_history.admin.rendering import as_json, visible
 from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.meta import MAX_NAME
@@ -168,7 +168,9 @@ def _piece(item: dict[str, Any], names: Names) -> str:
     name = _text(item.get("name")) if template_id is None else names.item(template_id)
     row = item.get("inventory_id", item.get("inv_id"))
     shown = name or f"#{as_json(row)[:MAX_KEY]}"
-    return f"{shown[:MAX_NAME]} ×{as_json(item.get('qty', 1))[:MAX_KEY]}"
+    properties = f" {told(item['properties'])}" if item.get("properties") else ""
+    qty = as_json(item.get("qty", 1))[:MAX_KEY]
+    return f"{shown[:MAX_NAME]}{properties} ×{qty}"
 
 
 def _amount(value: object) -> str:

@@ -33,7 +33,14 @@ def belt_of(char_id: int) -> Belt | None:
     """Equipped rows of the slots belt_1, belt_2, …; None for an unknown character."""
     rows = InventoryItem.objects.filter(
         character_id=char_id, is_equipped=True, slot__startswith="belt_"
-    ).values_list("id", "item_template_id", "slot", "quantity", "reserved_session_id")
+    ).values_list(
+        "id",
+        "item_template_id",
+        "slot",
+        "quantity",
+        "properties",
+        "reserved_session_id",
+    )
     numbered = [
         (
             number,
@@ -42,7 +49,8 @@ def belt_of(char_id: int) -> Belt | None:
                 item_template_id=row[1],
                 slot=row[2],
                 quantity=row[3],
-                reserved_by=row[4],
+                properties=row[4],
+                reserved_by=row[5],
             ),
         )
         for row in rows

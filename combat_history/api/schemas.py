@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -51,6 +51,11 @@ class BeltEntry(Body):
     item_template_id: str
     slot: str
     quantity: int
+    properties: dict[str, Any] | None = Field(
+        None,
+        description="What tells it from others of its kind; left out where nothing.",
+        exclude_if=lambda properties: properties is None,
+    )
     reserved_by: UUID | None = Field(
         None,
         description="The fight it is reserved for; left out where there is none.",

@@ -23,7 +23,8 @@ class LedgerLine(models.Model):
     for each line that an admin undid, its deltas reversed. Lines of
     a character are ordered by id: they are written under its row lock. `items` holds
     the inventory movements: {inventory_id, item_template_id, kind, delta, after,
-    durability_after?, image?}, the image being the full row where it was removed.
+    durability_after?, properties?, image?}, the image being the full row where it was
+    removed.
     `balances` holds the named balances that moved, {id: {delta, after}}; NULL: none.
 
     No foreign keys: `reconcile` proves both sides, and a check per line would cost a

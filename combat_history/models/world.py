@@ -187,6 +187,12 @@ class InventoryItem(models.Model):
         help_text=_("The API token that reserved it last, if one did."),
     )
     opening_quantity = models.IntegerField(db_default=Value(0), editable=False)
+    properties = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("What tells these pieces from others of their kind."),
+    )
 
     class Meta:
         db_table = "inventory"

@@ -82,6 +82,7 @@ WITH movement AS (
            (entry.value -> 'delta')::bigint AS delta,
            (entry.value -> 'after')::bigint AS after,
            entry.value -> 'image' AS image,
+           entry.value -> 'properties' AS properties,
            ARRAY[line.id, entry.position] AS place
     FROM settlement_ledger line
     CROSS JOIN LATERAL jsonb_array_elements(line.items)
@@ -106,6 +107,18 @@ FROM (
     FROM movement
 ) movement
 WHERE after <> before + delta
+"""
+
+# By the last movement; of a row that never moved nothing is known.
+PROPERTIES_DIFFER = """
+SELECT inventory_id, item.character_id, item.properties AS owned, told
+FROM (
+    SELECT DISTINCT ON (inventory_id) inventory_id, properties AS told
+    FROM movement
+    ORDER BY inventory_id, place DESC
+) newest
+JOIN inventory item ON item.id = inventory_id
+WHERE item.properties IS DISTINCT FROM told
 """
 
 # Movements of rows that are gone. A removal carries the row's image.
@@ -199,6 +212,13 @@ ITEM_CHECKS = (
         "every quantity in the ledger is the one before plus the delta",
         QUANTITY_CHAIN,
         "{before} {delta:+} is not {after}",
+        given=MOVEMENTS,
+    ),
+    TableCheck(
+        "properties_differ",
+        "every row that moved has the properties that its last movement tells",
+        PROPERTIES_DIFFER,
+        "has {owned}, moved with {told}",
         given=MOVEMENTS,
     ),
     TableCheck(

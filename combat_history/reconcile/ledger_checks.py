@@ -240,18 +240,22 @@ CROSS JOIN LATERAL (
         SELECT template_id, sum(asked) AS asked, sum(granted) AS granted
         FROM (
             SELECT entry ->> 'item_template_id' AS template_id,
+                   CASE WHEN jsonb_typeof(changes -> 'items_gained') = 'array'
+                         AND entry -> 'properties' NOT IN ('{}', 'null')
+                       THEN entry -> 'properties' END AS properties,
                    COALESCE((entry -> 'qty')::numeric, 1) AS asked, 0 AS granted
             FROM jsonb_array_elements(
                 CASE jsonb_typeof(changes -> 'items_gained')
                     WHEN 'array' THEN changes -> 'items_gained'
                     ELSE ui_report -> 'loot_obtained' END) entry
             UNION ALL
-            SELECT moved ->> 'item_template_id', 0, (moved -> 'delta')::numeric
+            SELECT moved ->> 'item_template_id', moved -> 'properties', 0,
+                   (moved -> 'delta')::numeric
             FROM jsonb_array_elements(items) moved
             WHERE moved ->> 'kind' = 'gained'
         ) entry
-        GROUP BY template_id
-    ) by_template
+        GROUP BY template_id, properties
+    ) by_kind
 ) loot
 WHERE loot.asked <> loot.granted OR loot.missing <> '-'
 """

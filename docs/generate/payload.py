@@ -20,7 +20,8 @@ character; any other key is a monster or a shadow, to whom nothing may be given.
 
 A key of `durability_loss` is `item:<template>`, the equipped piece of that template, or
 `inventory:<id>`, a row. `inv_id` is another name of `inventory_id`; one of the two is
-needed. Where `items_gained` is absent, loot is what `ui_report.loot_obtained` shows.
+needed. `properties` of what is gained are any JSON object, as JSON at most 2048 bytes.
+Where `items_gained` is absent, loot is what `ui_report.loot_obtained` shows.
 """
 BOUNDS = {
     "minimum": "at least {}",

@@ -203,7 +203,7 @@ def _with_belt(
         return None
     container["belt_items"] = [
         {
-            **item.model_dump(mode="json"),
+            **item.model_dump(mode="json", exclude_none=True),
             "quantity": max(0, item.quantity - used[item.inventory_id]),
         }
         for item in items

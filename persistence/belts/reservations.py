@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from persistence.belts import containers
@@ -46,7 +46,7 @@ IS_RECORDED = "SELECT FROM combat_history WHERE session_id = %s"
 # `is_left`: the combat that reserved the row will never use it again.
 LOAD_BELTS = """
 SELECT item.id, item.character_id, item.item_template_id, item.slot, item.quantity,
-       item.reserved_session_id,
+       item.properties, item.reserved_session_id,
        COALESCE(holder.settlement_status IN ('processed', 'voided'), false) AS is_left
 FROM inventory item
 LEFT JOIN combat_history holder ON holder.session_id = item.reserved_session_id
@@ -133,6 +133,7 @@ class _Item:
     item_template_id: str
     slot: str
     quantity: int
+    properties: dict[str, Any] | None
     reserved_session_id: UUID | None
     is_left: bool
 
@@ -142,6 +143,7 @@ class _Item:
             item_template_id=self.item_template_id,
             slot=self.slot,
             quantity=min(self.quantity, MAX_QUANTITY),
+            properties=self.properties,
         )
 
 

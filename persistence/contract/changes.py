@@ -6,10 +6,12 @@ silence. Amounts are whole pieces, points or coins.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+from persistence.contract.document import Document, canonical_json
 
 MAX_BIGINT = 2**63 - 1
 MAX_AMOUNT = 1_000_000_000
@@ -19,6 +21,9 @@ MAX_QUANTITY = 1_000_000
 MAX_ENTRIES = 500
 MAX_BALANCES = 100
 """Named balances that one fight moves of one character."""
+
+MAX_PROPERTIES_BYTES = 2048
+"""Of an item's properties, as JSON."""
 
 BALANCE_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
 
@@ -34,6 +39,16 @@ def _within_bigint(target: str) -> str:
             {"target": target},
         )
     return target
+
+
+def _within_bytes(properties: Document) -> Document:
+    if len(canonical_json(properties)) > MAX_PROPERTIES_BYTES:
+        raise PydanticCustomError(
+            "properties_too_large",
+            "properties exceed {limit} bytes of JSON",
+            {"limit": MAX_PROPERTIES_BYTES},
+        )
+    return properties
 
 
 class _Closed(BaseModel):
@@ -58,11 +73,15 @@ class ConsumedItem(_Closed):
 
 
 class GainedItem(_Closed):
-    """Loot to grant, of a template that the engine knows."""
+    """Loot to grant, of a template that the engine knows.
+
+    `properties` stay with the pieces, which join no others.
+    """
 
     name: ClassVar[None] = None
     item_template_id: TemplateId
     qty: Quantity
+    properties: Annotated[dict[str, Any], AfterValidator(_within_bytes)] | None = None
 
 
 class Changes(_Closed):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -71,6 +71,8 @@ Vital = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
 
 class LootEntry(_Strict):
     """Loot as shown to the player; resolved by template id, else by catalogue name."""
+
+    properties: ClassVar[None] = None
 
     item_template_id: TemplateId | None = None
     name: Annotated[str, Field(min_length=1, max_length=MAX_NAME)] | None = None
@@ -239,6 +241,7 @@ class BeltItem(_Live):
     item_template_id: TemplateId
     slot: str
     quantity: Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
+    properties: dict[str, Any] | None = None
 
 
 def _as_appended(use: ConsumedItem | Document) -> Document:

@@ -1,8 +1,8 @@
 """The payload contract as JSON Schema, for engines in any language.
 
-It refuses what `payload.validate` refuses, but for three rules that a schema has no
-words for: an id beyond bigint, a whole number with a point, and a mark of the sweep's
-own saves, which are not offered to engines.
+It refuses what `payload.validate` refuses, but for four rules that a schema has no
+words for: properties of too many bytes, an id beyond bigint, a whole number with a
+point, and a mark of the sweep's own saves, which are not offered to engines.
 """
 
 from __future__ import annotations

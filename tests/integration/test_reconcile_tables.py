@@ -331,6 +331,11 @@ planted(
 )
 planted("quantity_chain", "other sum", change_items(LOOT, '"after": 3', '"after": 4'))
 planted(
+    "properties_differ",
+    "of nobody's doing",
+    update("inventory", f"id = {POTION}", "properties = '{\"roll\": 1}'"),
+)
+planted(
     "removed_differs",
     "more was there",
     change_items(REMOVAL, '"opening_quantity": 3', '"opening_quantity": 4'),

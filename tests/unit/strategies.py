@@ -36,6 +36,7 @@ from tests.unit.builders import (
     FIRST_NEW_ID,
     HIDE,
     POTION,
+    SWORD,
     at,
     character,
     combat,
@@ -216,14 +217,19 @@ def items(row_id: int) -> st.SearchStrategy[ItemRow | None]:
             is_equipped=is_equipped,
             slot=slot,
             durability=durability,
+            properties={"roll": number % 2} if number % 7 == 3 else None,
         )
-        for template, char_id, quantity, is_equipped, slot, durability in product(
-            (POTION, *CATALOGUE),
-            (*(owner,) * 6, *FIGHTERS, OUTSIDER),
-            (1, 0, 2, 4, 6),
-            (False, True),
-            (None, None, "belt_1"),
-            (None, 0, 3, 80),
+        for number, (template, char_id, quantity, is_equipped, slot, durability) in (
+            enumerate(
+                product(
+                    (POTION, *CATALOGUE),
+                    (*(owner,) * 6, *FIGHTERS, OUTSIDER),
+                    (1, 0, 2, 4, 6),
+                    (False, True),
+                    (None, None, "belt_1"),
+                    (None, 0, 3, 80),
+                )
+            )
         )
     ]
     return st.sampled_from([*forms, *[None] * (len(forms) // 9)])
@@ -303,6 +309,18 @@ def worn(char_id: int) -> st.SearchStrategy[dict[str, int]]:
 # Seldom unknown: most combats of a batch are to succeed.
 _NAMES = [*(template.name for template in CATALOGUE * 8), "Дракон"]
 LOOT = st.sampled_from([{"name": n, "qty": qty} for n in _NAMES for qty in (1, 2, 3)])
+# Named by id, where it is more than what the player is shown.
+GAINED = st.sampled_from(
+    [
+        *[None] * 5,
+        [{"item_template_id": SWORD.id, "qty": 2, "properties": {"roll": 1}}],
+        [{"item_template_id": HIDE.id, "qty": 1, "properties": {}}],
+        [
+            {"item_template_id": POTION.id, "qty": 3, "properties": {"roll": 0}},
+            {"item_template_id": POTION.id, "qty": 1},
+        ],
+    ]
+)
 NAMED = st.sampled_from(
     [
         *({},) * 4,
@@ -325,6 +343,7 @@ def parts(char_id: int, *, wear: bool) -> st.SearchStrategy[Document]:
         items_consumed=st.lists(consumed(char_id), max_size=4),
         durability_loss=worn(char_id) if wear else st.just({}),
         loot_obtained=st.lists(LOOT, max_size=3),
+        items_gained=GAINED,
         state_snapshot=VITALS,
     )
 

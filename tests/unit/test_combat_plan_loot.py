@@ -89,6 +89,7 @@ def test_without_such_a_stack_a_row_is_inserted(rows: list[Any]) -> None:
             "origin_session_id": session(1),
             "opening_quantity": 0,
             "reserved_session_id": None,
+            "properties": None,
         }
     ]
     assert start.items[1000].quantity == 3

@@ -197,16 +197,20 @@ def test_every_player_gets_exactly_the_loot_of_his_combats(
     plan, _ = planned(combats, start)
 
     names = {template.name: template.id for template in CATALOGUE}
-    promised = Counter[tuple[int, str]]()
+    promised = Counter[tuple[int, str, str]]()
     for combat in applied(combats, plan):
         for char_id, part in combat.payload.players().items():
             for loot in part.loot():
-                promised[char_id, names[loot.name or ""]] += loot.qty
-    granted = Counter[tuple[int, str]]()
+                template_id = loot.item_template_id or names[loot.name or ""]
+                kind = char_id, template_id, str(loot.properties or None)
+                promised[kind] += loot.qty
+    granted = Counter[tuple[int, str, str]]()
     for line in plan.ledger:
         for move in line.items:
             if move["kind"] == "gained":
-                granted[line.character_id, move["item_template_id"]] += move["delta"]
+                told = str(move.get("properties"))
+                kind = line.character_id, move["item_template_id"], told
+                granted[kind] += move["delta"]
     assert granted == promised
 
 
@@ -231,6 +235,18 @@ def test_only_what_the_document_names_is_used_up_or_worn(
             if move["kind"] == "worn":
                 targets = {f"item:{template_id}", f"inventory:{row_id}"}
                 assert targets & changes.durability_loss.keys()
+
+
+@given(start=tables(), combats=batches())
+@BOUNDED
+def test_a_row_keeps_its_properties(start: Tables, combats: list[Combat]) -> None:
+    plan, end = planned(combats, start)
+
+    had = {row.id: row.properties for row in (*start.items, *plan.inserted.values())}
+    assert all(row.properties == had[row.id] for row in end.items)
+    for move in moves(plan):
+        row_id = move["inventory_id"]
+        assert move.get("properties") == had.get(row_id, move.get("properties"))
 
 
 @given(start=tables(), combats=batches())
@@ -352,7 +368,7 @@ def test_loot_lands_in_the_bag_beside_no_other_stack(
     stacks = Counter(
         (row.character_id, row.item_template_id)
         for row in end.items
-        if in_bag(row) and row.item_template_id in stackable
+        if in_bag(row) and row.item_template_id in stackable and not row.properties
     )
     for row in plan.inserted.values():
         assert stacks[row.character_id, row.item_template_id] <= 1

@@ -216,7 +216,7 @@ def _item(
     row = after or before
     assert row is not None
     return {
-        "item": named.item(row.item_template_id),
+        "item": named.piece(row.item_template_id, row.properties),
         # One that is not there yet has no id to show.
         "row": f"#{row_id}" if row_id > 0 else "",
         "before": before.quantity if before else 0,

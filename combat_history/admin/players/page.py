@@ -226,7 +226,7 @@ def _item(item: InventoryItem, known: Names) -> Item:
     reserved = item.reserved_session_id
     return Item(
         id=item.pk,
-        name=known.item(item.item_template_id),
+        name=known.piece(item.item_template_id, item.properties),
         quantity=item.quantity,
         slot=visible(item.slot or ""),
         is_equipped=item.is_equipped,

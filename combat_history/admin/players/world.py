@@ -14,6 +14,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.audited_forms import AuditedForms
@@ -21,7 +22,13 @@ from combat_history.admin.base import SEARCH_BY_BOTH, ReadOnlyAdmin, column
 from combat_history.admin.naming import Names, name_of, session_search
 from combat_history.admin.players import page
 from combat_history.admin.players.adjust import InventoryPage, adjust_url
-from combat_history.admin.rendering import EMPTY, session_link, visible
+from combat_history.admin.rendering import (
+    EMPTY,
+    preformatted,
+    pretty,
+    session_link,
+    visible,
+)
 from combat_history.models import Character, InventoryItem
 from persistence.contract.changes import MAX_BIGINT
 
@@ -86,6 +93,10 @@ def _reserved(row: InventoryItem) -> str | None:
     return session_search(session_id) if session_id else None
 
 
+def _properties(row: InventoryItem) -> SafeString | None:
+    return preformatted(pretty(row.properties)) if row.properties else None
+
+
 def _caller(row: InventoryItem) -> str | None:
     """Of an earlier fight it says nothing any more."""
     return row.reserved_caller or None if row.reserved_session_id else None
@@ -116,6 +127,7 @@ class InventoryItemAdmin(ReadOnlyAdmin):
     details = (
         *columns,
         column(_("reserved by API token"), _caller, name="caller"),
+        column(_("properties"), _properties, name="properties"),
         column(_("quantity it came with"), "opening_quantity"),
         column(_("won in combat"), _origin, name="origin"),
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from persistence.contract.changes import MAX_BIGINT
+from persistence.contract.document import Document
 from persistence.contract.errors import DiscrepancyCode, DomainFailure, FailureCode
 from persistence.contract.ids import NO_SESSION
 from persistence.savers.combat.rows import (
@@ -268,10 +269,14 @@ class Draft:
                     FailureCode.UNKNOWN_ITEM,
                     f"loot {name!r} of character {char_id} is not in the catalogue",
                 )
-            if template.stackable:
+            properties = loot.properties or None
+            if not template.stackable:
+                yield from self._pieces(char_id, template, loot.qty, properties)
+            elif properties is None:
                 yield self._stack(char_id, template, loot.qty)
             else:
-                yield from self._pieces(char_id, template, loot.qty)
+                row = self._insert(char_id, template, loot.qty, properties)
+                yield row.movement("gained", loot.qty)
 
     def _stack(self, char_id: int, template: Template, qty: int) -> dict[str, Any]:
         row = self._bag_stack(char_id, template.id)
@@ -283,14 +288,15 @@ class Draft:
         return row.movement("gained", qty)
 
     def _pieces(
-        self, char_id: int, template: Template, qty: int
+        self, char_id: int, template: Template, qty: int, properties: Document | None
     ) -> Iterator[dict[str, Any]]:
         self._bounded(qty, MAX_PIECES, template.id)
         for _ in range(qty):
-            yield self._insert(char_id, template, 1).movement("gained", 1)
+            row = self._insert(char_id, template, 1, properties)
+            yield row.movement("gained", 1)
 
     def _bag_stack(self, char_id: int, template_id: str) -> ItemRow | None:
-        """The unequipped stack of the lowest id."""
+        """The unequipped stack of the lowest id, of pieces without properties."""
         owned = self.world.owned.get((char_id, template_id), ())
         for row_id in (*owned, *self.inserted):
             row = self._current(row_id)
@@ -300,11 +306,18 @@ class Draft:
                 and row.item_template_id == template_id
                 and not row.is_equipped
                 and row.slot is None
+                and row.properties is None
             ):
                 return row
         return None
 
-    def _insert(self, char_id: int, template: Template, qty: int) -> ItemRow:
+    def _insert(
+        self,
+        char_id: int,
+        template: Template,
+        qty: int,
+        properties: Document | None = None,
+    ) -> ItemRow:
         row = ItemRow(
             id=next(self.new_ids),
             character_id=char_id,
@@ -316,6 +329,7 @@ class Draft:
             max_durability=template.max_durability,
             origin_session_id=self.cause.session_id,
             opening_quantity=0,
+            properties=properties,
         )
         self.inserted[row.id] = row
         return row

@@ -79,6 +79,8 @@ def _shown(row: ItemRow, session_id: UUID) -> dict[str, Any]:
     shown = {field.name: getattr(row, field.name) for field in fields(row)}
     if row.reserved_session_id in (None, session_id):
         del shown["reserved_session_id"]
+    if row.properties is None:
+        del shown["properties"]
     return shown
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from persistence.contract.changes import Changes
+from persistence.contract.document import Document, canonical_json
 from persistence.contract.errors import DiscrepancyCode, DomainFailure
 from persistence.contract.payload import (
     CombatResultPayload,
@@ -97,6 +98,9 @@ class ItemRow:
     reserved_session_id: UUID | None = None
     """The fight that holds it on its belt, while that one may still use it."""
 
+    properties: Document | None = None
+    """What tells these pieces from others of their kind; never empty."""
+
     def copy(self) -> ItemRow:
         return ItemRow(
             self.id,
@@ -110,26 +114,39 @@ class ItemRow:
             self.origin_session_id,
             self.opening_quantity,
             self.reserved_session_id,
+            self.properties,
         )
 
     def movement(self, kind: str, delta: int) -> dict[str, Any]:
         """A ledger entry of what was just done to this row."""
-        return {
+        entry = {
             "inventory_id": self.id,
             "item_template_id": self.item_template_id,
             "kind": kind,
             "delta": delta,
             "after": self.quantity,
         }
+        if self.properties is not None:
+            entry["properties"] = self.properties
+        return entry
 
     def image(self) -> dict[str, Any]:
         """The full row before it is removed: what an undo would put back."""
         image = asdict(self)
         # What comes back is no longer on that belt.
         del image["reserved_session_id"]
+        if self.properties is None:
+            del image["properties"]
         if self.origin_session_id is not None:
             image["origin_session_id"] = str(self.origin_session_id)
         return image
+
+
+def are_alike(one: Document | None, other: Document | None) -> bool:
+    """Whether pieces with these properties are of one kind: by the JSON."""
+    if one is None or other is None:
+        return one is other
+    return canonical_json(one) == canonical_json(other)
 
 
 class Asked(Protocol):

@@ -100,7 +100,7 @@ SELECT i.id, i.character_id, i.item_template_id, i.quantity, i.is_equipped, i.sl
            SELECT FROM combat_history holder
            WHERE holder.session_id = i.reserved_session_id
              AND holder.settlement_status IN ('processed', 'voided')
-       ) THEN i.reserved_session_id END
+       ) THEN i.reserved_session_id END, i.properties
 FROM inventory i
 WHERE i.id = ANY (%s::bigint[])
 UNION ALL
@@ -110,7 +110,7 @@ SELECT i.id, i.character_id, i.item_template_id, i.quantity, i.is_equipped, i.sl
            SELECT FROM combat_history holder
            WHERE holder.session_id = i.reserved_session_id
              AND holder.settlement_status IN ('processed', 'voided')
-       ) THEN i.reserved_session_id END
+       ) THEN i.reserved_session_id END, i.properties
 FROM inventory i
 JOIN unnest(%s::bigint[], %b::text[]) AS wanted (character_id, item_template_id)
   ON i.character_id = wanted.character_id
@@ -263,9 +263,13 @@ DELETE FROM inventory WHERE id = ANY (%s::bigint[])
 INSERT_ITEMS = """
 INSERT INTO inventory
     (id, character_id, item_template_id, quantity, durability, max_durability,
-     origin_session_id)
-SELECT * FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::int[],
-                     %s::int[], %s::uuid[])
+     origin_session_id, properties)
+SELECT id, character_id, item_template_id, quantity, durability, max_durability,
+       origin_session_id, properties::jsonb
+FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::int[], %s::int[],
+            %s::uuid[], %b::text[])
+     AS n (id, character_id, item_template_id, quantity, durability, max_durability,
+           origin_session_id, properties)
 """
 
 # Only of characters whose row the caller holds. Whatever belt is reserved beyond them,

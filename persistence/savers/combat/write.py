@@ -15,6 +15,7 @@ from persistence.savers.combat.rows import (
     BalanceKey,
     BalanceRow,
     Discrepancy,
+    ItemRow,
     LedgerEntry,
     Plan,
 )
@@ -131,14 +132,20 @@ def _inventory(plan: Plan) -> list[Write]:
             i.durability,
             i.max_durability,
             i.origin_session_id,
+            properties(i),
         )
         for i in plan.inserted.values()
     ]
     return [
         Write(statements.UPDATE_ITEMS, updated, every_row="inventory"),
         Write(statements.DELETE_ITEMS, removed, every_row="inventory"),
-        Write(statements.INSERT_ITEMS, inserted, frozenset({2})),
+        Write(statements.INSERT_ITEMS, inserted, frozenset({2, 7})),
     ]
+
+
+def properties(row: ItemRow) -> str | None:
+    """As a statement takes them."""
+    return None if row.properties is None else to_json(row.properties).decode()
 
 
 def records(

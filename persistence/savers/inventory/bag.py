@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from persistence.contract.document import Document
 from persistence.contract.errors import ParkCode
 from persistence.contract.operations import (
     MADE_BY,
@@ -23,7 +24,13 @@ from persistence.contract.operations import (
     Split,
     Unequip,
 )
-from persistence.savers.combat.rows import MAX_INT, MAX_PIECES, ItemRow, Template
+from persistence.savers.combat.rows import (
+    MAX_INT,
+    MAX_PIECES,
+    ItemRow,
+    Template,
+    are_alike,
+)
 
 
 @dataclass(slots=True)
@@ -121,9 +128,12 @@ class Bag:
         return self.templates[template_id]
 
     def of_template(self, template_id: str) -> list[Item]:
-        """Rows in the order in which they give: unequipped ones first, then by id."""
+        """Rows in the order in which they give: unequipped ones first, and of these
+        what has no properties; then by id."""
         rows = [r for r in self._own() if r.item_template_id == template_id]
-        return sorted(rows, key=lambda row: (row.is_equipped, row.id))
+        return sorted(
+            rows, key=lambda row: (row.is_equipped, row.properties is not None, row.id)
+        )
 
     def require_free_slot(self, slot: str) -> None:
         for row in self._own():
@@ -226,7 +236,11 @@ class _Act:
         self._changed(row)
         self._note(row, "split", -qty)
         part = self._new_row(
-            row.item_template_id, qty, row.durability, row.max_durability
+            row.item_template_id,
+            qty,
+            row.durability,
+            row.max_durability,
+            row.properties,
         )
         self._note(part, "split", qty)
         return part.id
@@ -243,6 +257,8 @@ class _Act:
             reason = f"{template.id!r} does not stack"
         elif row.durability != into.durability:
             reason = f"inventory rows {row.id} and {into.id} differ in durability"
+        elif not are_alike(row.properties, into.properties):
+            reason = f"inventory rows {row.id} and {into.id} differ in properties"
         else:
             pieces = row.quantity
             after = _bounded(into.quantity + pieces, MAX_INT, template.id)
@@ -275,7 +291,7 @@ class _Act:
     def _stack(self, template_id: str, durability: int | None) -> Item | None:
         """The stack that loot joins: the unequipped row of the lowest id."""
         for row in self.bag.of_template(template_id):
-            in_bag = not row.is_equipped and row.slot is None
+            in_bag = not row.is_equipped and row.slot is None and not row.properties
             # Joined by pieces of another durability, the stack would change its own.
             if in_bag and durability in (None, row.durability):
                 return row
@@ -321,6 +337,7 @@ class _Act:
         qty: int,
         durability: int | None,
         max_durability: int | None,
+        properties: Document | None = None,
     ) -> Item:
         row = Item(
             id=next(self.bag.new_ids),
@@ -333,6 +350,7 @@ class _Act:
             max_durability=max_durability,
             origin_session_id=None,
             opening_quantity=0,
+            properties=properties,
             origin_operation=self.key,
         )
         self.bag.rows[row.id] = row

@@ -8,6 +8,7 @@ from pydantic_core import to_json
 
 from persistence.protocols import SyncScope
 from persistence.savers.combat.statements import DELETE_ITEMS
+from persistence.savers.combat.write import properties
 from persistence.savers.inventory.bag import Bag, Item
 from persistence.savers.inventory.plan import Applied
 from persistence.worker.sql import Row, Write, array, fetch
@@ -33,13 +34,13 @@ SELECT key, sha256, inventory_id FROM applied_operations WHERE key = ANY (%b::te
 LOAD_ITEMS = """
 SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
        max_durability, origin_session_id, opening_quantity, reserved_session_id,
-       origin_operation
+       properties, origin_operation
 FROM inventory
 WHERE character_id = %s
 UNION ALL
 SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
        max_durability, origin_session_id, opening_quantity, reserved_session_id,
-       origin_operation
+       properties, origin_operation
 FROM inventory
 WHERE id = ANY (%s::bigint[]) AND character_id <> %s
 ORDER BY id
@@ -57,9 +58,13 @@ WHERE i.id = n.id
 INSERT_ITEMS = """
 INSERT INTO inventory
     (id, character_id, item_template_id, quantity, is_equipped, slot, durability,
-     max_durability, origin_operation)
-SELECT * FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::boolean[],
-                     %b::text[], %s::int[], %s::int[], %b::text[])
+     max_durability, properties, origin_operation)
+SELECT id, character_id, item_template_id, quantity, is_equipped, slot, durability,
+       max_durability, properties::jsonb, origin_operation
+FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %s::int[], %s::boolean[],
+            %b::text[], %s::int[], %s::int[], %b::text[], %b::text[])
+     AS n (id, character_id, item_template_id, quantity, is_equipped, slot, durability,
+           max_durability, properties, origin_operation)
 """
 
 # No ON CONFLICT: under the player's lock a key that is there already is a bug of ours,
@@ -118,6 +123,7 @@ def effects(bag: Bag) -> list[Write]:
             i.slot,
             i.durability,
             i.max_durability,
+            properties(i),
             i.origin_operation,
         )
         for i in bag.inserted.values()
@@ -125,7 +131,7 @@ def effects(bag: Bag) -> list[Write]:
     return [
         Write(UPDATE_ITEMS, updated, frozenset({3}), every_row="inventory"),
         Write(DELETE_ITEMS, removed, every_row="inventory"),
-        Write(INSERT_ITEMS, inserted, frozenset({2, 5, 8})),
+        Write(INSERT_ITEMS, inserted, frozenset({2, 5, 8, 9})),
     ]
 
 

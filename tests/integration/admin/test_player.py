@@ -31,6 +31,7 @@ from tests.support.admin import (
 )
 from tests.support.documents import (
     HERO,
+    PELT,
     POTION,
     SAMPLE_END,
     make_document,
@@ -101,6 +102,21 @@ def test_belongings_tell_their_origin_and_their_fight(
     assert SCRIPT not in page
     assert "came with the character" in text
     assert f'href="/admin/combat_history/combathistory/?q={fight}"' in page
+
+
+def test_properties_of_items_are_shown_wherever_the_item_is(
+    client: Client, settle_here: Settle
+) -> None:
+    rolled = {"item_template_id": PELT, "qty": 1, "properties": {"affix": SCRIPT}}
+    settle_here(make_document({str(HERO): make_participant(items_gained=[rolled])}))
+    for row in (
+        Character.objects.get(pk=HERO),
+        CombatHistory.objects.get(),
+        InventoryItem.objects.get(item_template_id=PELT),
+    ):
+        page = body(client, change_url(row))
+        assert f'"affix": "{SCRIPT}"' in text_of(page)
+        assert SCRIPT not in page
 
 
 def test_every_refused_line_is_explained(client: Client, settle_here: Settle) -> None:
