@@ -190,7 +190,7 @@ def account(char_id: int) -> str:
 def result(session_id: UUID) -> str:
     """Hash raw, sha256, signature, outcome, roster, claims, players, conflicts; then
     24 h. `outcome`: digest of what `finish_combat` made the document of; `roster`: with
-    whom the fight was begun."""
+    whom it was fought."""
     return f"{RESULT_PREFIX}{session_id}"
 
 

@@ -21,7 +21,7 @@ _INCLUDES = {
     "disown": ("account",),
     "finish": ("tombstone",),
     "free": ("account",),
-    "handoff": ("account", "moments", "roster_print"),
+    "handoff": ("account", "moments", "participants", "roster_print"),
     "intend": ("intents",),
     "intent_send": ("intents",),
     "intents_due": ("intents",),

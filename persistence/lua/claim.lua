@@ -53,11 +53,11 @@ local function take(sid, key, claims, has_players)
     redis.call('ZADD', KEYS[1], 'XX', lease, sid)
     redis.call('HSET', key, 'claims', claims + 1)
     local known = redis.call('HMGET', key, 'raw', 'sha256', 'accepted_at', 'signature',
-        'roster')
+        'roster', 'outcome')
     local entry = {sid, lease, claims + 1, unpack(known, 1, 5)}
-    -- Fields that are no conflicts: `claims`, and those of six more that are there.
+    -- Fields that are no conflicts: `claims`, and those of seven more that are there.
     local plain = has_players and 2 or 1
-    for i = 1, 5 do if known[i] then plain = plain + 1 end end
+    for i = 1, 6 do if known[i] then plain = plain + 1 end end
     if redis.call('HLEN', key) > plain then conflicts(key, entry) end
     return entry
 end

@@ -136,9 +136,15 @@ end
 -- What was accepted is never refused for a clock.
 if is_future and not known and ARGV[9] ~= '' then return {'future', 0} end
 
--- With whom it was begun: the session may be gone when that is asked.
-local begun = redis.pcall('HGET', KEYS[3], 'participants')
-local is_begun = type(begun) == 'string'
+-- With whom it was fought: the session may be gone when that is asked.
+local fought = redis.pcall('HMGET', KEYS[3], 'participants', 'leavers')
+local is_begun = not fought.err and fought[1]
+local function roster()
+    if ARGV[8] ~= '' or not is_begun then return {} end
+    if not fought[2] then return {'roster', fought[1]} end
+    local _, gone = listed_ids(fought[2])
+    return {'roster', participants_with(fought[1], gone)}
+end
 
 -- A duplicate is recorded again: where the first was settled, the drain finds the row
 -- and repeats the effects; where PostgreSQL lost it, it is settled. Until then the first
@@ -160,7 +166,7 @@ if known then
     redis.call('PERSIST', KEYS[1])
 else
     redis.call('HSET', KEYS[1], 'raw', raw, 'sha256', sha, 'accepted_at', now,
-        'players', #KEYS - 7, unpack(is_begun and ARGV[8] == '' and {'roster', begun} or {}))
+        'players', #KEYS - 7, unpack(roster()))
     sign()
     if ARGV[13] ~= '' then redis.call('HSET', KEYS[1], 'outcome', ARGV[13]) end
     if kind == 'hash' then redis.call('PERSIST', KEYS[1]) end

@@ -18,9 +18,11 @@ end
 local from = object_in(text)
 local belt = from and member(text, from, 'belt_items')
 if belt then text = edited(text, {{belt.first, belt.last, '[]'}}) end
-local listed = redis.call('HGET', KEYS[1], 'participants')
+local listed = redis.call('HMGET', KEYS[1], 'participants', 'leavers')
 redis.call('HSET', KEYS[1], actor, text, 'left:' .. char_id, redis.call('TIME')[1],
-    'participants', participants_without(listed, char_id))
+    'participants', participants_without(listed[1], char_id),
+    -- Whoever has fought belongs to the roster, though he is in the fight no more.
+    'leavers', participants_with(listed[2], {char_id}))
 redis.call('HDEL', KEYS[1], 'belt:' .. char_id, 'joining:' .. char_id)
 local values, form = account_get(KEYS[5], 'combat_session_id')
 if values and values[1] == sid then account_clear(KEYS[5], form, 'combat_session_id') end

@@ -21,6 +21,7 @@ from combat_history.models import Character, CombatHistory, LedgerLine, ReviewRu
 from combat_history.reading.lookup import find_result
 from persistence.contract import redis_keys
 from persistence.contract.document import Document
+from persistence.dispatcher import SyncDispatcher
 from persistence.engine.handoff import checked
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
@@ -201,6 +202,22 @@ def test_a_roster_counts_only_under_its_rule(limit: int | None, begun: UUID) -> 
         rule("roster", limit)
 
     assert settle(both(begun)).settlement_status == "processed"
+
+
+def test_who_has_left_a_fight_and_who_joined_it_belong_to_its_roster(
+    engine: SyncDispatcher, begun: UUID
+) -> None:
+    add_character(102)
+    rule("roster", 0)
+    engine.join_sync(begun, {102: None})
+    engine.leave_sync(begun, 102)
+
+    engine.finish_combat_sync(begun, {"meta": {"finish_reason": "draw"}})
+    settle_inbox()
+
+    row = CombatHistory.objects.get()
+    assert row.participant_ids == [HERO, 102]
+    assert row.settlement_status == "processed", row.failure_detail
 
 
 @pytest.mark.parametrize("listed", [None, "", "[", "{}", "[]", '[101, "102", "wolf"]'])
