@@ -99,7 +99,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
     except NoRabbitMq as reason:
         # Erlang is no package of PyPI, which the other servers are brought along as.
-        pytest.skip(f"{reason}; `make test-amqp` installs it")
+        pytest.skip(f"{reason}; `make test-amqp`, which CI does not run, installs it")
 
 
 @pytest.fixture

@@ -234,8 +234,8 @@ class ItemUnusable(PersistenceError):
         self.inventory_id = inventory_id
 
     def __str__(self) -> str:
-        ids = f"{self.inventory_id} of {self.char_id}"
-        return f"[{self.code}] {ids} in {self.session_id}"
+        item = f"item {self.inventory_id} of character {self.char_id}"
+        return f"[{self.code}] {item} in combat {self.session_id}"
 
 
 class ItemNotOnBelt(ItemUnusable):
@@ -302,7 +302,8 @@ class ItemReserved(PersistenceError):
 
     def __str__(self) -> str:
         ids = ", ".join(map(str, self.inventory_ids))
-        return f"[{self.code}] combat {self.session_id} holds {ids} of {self.char_id}"
+        belt = f"the belt of character {self.char_id}"
+        return f"[{self.code}] items {ids} are on {belt} in combat {self.session_id}"
 
 
 class OperationInvalid(PersistenceError):

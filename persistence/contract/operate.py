@@ -90,7 +90,11 @@ class Operation(BaseModel):
     ]
     characters: Annotated[
         dict[CharacterKey, Changes],
-        Field(min_length=1, max_length=MAX_PARTICIPANTS),
+        Field(
+            min_length=1,
+            max_length=MAX_PARTICIPANTS,
+            json_schema_extra={"additionalProperties": False},
+        ),
     ]
 
     @classmethod

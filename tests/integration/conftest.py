@@ -12,11 +12,12 @@ from pytest_django import Settings
 
 from combat_history.api import fights, handoff, tokens
 from combat_history.reading.lookup import find_result
+from persistence.belts.tasks import assemble_belts
 from persistence.contract.document import Document
 from persistence.dispatcher import SyncDispatcher
 from tests.conftest import Settle
 from tests.support.api import BOT, ENGINE
-from tests.support.documents import sample_document
+from tests.support.documents import HERO, sample_document
 from tests.support.ids import new_session_id
 from tests.support.lookups import Find, find_in_a_loop, id_of
 from tests.support.ports import free_port
@@ -79,6 +80,14 @@ def settled(settle_here: Settle, document: Document) -> UUID:
 def fight() -> UUID:
     """The id of a fight that nobody has heard of."""
     return new_session_id()
+
+
+@pytest.fixture
+def begun(world: None, engine: SyncDispatcher, fight: UUID) -> UUID:
+    """A fight of the hero, blue, whose belt is loaded: five potions."""
+    engine.start_combat_sync(fight, [HERO], {HERO: "blue"})
+    assemble_belts(str(fight))
+    return fight
 
 
 @pytest.fixture
