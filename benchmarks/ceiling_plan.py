@@ -35,6 +35,7 @@ ITEM = (
     "origin_session_id",
     "opening_quantity",
     "reserved_session_id",
+    "properties",
 )
 
 
@@ -166,6 +167,7 @@ class Ledger:
             durability,
             session_id,
             0,
+            None,
             None,
         )
         item = dict(zip(ITEM, row, strict=True))

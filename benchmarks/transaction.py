@@ -26,6 +26,7 @@ NEW_ITEM = (
     "durability",
     "max_durability",
     "origin_session_id",
+    "properties",
 )
 
 Row = tuple[Any, ...]
@@ -169,10 +170,7 @@ def _writes(
     yield statements.UPDATE_ITEMS, updated, set()
     removed: list[Row] = [(row_id,) for row_id in ledger.removed]
     yield statements.DELETE_ITEMS, removed, set()
-    # None: of a kind without properties of its own.
-    inserted = [
-        (*(i[name] for name in NEW_ITEM), None) for i in ledger.inserted.values()
-    ]
+    inserted = [tuple(i[name] for name in NEW_ITEM) for i in ledger.inserted.values()]
     yield statements.INSERT_ITEMS, inserted, {2, 7}
     lines: list[Row] = [
         # None: nobody's named balances are moved.

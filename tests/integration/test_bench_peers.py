@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
@@ -52,9 +53,8 @@ def backlog() -> Backlog:
 def wanted(bench: Servers, backlog: Backlog) -> str:
     """The digest of what all of them are to leave."""
     world.copy(bench)
-    settler = Settler(bench.conninfo(), bench.redis_url)
-    settler.settle(backlog.raws)
-    settler.close()
+    with closing(Settler(bench.conninfo(), bench.redis_url)) as settler:
+        settler.settle(backlog.raws)
     books.check(bench, backlog)
     return books.digest(bench)
 
