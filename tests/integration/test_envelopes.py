@@ -290,12 +290,23 @@ def test_no_broadcast_ends_a_worker(queue: redis.Redis, worker: CeleryProcess) -
         for item in ODD_ITEMS.values():
             raw = item if isinstance(item, bytes) else json.dumps(item).encode()
             queue.publish(channel, raw)
+            # Remote control closes its channel over some: one at a time.
+            app.control.ping(timeout=0.1, limit=1)
     put(queue, envelope(call(make_document())))
 
-    # What could be kept of a broadcast has ended, too.
-    settled = CombatHistory.objects.filter(settlement_status="processed")
-    wait_until(settled.exists, "the fight is settled")
     assert app.control.ping(timeout=2)
+    wait_idle()
+    # Nobody waits for a broadcast: those that cannot be read are not kept.
+    assert not RejectedPayload.objects.exists()
+
+
+def test_a_channel_closed_before_an_acknowledgement_counts_as_lost() -> None:
+    with app.connection_for_write() as connection:
+        channel: Any = connection.channel()
+        channel.close()
+
+        with pytest.raises(connection.connection_errors):
+            channel.basic_ack("a broadcast")
 
 
 ODD_CALLS: list[tuple[str, list[Any]]] = [

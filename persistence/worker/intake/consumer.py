@@ -82,7 +82,16 @@ class ReadingConsumer(Consumer):
         self._run(message)
 
     def on_decode_error(self, message: Message, exc: BaseException) -> None:
-        self._keep(message, exc)
+        """Of remote control as well, which Celery gives this method, too.
+
+        A broadcast that were run would be acknowledged on a channel which remote
+        control has closed meanwhile, and that would end the worker.
+        """
+        tasks = self.task_consumer
+        if tasks is not None and tasks.has_received(message):
+            self._keep(message, exc)
+        else:
+            logger.warning("broadcast dropped", exc_info=exc)
 
     def on_unknown_message(self, body: object, message: Message) -> None:
         self._keep(message, Unreadable("", "is no call of a task"))

@@ -147,6 +147,11 @@ class TaskConsumer(kombu.Consumer):
         ahead = self._ahead is not None and self._ahead.consuming_from(queue)
         return bool(ahead or super().consuming_from(queue))
 
+    def has_received(self, message: Any) -> bool:
+        """Whether it came to this consumer: a broadcast comes to others."""
+        channels = [self.channel, *([self._ahead.channel] if self._ahead else [])]
+        return any(message.channel is channel for channel in channels)
+
     def cancel(self) -> None:
         if self._ahead is not None:
             self._ahead.cancel()

@@ -140,9 +140,10 @@ class _RedisChannel(_Channel):
     def _connparams(self, *args: Any, **options: Any) -> Any:
         """kombu asks a closed connection for its address, and the worker ends.
 
-        Told that it is lost, the worker makes it anew.
+        Told that it is lost, the worker makes it anew. A channel that was closed
+        before what it had delivered was acknowledged has no connection at all.
         """
-        if self.connection.client is None:
+        if self.connection is None or self.connection.client is None:
             raise ConnectionError("the connection to the broker is closed")
         address: Callable[..., Any] = super()._connparams  # type: ignore[misc]
         return address(*args, **options)
