@@ -182,6 +182,7 @@ def named_rows(operation: Operation) -> list[int | str]:
 
 def reservable_rows(operation: Operation) -> list[int]:
     """Inventory ids that it is refused for while a fight holds them."""
+    # A fight counts on the pieces it holds, not on their wear.
     if isinstance(operation, SetDurability):
         return []
     if isinstance(operation, Merge):  # what it joins only gains

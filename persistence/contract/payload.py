@@ -146,6 +146,7 @@ def _mark_ai(key: object, entry: object) -> object:
             "digits, without sign, point, space or leading zero",
             {"key": repr(key)},
         )
+    # Of a payload that was built in Python.
     if isinstance(entry, AiParticipant):
         return entry
     if not isinstance(entry, dict):

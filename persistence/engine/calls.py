@@ -73,7 +73,9 @@ def again(kept: Sequence[Call]) -> Call:
     Those were accepted before the fight began that may hold their items by now.
     """
     if kept[0].script == HAND_OFF:
+        # Judged by one clock, it is not judged by a later one.
         return replace(kept[0], args=unjudged(kept[0].args))
+    # The last argument says that it was counted before: the belt may be gone by now.
     if kept[0].script == USE:
         return replace(kept[0], args=[*kept[0].args[:-1], 1])
     if kept[0].script != QUEUE:
@@ -110,6 +112,7 @@ def queue(
 ) -> Call:
     char_id = player(char_id)
     parsed = [parse_operation(char_id, _document(char_id, o)) for o in operations]
+    # A person's corrections go through PostgreSQL: whoever writes here is no person.
     if any(operation.op_id.startswith(OURS) for operation in parsed):
         fault = {"path": "op_id", "message": f"{OURS}… is what a person asks for"}
         raise OperationInvalid(char_id, [fault])
@@ -158,6 +161,7 @@ def _queue(
 
 
 def switch(char_id: int, to: GameMode, session_id: SessionId | None) -> Call:
+    # It needs a belt, a heartbeat and players: a switch has none of these.
     if to is GameMode.COMBAT:
         raise ValueError("a combat is entered by start_combat")
     sid = uuid4() if session_id is None else parse_session_id(session_id)

@@ -127,6 +127,7 @@ class _Document:
 
     def hashes(self, session_id: UUID) -> tuple[str, str]:
         """Its identity, and the one that versions before this one gave it."""
+        # Which of two equal keys counts differs by reader: only its bytes are certain.
         if self.repeated:
             return (digest(self.raw),) * 2
         former = digest(self.canonical)
@@ -172,6 +173,7 @@ def _read_dict(given: dict[Any, Any], max_bytes: int) -> _Document:
     if raw is not None:
         _refuse_too_large(raw, max_bytes)
         document = parse_as_spelt(raw)
+        # Equal, it was JSON all along, and what was written of it is canonical.
         if document == given:
             return _Document(document, raw, raw, [], is_plain=True)
     return _read_objects(given, max_bytes)
@@ -214,6 +216,7 @@ def unchecked(
     nested too deeply, too large.
     """
     document = _read(payload, max_bytes)
+    # Then no row could be the right one.
     if "session_id" in document.repeated:
         raise refused_keys(document.repeated)
     session_id = session_id_of(document.parsed)

@@ -70,6 +70,7 @@ class IdleConnections:
             connection.send_command(*words)
             reply = connection.read_response()
         except redis.ResponseError:
+            # An answer all the same: the connection is at the start of the next one.
             self._waiting.append(connection)
             raise
         except BaseException:
@@ -84,6 +85,7 @@ class IdleConnections:
             self._waiting.pop().disconnect()
 
     def _taken(self) -> Any:
+        # Two processes on one socket would read each other's answers.
         if self._pid != os.getpid():
             self._pid, self._waiting = os.getpid(), deque()
         try:
@@ -167,6 +169,7 @@ class EngineRedis:
     async def await_for(self, key: str, seconds: float) -> bool:
         """The asynchronous twin of `wait_for`."""
         try:
+            # The server counts the seconds; a frozen one is given up by this clock.
             async with asyncio.timeout(seconds * 2):
                 found = self._async_client().blpop([key], timeout=seconds)
                 return bool(await found)
@@ -188,6 +191,7 @@ class EngineRedis:
         try:
             return self._ask("evalsha", script.sha1, words, call)
         except NoScriptError:
+            # A restarted server has forgotten it; EVAL teaches it anew.
             return self._ask("eval", script.source, words, call)
 
     async def _aonce(self, call: Call, asked: Asked | None) -> Any:
@@ -247,6 +251,8 @@ class EngineRedis:
     def _async_client(self) -> redis.asyncio.Redis:
         """This event loop's own connections."""
         loop = asyncio.get_running_loop()
+        # A connection is bound to the loop it was opened on: one that is gone takes
+        # its own along.
         client = self._async_clients.get(loop)
         if client is None:
             client = redis.asyncio.Redis.from_url(

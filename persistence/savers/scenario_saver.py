@@ -114,6 +114,7 @@ class ScenarioStateSaver:
         sessions = self._sessions(char_id)
         if not sessions:
             return Saved()
+        # No hash: a save that died after its last step had removed it.
         gone = [s for s in sessions if s.fields == {} and _is_canonical(s.id)]
         snapshots, parked = _sorted_out(char_id, [s for s in sessions if s not in gone])
         stored: dict[str, _Stored] = {}
@@ -134,6 +135,7 @@ class ScenarioStateSaver:
         saved = stored.keys() - {s.session.id for s in stuck}
         run(self._cursor.connection, [park({p.op_id: p for p in parked}.values())])
         resolve(self._cursor, SyncScope.SCENARIO, char_id, list(saved))
+        # After the lock: a save that is still at work may yet write that session.
         closed = self._close(char_id, gone)
         return Saved(
             confirm=partial(

@@ -53,6 +53,7 @@ class Draft:
     def apply(self) -> None:
         players = self.cause.asked()
         unknown = [str(i) for i in players if i not in self.world.characters]
+        # All or nothing: the others of the fight wait with it for a replay.
         if unknown:
             raise self.failure(
                 FailureCode.UNKNOWN_CHARACTER,
@@ -84,6 +85,7 @@ class Draft:
             # A row that came and went within the batch never meets the table.
             if plan.inserted.pop(row_id, None) is None:
                 plan.removed.add(row_id)
+        # For the combats of the batch that ended later its belt is free from here on.
         self.world.release(self.cause.session_id, self.characters)
         plan.ledger += self.ledger
         plan.discrepancies += self.discrepancies
@@ -93,6 +95,7 @@ class Draft:
         char = before.copy()
         self.characters[char_id] = char
         changes = asked.changes
+        # Nothing is cut off to fit: above its column's range the combat fails.
         char.xp = self._bounded(char.xp + changes.xp_gained, MAX_BIGINT, "xp")
         self._apply_gold(char, changes.gold_gained)
         self._apply_snapshot(char, asked)
@@ -117,6 +120,7 @@ class Draft:
 
     def _apply_gold(self, char: CharacterRow, gained: int) -> None:
         wanted = self._bounded(char.gold + gained, MAX_BIGINT, "gold")
+        # A penalty takes what there is: experience is not held hostage by a purse.
         if wanted < 0:
             self._discrepancy(
                 char.id, DiscrepancyCode.GOLD_SHORTAGE, -gained, char.gold
@@ -128,6 +132,7 @@ class Draft:
         moved: Moved = {}
         for balance_id, gained in asked.items():
             row = self.world.balances.get((char_id, balance_id))
+            # Of what is in the catalogue there is a row, of 0 where none is stored.
             if row is None:
                 raise self.failure(
                     FailureCode.UNKNOWN_BALANCE,
@@ -151,6 +156,7 @@ class Draft:
         snapshot = asked.state_snapshot
         if snapshot is None:
             return
+        # As every Saver compares: the newer wins; of two that ended at once, the id.
         this = (self.cause.finished_at, self.cause.session_id)
         if char.vitals_at is not None and this <= (
             char.vitals_at,
@@ -163,6 +169,7 @@ class Draft:
     def _consume(self, char_id: int, asked: Asked) -> Iterator[dict[str, Any]]:
         wanted: dict[int, int] = {}
         templates: dict[int, set[str]] = {}
+        # One entry a use is allowed: summed, a row that falls short is told of once.
         for entry in asked.changes.items_consumed:
             row_id = entry.inventory_id
             wanted[row_id] = wanted.get(row_id, 0) + entry.qty
@@ -188,6 +195,7 @@ class Draft:
             code = DiscrepancyCode.ITEM_RESERVED
         else:
             return row
+        # The least, so that a rehearsal names the one that settling names.
         template_id = min(templates) if templates else None
         self._discrepancy(char_id, code, wanted, 0, row_id, template_id)
         return None
@@ -205,6 +213,7 @@ class Draft:
             )
         if not taken:
             return
+        # Before it is changed: an undo puts back the row as it was.
         image = row.image() if taken == row.quantity else None
         row = self._writable(row)
         row.quantity -= taken
@@ -249,6 +258,7 @@ class Draft:
         code = DiscrepancyCode.NOT_EQUIPPED
         for row_id in self.world.owned.get((char_id, template_id), ()):
             row = self._current(row_id)
+            # Two of a kind may be worn, and another fight may hold one of them.
             if row is not None and row.is_equipped:
                 if not self._is_held(row):
                     return row
@@ -298,6 +308,7 @@ class Draft:
     def _bag_stack(self, char_id: int, template_id: str) -> ItemRow | None:
         """The unequipped stack of the lowest id, of pieces without properties."""
         owned = self.world.owned.get((char_id, template_id), ())
+        # Rows made here have the highest ids of all, so that this is in their order.
         for row_id in (*owned, *self.inserted):
             row = self._current(row_id)
             if (
@@ -328,6 +339,7 @@ class Draft:
             durability=template.max_durability,
             max_durability=template.max_durability,
             origin_session_id=self.cause.session_id,
+            # All of it comes by the ledger: reconcile adds nothing of its own.
             opening_quantity=0,
             properties=properties,
         )

@@ -93,6 +93,7 @@ def reserved_ids(
     """Ids for as many rows as loot can insert at most; gaps are harmless."""
     count = 0
     for _, loot in _all_loot(causes):
+        # Unknown loot fails its combat, and needs no row.
         template = catalogue.find(loot)
         if template is not None:
             count += 1 if template.stackable else min(loot.qty, MAX_PIECES)
@@ -112,6 +113,7 @@ def rules(
         return Rules()
     gains = {c.session_id: list(gains_of(c, catalogue)) for c in combats}
     gaining, room = room_of_day(found, chain.from_iterable(gains.values()))
+    # Nobody gains what a rule of a day bounds: what was gained lately is not read.
     if not gaining:
         return Rules(found, gains)
     has_items = Amount.ITEMS in room

@@ -162,6 +162,7 @@ def room_of_day(
     limits = lowest(rules, Span.DAY)
     together: Gains = {}
     for char_id, amount, item, value in gains:
+        # A penalty makes no room: its combat may yet fail.
         if value > 0 and amount in limits:
             key = char_id, amount, item
             together[key] = together.get(key, 0) + value

@@ -234,6 +234,7 @@ class Catalogue:
 
     def __init__(self, templates: Iterable[Template]) -> None:
         self.by_id = {template.id: template for template in templates}
+        # Where a name is one item's in one language and another's in the second.
         english = {t.name_en: t for t in self.by_id.values() if t.name_en}
         self.by_name = english | {t.name: t for t in self.by_id.values()}
 
@@ -279,6 +280,7 @@ class World:
         """Free the belts that a fight, settled by now, has held of these players."""
         for row_id in self.held.pop(session_id, ()):
             row = self.items.get(row_id)
+            # As RELEASE_BELTS: of the document's players. The sweep frees the rest.
             if row is not None and row.character_id in players:
                 row.reserved_session_id = None
 
