@@ -1,24 +1,46 @@
-"""Touches the heartbeat files: from the worker's event loop, and at each tick of beat.
+"""Says that worker and beat are alive: from the worker's event loop, and at each tick.
 
-Not a thread: it would go on while the loop that takes messages stands still. And a
-worker that takes from its queues no more, whatever made it stop, is not heard either.
+To this machine by a file, to the others by Redis. Not a thread: it would go on while
+the loop that takes messages stands still. And a worker that takes from its queues no
+more, whatever made it stop, is not heard either.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 from celery import bootsteps
 from celery.beat import Scheduler
 
-from persistence.worker import heartbeat
+from persistence.worker import heartbeat, presence
+
+
+class Voice:
+    """One process of a kind, heard at most as often as somebody listens."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._said: float | None = None
+        heartbeat.begin(kind)
+
+    def alive(self) -> None:
+        heartbeat.touch(self._kind)
+        now = time.monotonic()
+        if self._said is None or now - self._said >= presence.SAY_SECONDS:
+            self._said = now
+            presence.say(self._kind)
+
+    def end(self) -> None:
+        heartbeat.end(self._kind)
+        presence.end(self._kind)
 
 
 class WorkerHeartbeat(bootsteps.StartStopStep):
-    """A step of the worker: touches its file from the timer of its main process."""
+    """A step of the worker: heard from the timer of its main process."""
 
     requires = ("celery.worker.components:Timer",)
 
@@ -26,12 +48,10 @@ class WorkerHeartbeat(bootsteps.StartStopStep):
         super().__init__(parent, **options)
         self._repeated: Any = None
         self._queues: list[str] = []
-
-    def include_if(self, parent: Any) -> bool:
-        return heartbeat.folder() is not None
+        self._voice: Voice | None = None
 
     def start(self, parent: Any) -> None:
-        heartbeat.begin("worker")
+        self._voice = Voice("worker")
         # Of now: who cancels a queue takes it out of the list, too.
         self._queues = list(parent.app.amqp.queues.consume_from)
         self._repeated = parent.timer.call_repeatedly(
@@ -42,12 +62,14 @@ class WorkerHeartbeat(bootsteps.StartStopStep):
         if self._repeated is not None:
             self._repeated.cancel()
             self._repeated = None
-        heartbeat.end("worker")
+        if self._voice is not None:
+            self._voice.end()
 
     def _touch(self, parent: Any) -> None:
         taking = getattr(parent.consumer, "task_consumer", None)
-        if taking is not None and all(map(taking.consuming_from, self._queues)):
-            heartbeat.touch("worker")
+        is_taking = taking and all(map(taking.consuming_from, self._queues))
+        if self._voice is not None and is_taking:
+            self._voice.alive()
 
 
 class BeatScheduler(Scheduler):
@@ -58,18 +80,18 @@ class BeatScheduler(Scheduler):
 
     def setup_schedule(self) -> None:
         super().setup_schedule()
-        heartbeat.begin("beat")
+        self._voice = Voice("beat")
 
     def tick(self, *args: Any, **options: Any) -> Any:
         if not self._listens:
             self._listen()
         if self._is_told_to_stop:
             raise SystemExit
-        heartbeat.touch("beat")
+        self._voice.alive()
         return super().tick(*args, **options)
 
     def close(self) -> None:
-        heartbeat.end("beat")
+        self._voice.end()
         super().close()
 
     def _listen(self) -> None:

@@ -1,8 +1,8 @@
 """/metrics: the business figures in Prometheus' text format, read when asked for.
 
 PostgreSQL and Redis are asked side by side; where one is away the other's half is
-served, and `settlement_up` says which it is. No counter lives in this process: workers
-fork, and what a process counts for itself is wrong after its end.
+served, and `settlement_up` says which it is. No counter of settlement lives in this
+process: workers fork, and what a process counts for itself is wrong after its end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from combat_history.insight.figures import Reading
 from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
 from persistence.protocols import QUEUES
-from persistence.worker import heartbeat
+from persistence.worker import presence
+from settlement_project.http_metrics import REGISTRY
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ Families = list[GaugeMetricFamily]
 @never_cache
 async def metrics(request: HttpRequest) -> HttpResponse:
     """403 without the token; 404 where none is set, but under DEBUG."""
-    if not settings.SETTLEMENT_METRICS_TOKEN and not settings.DEBUG:
+    if not settings.SETTLEMENT_METRICS_TOKENS and not settings.DEBUG:
         return HttpResponse(status=HTTPStatus.NOT_FOUND)
     if not _is_allowed(request):
         return HttpResponse(status=HTTPStatus.FORBIDDEN)
@@ -50,9 +51,8 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     )
     families = [_up(halves)]
     families += [family for half in (*halves, queues) for family in half or ()]
-    families += _heartbeats()
     # All it asks of a registry is `collect`.
-    text = generate_latest(_Collected(families))
+    text = generate_latest(_Collected(families)) + generate_latest(REGISTRY)
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
 
 
@@ -65,13 +65,14 @@ class _Collected:
 
 
 def _is_allowed(request: HttpRequest) -> bool:
-    token = settings.SETTLEMENT_METRICS_TOKEN
-    if not token:
+    tokens = settings.SETTLEMENT_METRICS_TOKENS
+    if not tokens:
         return True
     scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
-    # Digests: neither length nor position of the token shows in time.
-    same = hmac.compare_digest(_digest(presented.strip()), _digest(token))
-    return same and scheme.lower() == "bearer"
+    # Digests, and all of them: neither length nor position of a token shows in time.
+    digest = _digest(presented.strip())
+    same = [hmac.compare_digest(digest, _digest(token)) for token in tokens]
+    return any(same) and scheme.lower() == "bearer"
 
 
 def _digest(token: str) -> bytes:
@@ -134,7 +135,10 @@ async def _redis() -> Families:
     pipeline.zcard(redis_keys.INTENTS)
     pipeline.zrange(redis_keys.INTENTS, 0, 0, withscores=True)
     pipeline.zcard(redis_keys.ACTIVE)
-    inbox, due, first, intents, first_intent, active = await pipeline.execute()
+    pipeline.zrange(redis_keys.ALIVE, 0, -1, withscores=True)
+    pipeline.time()
+    replies = await pipeline.execute()
+    inbox, due, first, intents, first_intent, active, said, clock = replies
     gauges = {
         "settlement_inbox_length": ("Entries of the inbox, leased ones too.", inbox),
         "settlement_inbox_due": ("Entries that wait for a worker.", due),
@@ -149,9 +153,10 @@ async def _redis() -> Families:
         ),
         "settlement_combats_active": ("Combats that go on.", active),
     }
-    return [
+    alone = [
         _gauge(name, says, "", {"": number}) for name, (says, number) in gauges.items()
     ]
+    return alone + _processes(presence.ages(said, clock[0] * 1000 + clock[1] / 1000))
 
 
 async def _queues() -> Families:
@@ -172,18 +177,13 @@ def _since(first: list[tuple[bytes, float]], now: float, per_second: int) -> flo
     return max(0.0, now - first[0][1] / per_second) if first else 0.0
 
 
-def _heartbeats() -> Families:
-    """The age of each heartbeat file that this process sees; none without a folder."""
-    if heartbeat.folder() is None:
-        return []
-    ages = {kind: heartbeat.ages(kind) for kind in heartbeat.KINDS}
-    fresh = {
-        kind: float(sum(age <= heartbeat.MAX_AGE_SECONDS for age in of_kind))
-        for kind, of_kind in ages.items()
+def _processes(ages: Mapping[str, dict[str, float]]) -> Families:
+    alive = {kind: float(presence.are_alive(of_kind)) for kind, of_kind in ages.items()}
+    freshest = {
+        kind: next(iter(of_kind.values())) for kind, of_kind in ages.items() if of_kind
     }
-    freshest = {kind: of_kind[0] for kind, of_kind in ages.items() if of_kind}
     return [
-        _gauge("settlement_processes", "Processes heard of lately.", "process", fresh),
+        _gauge("settlement_processes", "Processes heard of lately.", "process", alive),
         _gauge(
             "settlement_heartbeat_age_seconds",
             "Since the one heard last was heard.",

@@ -48,6 +48,10 @@ def _own_tokens() -> str:
 
 # Django's secret; must be set unless DEBUG is on.
 SECRET_KEY = env.secret("SECRET_KEY", _drawn("secret-key") if DEBUG else None)
+# Former ones, comma-separated: what they signed (sessions, links) stays good while the
+# secret is rotated.
+_former_keys = env.secret("SECRET_KEY_FALLBACKS", "")
+SECRET_KEY_FALLBACKS = [key.strip() for key in _former_keys.split(",") if key.strip()]
 # Hosts that may be served; must be set unless DEBUG is on.
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
 if not DEBUG and not ALLOWED_HOSTS:
@@ -75,7 +79,8 @@ if IS_CHECKOUT and (BASE_DIR / "demo").is_dir():
     INSTALLED_APPS.append("demo")
 
 MIDDLEWARE = [
-    # Outermost, so that refusals and redirects carry an id, too.
+    # Outermost, so that refusals and redirects are timed and carry an id, too.
+    "settlement_project.http_metrics.timing",
     "settlement_project.request_id.RequestIdMiddleware",
     "settlement_project.content_policy.content_policy",
     # Before whoever reads a field and would answer 500.
@@ -267,9 +272,11 @@ SETTLEMENT_API_UNKNOWN_PER_MINUTE = env.integer(
 # How long a client may take to send a request's head, and how long its body.
 SETTLEMENT_REQUEST_SECONDS = env.integer("SETTLEMENT_REQUEST_SECONDS", 10, 1, 600)
 
-# Bearer token of /metrics, 16 characters or more; none: 404 outside DEBUG.
-SETTLEMENT_METRICS_TOKEN = env.secret("SETTLEMENT_METRICS_TOKEN", "").strip()
-if not DEBUG and 0 < len(SETTLEMENT_METRICS_TOKEN) < 16:
+# Bearer token of /metrics, 16 characters or more, or several, comma-separated, while it
+# is rotated; none: 404 outside DEBUG.
+_metrics_tokens = env.secret("SETTLEMENT_METRICS_TOKEN", "")
+SETTLEMENT_METRICS_TOKENS = [t.strip() for t in _metrics_tokens.split(",") if t.strip()]
+if not DEBUG and any(len(token) < 16 for token in SETTLEMENT_METRICS_TOKENS):
     env.problem("SETTLEMENT_METRICS_TOKEN has at least 16 characters")
 
 # Celery. Messages are hints, and no setting makes a broker lossless: the inbox is what
@@ -388,12 +395,25 @@ CELERY_BEAT_SCHEDULE = {
 
 # Of the root logger.
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+# text: lines for people, key=value. json: an object a line, tracebacks inside.
+LOG_FORMAT = env.choice("LOG_FORMAT", "text", ("text", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"kv": {"()": "settlement_project.logs.KeyValueFormatter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "kv"}},
+    "formatters": {
+        "text": {"()": "settlement_project.logs.KeyValueFormatter"},
+        "json": {"()": "settlement_project.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }
+if LOG_FORMAT == "json":
+    # uvicorn has handlers of its own, whose lines are no JSON.
+    LOGGING["loggers"] = {
+        name: {"handlers": [], "propagate": True}
+        for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "django.server")
+    }
 
 env.raise_if_invalid()

@@ -14,6 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models.functions import Now
 
+from combat_history import origin
 from combat_history.actions import audit
 from combat_history.actions.mode import Actor
 from combat_history.callers import checked_name, checked_scopes, digest_of
@@ -108,5 +109,5 @@ def _audit(
         reason=reason[: audit.MAX_REASON_LENGTH],
         after=after,
         outcome=outcome,
-        request_id=audit.request_id.get(),
+        request_id=origin.request_id.get(),
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from django.core.exceptions import PermissionDenied
 from django.db import Error
 
+from combat_history import origin
 from combat_history.models import AuditEntry
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ Outcome = AuditEntry.Outcome
 MIN_REASON_LENGTH = 10
 MAX_REASON_LENGTH = 1000
 
-request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the HTTP request that is being answered; the middleware sets it."""
-
 asking: ContextVar[HttpRequest | None] = ContextVar("asking", default=None)
 """The request itself, and by it who asks."""
 
@@ -39,7 +37,7 @@ asking: ContextVar[HttpRequest | None] = ContextVar("asking", default=None)
 @contextmanager
 def answering(request: HttpRequest, id_: str) -> Iterator[None]:
     """The request that is answered inside; its id stays, for what is logged after."""
-    request_id.set(id_)
+    origin.request_id.set(id_)
     token = asking.set(request)
     try:
         yield
@@ -74,7 +72,7 @@ def record(
             after=act.after,
             outcome=act.outcome,
             detail=act.detail,
-            request_id=request_id.get(),
+            request_id=origin.request_id.get(),
         )
         for act in acts
     ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
+from combat_history import origin
 from combat_history.actions import audit
 from combat_history.models import AuditEntry
 from persistence.worker import mode as settlement
@@ -97,5 +98,5 @@ def _audit(
         before={"mode": before.mode},
         after={"mode": mode if is_changed else before.mode},
         outcome=outcome,
-        request_id=audit.request_id.get(),
+        request_id=origin.request_id.get(),
     )

@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from combat_history import origin
 from combat_history.actions import audit
 from combat_history.models import AuditEntry
 
@@ -83,7 +84,7 @@ def _failed(
         target_type="user",
         target_id=name,
         outcome=audit.Outcome.FAILED,
-        request_id=audit.request_id.get(),
+        request_id=origin.request_id.get(),
     )
 
 

@@ -120,7 +120,7 @@ def _record(
         before=_shown(before),
         after=_shown(after),
         outcome=audit.Outcome.DONE,
-        request_id=audit.request_id.get(),
+        request_id=origin.request_id.get(),
     )
 
 

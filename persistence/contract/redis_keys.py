@@ -28,6 +28,10 @@ ACTIVE = "combat:active"
 EPOCH = "combat:epoch"
 """String, random, no TTL: another one than before means that Redis was emptied."""
 
+ALIVE = "combat:alive"
+"""Sorted set: worker@<host>:<pid> or beat@… -> when (ms) it was last heard of. An hour
+after that it is forgotten."""
+
 INTENTS = "dispatch:intents"
 """Sorted set: <scope>:<character id> -> when it was asked for (us). Removed once saved,
 unless it was asked for again meanwhile; the sweep sends what is left."""

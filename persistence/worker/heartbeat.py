@@ -62,15 +62,6 @@ def own_age(kind: str) -> float | None:
     return None if own is None else _age(own)
 
 
-def ages(kind: str) -> list[float]:
-    """Seconds since each process of that kind was heard, the freshest first."""
-    where = folder()
-    if where is None:
-        return []
-    found = (_age(file) for file in where.glob(f"{kind}.*"))
-    return sorted(age for age in found if age is not None and age < FORGOTTEN_SECONDS)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="Is the process of this machine alive?"

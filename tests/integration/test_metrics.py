@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,11 +27,12 @@ from combat_history.models import (
     Triage,
 )
 from persistence.contract import redis_keys
-from persistence.worker import heartbeat
+from persistence.worker import presence
 from persistence.worker.mode import Mode
 from tests.support.admin import add_combat, add_failed, with_status
 from tests.support.api import NOBODY_LISTENS, get
 from tests.support.documents import HERO
+from tests.support.ids import new_session_id
 
 TOKEN = "a-token-of-prometheus"
 
@@ -45,7 +44,7 @@ Numbers = dict[tuple[str, str], float]
 
 @pytest.fixture
 def _token(settings: Settings) -> None:
-    settings.SETTLEMENT_METRICS_TOKEN = TOKEN
+    settings.SETTLEMENT_METRICS_TOKENS = [TOKEN]
 
 
 def scrape() -> Numbers:
@@ -238,27 +237,46 @@ def test_counts_of_the_last_whole_minute_are_of_all_processes() -> None:
         assert scrape()["settlement_events_last_minute", "combat.processed"] == 12
 
 
-def test_heartbeats_are_told_where_a_folder_is_set(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert ("settlement_processes", "worker") not in scrape()
+def test_processes_of_all_hosts_are_told(redis_client: redis.Redis) -> None:
+    assert scrape()["settlement_processes", "worker"] == 0
 
-    monkeypatch.setenv(heartbeat.FOLDER_VARIABLE, str(tmp_path))
-    heartbeat.begin("worker")
-    other = tmp_path / "worker.other-machine"
-    other.touch()
-    silent_since(other, 120)
+    presence.say("worker")
+    now = time.time() * 1000
+    said = {"worker@far:7": now - 20_000, "beat@far:8": now - 120_000, "?": now}
+    redis_client.zadd(redis_keys.ALIVE, said)
 
     told = scrape()
-    assert told["settlement_processes", "worker"] == 1
+    assert told["settlement_processes", "worker"] == 2
     assert told["settlement_processes", "beat"] == 0
     assert told["settlement_heartbeat_age_seconds", "worker"] < 10
-    assert ("settlement_heartbeat_age_seconds", "beat") not in told
+    assert told["settlement_heartbeat_age_seconds", "beat"] > 100
 
 
-def silent_since(file: Path, seconds: float) -> None:
-    moment = time.time() - seconds
-    os.utime(file, (moment, moment))
+def test_a_process_that_stops_in_order_is_no_longer_missed() -> None:
+    presence.say("beat")
+    presence.end("beat")
+
+    assert ("settlement_heartbeat_age_seconds", "beat") not in scrape()
+
+
+def test_what_was_answered_is_told_by_route_and_status() -> None:
+    route = "GET" + "api/combats/<str:session_id>/result" + "401"
+    before = scrape().get(("settlement_http_request_seconds_count", route), 0)
+    get(f"/api/combats/{new_session_id()}/result?char_id=1", "wrong")
+    get("/nowhere", None)
+
+    told = scrape()
+    assert told["settlement_http_request_seconds_count", route] == before + 1
+    assert ("settlement_http_request_seconds_count", "GETnone404") in told
+
+
+def test_while_a_token_is_rotated_both_are_good(settings: Settings) -> None:
+    settings.DEBUG = False
+    settings.SETTLEMENT_METRICS_TOKENS = [TOKEN, "the-next-one-of-prometheus"]
+
+    for token in settings.SETTLEMENT_METRICS_TOKENS:
+        assert get("/metrics", token).status_code == HTTPStatus.OK
+    assert get("/metrics", "neither").status_code == HTTPStatus.FORBIDDEN
 
 
 @pytest.mark.parametrize(
@@ -276,14 +294,14 @@ def test_who_has_no_token_is_told_nothing(
     settings: Settings, set_token: str, presented: str | None, status: HTTPStatus
 ) -> None:
     settings.DEBUG = False
-    settings.SETTLEMENT_METRICS_TOKEN = set_token
+    settings.SETTLEMENT_METRICS_TOKENS = [set_token] if set_token else []
     response = get("/metrics", presented)
     assert (response.status_code, response.content) == (status, b"")
 
 
 def test_a_developer_needs_no_token(settings: Settings) -> None:
     settings.DEBUG = True
-    settings.SETTLEMENT_METRICS_TOKEN = ""
+    settings.SETTLEMENT_METRICS_TOKENS = []
     assert get("/metrics", None).status_code == HTTPStatus.OK
 
 

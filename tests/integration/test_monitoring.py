@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from pytest_django import Settings
 
 from combat_history.models import Status
 from persistence.contract import redis_keys
-from persistence.worker import heartbeat
+from persistence.worker import presence
 from tests.support.admin import add_failed, with_status
 from tests.support.api import get
 
@@ -53,25 +52,26 @@ def served(
     api: None,
     settings: Settings,
     redis_client: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
 ) -> dict[str, set[str]]:
     """Metric -> names of its labels, of a scrape to which nothing is missing."""
-    settings.SETTLEMENT_METRICS_TOKEN = "a-token-of-prometheus"
-    monkeypatch.setenv(heartbeat.FOLDER_VARIABLE, str(tmp_path))
-    heartbeat.begin("worker")
+    settings.SETTLEMENT_METRICS_TOKENS = ["a-token-of-prometheus"]
+    presence.say("worker")
     add_failed()
     for status in (Status.PROCESSED, Status.PENDING):
         with_status(status)
     redis_client.zadd(redis_keys.INBOX, {"a": 0})
-    text = get("/metrics", settings.SETTLEMENT_METRICS_TOKEN).content.decode()
+    get("/livez", None)
+    text = get("/metrics", *settings.SETTLEMENT_METRICS_TOKENS).content.decode()
     # Of counts there is a sample only where something was counted.
     served = {
         family.name: set[str]() for family in text_string_to_metric_families(text)
     }
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            served[family.name] |= set(sample.labels)
+            # Of a histogram each part has a name of its own.
+            names = served.setdefault(sample.name, set())
+            names |= set(sample.labels)
+            served[family.name] |= names
     served["settlement_events_last_minute"] |= {"event"}
     return served
 

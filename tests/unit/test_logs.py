@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 from typing import Any
 
-from settlement_project.logs import KeyValueFormatter
+from combat_history import origin
+from settlement_project.celery import app
+from settlement_project.logs import JsonFormatter, KeyValueFormatter
 
 
-def line(message: str = "combat", **extra: Any) -> str:
-    record = logging.getLogger("persistence.worker.drain").makeRecord(
+def record_of(message: str = "combat", **extra: Any) -> logging.LogRecord:
+    return logging.getLogger("persistence.worker.drain").makeRecord(
         "persistence.worker.drain",
         logging.INFO,
         __file__,
@@ -19,7 +22,17 @@ def line(message: str = "combat", **extra: Any) -> str:
         None,
         extra=extra,
     )
-    return KeyValueFormatter().format(record)
+
+
+def line(message: str = "combat", **extra: Any) -> str:
+    return KeyValueFormatter().format(record_of(message, **extra))
+
+
+def logged(record: logging.LogRecord) -> dict[str, Any]:
+    text = JsonFormatter().format(record)
+    assert "\n" not in text
+    said: dict[str, Any] = json.loads(text)
+    return said
 
 
 def test_a_line_says_when_how_bad_who_and_what() -> None:
@@ -64,3 +77,52 @@ def test_a_traceback_follows_the_line() -> None:
     assert first.endswith(" ERROR x failed code=unexpected")
     assert rest[0].startswith("Traceback")
     assert rest[-1] == "ValueError: broken"
+
+
+def test_a_json_line_says_the_same_under_names() -> None:
+    said = logged(record_of("%s", session_ids="0192f3a4", attempt=2, data={"a": 1}))
+
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", said.pop("time")
+    )
+    del said["process"]
+    assert said == {
+        "level": "INFO",
+        "logger": "persistence.worker.drain",
+        "message": "%s",
+        "session_ids": "0192f3a4",
+        "attempt": 2,
+    }
+
+
+def test_a_json_line_holds_its_traceback_and_what_is_no_json() -> None:
+    try:
+        raise ValueError("broken\nin two")
+    except ValueError:
+        record = record_of("failed", where=object)
+        record.exc_info = sys.exc_info()
+
+    said = logged(record)
+
+    assert said["exception"].endswith("ValueError: broken\nin two")
+    assert said["where"] == "<class 'object'>"
+
+
+def test_a_json_line_says_in_which_request_or_task_it_was_written() -> None:
+    token = origin.request_id.set("from-the-proxy")
+    try:
+        assert logged(record_of())["request_id"] == "from-the-proxy"
+    finally:
+        origin.request_id.reset(token)
+
+    @app.task(name="tests.log", bind=True)
+    def log(task: Any) -> dict[str, Any]:
+        return logged(record_of())
+
+    said = log.apply(task_id="a-task", retries=1).get()
+    assert (said["task"], said["task_id"], said["delivery"]) == (
+        "tests.log",
+        "a-task",
+        1,
+    )
+    del app.tasks["tests.log"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import redis
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -24,7 +25,9 @@ from combat_history.admin.timeline import shown_duration
 from combat_history.insight import dashboard as figures
 from combat_history.insight import explain
 from combat_history.insight.dashboard import Latency, Snapshot, Span
-from persistence.worker import counts, heartbeat
+from combat_history.reading import redis_clients
+from persistence.worker import counts, presence
+from persistence.worker.heartbeat import MAX_AGE_SECONDS
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -360,10 +363,14 @@ def _shares(
     ]
 
 
-def _heartbeats() -> list[tuple[str | _StrPromise, str, bool]]:
-    """Kind, when it was last heard, and whether that is too long ago."""
+def _heartbeats() -> list[tuple[str | _StrPromise, str, str, bool]]:
+    """Kind, host and process, when it was last heard, whether that is too long ago."""
+    try:
+        ages = presence.read(redis_clients.client())
+    except redis.RedisError:
+        return []
     return [
-        (label, _seconds(age), age > heartbeat.MAX_AGE_SECONDS)
+        (label, visible(process), _seconds(age), age > MAX_AGE_SECONDS)
         for kind, label in KINDS.items()
-        for age in heartbeat.ages(kind)
+        for process, age in ages[kind].items()
     ]

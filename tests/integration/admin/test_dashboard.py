@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +23,7 @@ from combat_history.models import AuditEntry, MinuteCount, Status
 from combat_history.templatetags.combat_dashboard import BY_USE
 from persistence.contract import redis_keys
 from persistence.savers.cleanup_saver import CASES
-from persistence.worker import heartbeat
+from persistence.worker import presence
 from tests.support.admin import add_combat, add_failed, body, count_queries, logged_in
 from tests.support.pages import text_of
 from tests.support.ports import free_port
@@ -281,20 +280,18 @@ def test_the_lists_most_used_come_first(client: Client) -> None:
     assert page.index("app-combat_history") < page.index("app-auth")
 
 
-def test_heartbeats_are_told(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_heartbeats_of_all_hosts_are_told(
+    client: Client, redis_client: redis.Redis
 ) -> None:
     assert "None was heard." in text_of(body(client, INDEX))
-    monkeypatch.setenv(heartbeat.FOLDER_VARIABLE, str(tmp_path))
-    heartbeat.begin("worker")
+    presence.say("worker")
     text = text_of(body(client, INDEX))
-    assert re.search(r"worker heard \d+ ms ago", text)
+    assert re.search(r"worker \S+:\d+ heard \d+ ms ago", text)
     assert "silent" not in text
-    old = datetime.now(UTC).timestamp() - 600
-    for file in tmp_path.iterdir():
-        os.utime(file, (old, old))
+    long_ago = (datetime.now(UTC).timestamp() - 600) * 1000
+    redis_client.zadd(redis_keys.ALIVE, {"worker@far:7": long_ago})
     text = text_of(body(client, INDEX))
-    assert re.search(r"worker heard 60\d\.\d s ago silent", text)
+    assert re.search(r"worker far:7 heard 60\d\.\d s ago silent", text)
 
 
 def test_a_closed_redis_leaves_out_its_own_figures(
