@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 
-# Set before exec: the kernel then ends what a killed pytest left behind.
+# Set before exec: the kernel then ends what a killed pytest left behind. Begun in the
+# background, pytest itself has Ctrl-C ignored, and so would have all that it starts.
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
 
