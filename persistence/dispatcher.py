@@ -19,11 +19,13 @@ from persistence.contract.payload import CombatResultPayload
 from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine import combat_steps, save_steps
 from persistence.engine.answers import CombatStart, ContextSwitch
-from persistence.engine.api import Api, operation
+from persistence.engine.api import Api, Operates, operation
 from persistence.engine.calls import SessionId
+from persistence.engine.doorbell import Doorbell
 from persistence.engine.ending import Ending, Outcome
 from persistence.engine.handoff import Receipt, checked
 from persistence.engine.line import Line
+from persistence.engine.redis import EngineRedis
 from persistence.engine.remembered import Limits
 from persistence.engine.steps import Steps
 from persistence.protocols import GameMode, SyncScope
@@ -54,7 +56,7 @@ class SyncDispatcher:
         replicas: int = 0,
         remembered: Limits | None = None,
         keys: EngineKeys = NO_KEYS,
-        api: Api | None = None,
+        api: Operates | None = None,
     ) -> None:
         if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
             raise ValueError(f"timeout: above 0, at most {MAX_TIMEOUT_SECONDS}")
@@ -62,7 +64,9 @@ class SyncDispatcher:
         self._keys = keys
         self._api = api
         limits = remembered or Limits()
-        self._line = Line(redis_url, broker_url or redis_url, timeout, replicas, limits)
+        redis = EngineRedis(redis_url, timeout, replicas)
+        doorbell = Doorbell(broker_url or redis_url)
+        self._line = Line(redis, doorbell, timeout, limits)
 
     @classmethod
     def from_env(cls) -> SyncDispatcher:
@@ -284,7 +288,7 @@ class SyncDispatcher:
         """The synchronous twin of `operate`."""
         return self._asked().operate_sync(operation(op_id, changes, reason))
 
-    def _asked(self) -> Api:
+    def _asked(self) -> Operates:
         if self._api is None:
             raise ValueError(
                 "operate asks the HTTP API: set SETTLEMENT_API_URL and"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from psycopg.errors import UniqueViolation
 
-from persistence.contract.errors import OperationConflict, OperationRefused
+from persistence.contract.errors import OperationRefused
 from persistence.contract.operate import Operation, OperationAnswer
+from persistence.savers.combat.operation import told_again
 from persistence.savers.operation_saver import OperationSaver
 from persistence.worker.transactions import open_cursor, renew_connection
 
@@ -32,9 +33,4 @@ def operate(operation: Operation, caller: str) -> OperationAnswer:
 def _told_before(operation: Operation) -> OperationAnswer | None:
     with open_cursor() as cursor:
         found = OperationSaver(cursor).applied(operation.op_id)
-    if found is None:
-        return None
-    sha256, answer = found
-    if sha256 != operation.sha256:
-        raise OperationConflict(operation.op_id)
-    return answer.model_copy(update={"duplicate": True})
+    return None if found is None else told_again(operation, *found)

@@ -22,6 +22,7 @@ from combat_history.api.schemas import (
 from combat_history.callers import Caller
 from combat_history.models import Character, InventoryItem
 from persistence.belts import containers, reservations
+from persistence.belts.belt import slot_number
 from persistence.belts.containers import Stage
 from persistence.worker.transactions import renew_connection
 
@@ -54,7 +55,7 @@ def belt_of(char_id: int) -> Belt | None:
             ),
         )
         for row in rows
-        if (number := reservations.slot_number(row[2]))
+        if (number := slot_number(row[2]))
     ]
     if not numbered and not Character.objects.filter(pk=char_id).exists():
         return None

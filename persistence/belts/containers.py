@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
-
+from persistence.belts.belt import changed, told_of
 from persistence.contract import redis_keys, roster
-from persistence.contract.changes import ConsumedItem
 from persistence.contract.payload import BeltItem, begun_with
 from persistence.worker import inbox
 
@@ -26,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 MAX_FILLS = 10
 """An engine that changes a container each time between two round trips is at fault."""
-
-_USES = TypeAdapter(list[ConsumedItem])
 
 
 class Stage(StrEnum):
@@ -79,7 +74,7 @@ def fill(
     `held`: what other combats hold of each belt. Nothing is written unless the combat
     is active. Harmless to repeat.
     """
-    said = {char_id: _said(held.get(char_id, ())) for char_id in belts}
+    said = {char_id: told_of(held.get(char_id, ())) for char_id in belts}
     # Optimistic: the script writes only where the text is still what was read here. An
     # engine may count a potion down between the two round trips.
     for _ in range(MAX_FILLS):
@@ -87,7 +82,7 @@ def fill(
         if told != b"active":
             return Stage(told.decode())
         players: list[Any] = [
-            (char_id, said[char_id], *_changed(session_id, char_id, text, items))
+            (char_id, said[char_id], *changed(session_id, char_id, text, items))
             for (char_id, items), text in zip(belts.items(), texts, strict=True)
         ]
         told, *meanwhile = inbox.script("belts")(
@@ -159,67 +154,3 @@ def _read(session_id: UUID, *fields: str) -> list[Any]:
 
 def _keys(session_id: UUID) -> list[str]:
     return [redis_keys.session(session_id), redis_keys.result(session_id)]
-
-
-def _said(held: Sequence[tuple[int, UUID]]) -> str:
-    return json.dumps([(row, str(holder)) for row, holder in held])
-
-
-def _changed(
-    session_id: UUID, char_id: int, text: bytes | None, items: Sequence[BeltItem]
-) -> tuple[bytes, bytes]:
-    """The container's text and what it is to be; both empty where it is left alone."""
-    changed = _with_belt(session_id, char_id, text, items) if items else None
-    return (b"", b"") if text is None or changed is None else (text, changed)
-
-
-def _with_belt(
-    session_id: UUID, char_id: int, text: bytes | None, items: Sequence[BeltItem]
-) -> bytes | None:
-    """The container's new text; None where it is not to be written.
-
-    Changed as JSON here: Lua would write every empty list of it as an object.
-    """
-    if text is None:
-        return None
-    try:
-        container = json.loads(text)
-    except (ValueError, RecursionError):
-        container = None
-    if not isinstance(container, dict):
-        logger.error(
-            "container unreadable",
-            extra={
-                "session_id": session_id,
-                "field": redis_keys.actor_field(char_id),
-            },
-        )
-        return None
-    # Loaded before, and perhaps used since: loaded anew it would give pieces back.
-    if container.get("belt_items"):
-        return None
-    used = _pieces_used(container.get("consumed"))
-    if used is None:
-        return None
-    container["belt_items"] = [
-        {
-            **item.model_dump(mode="json", exclude_none=True),
-            "quantity": max(0, item.quantity - used[item.inventory_id]),
-        }
-        for item in items
-    ]
-    return json.dumps(container, separators=(",", ":")).encode()
-
-
-def _pieces_used(consumed: object) -> Counter[int] | None:
-    """By inventory id: of a player who is back, or a fight that Redis had forgotten.
-
-    None where it is not readable: nobody knows then what is left.
-    """
-    used: Counter[int] = Counter()
-    try:
-        for entry in _USES.validate_python(consumed or []):
-            used[entry.inventory_id] += entry.qty
-    except ValidationError:
-        return None
-    return used

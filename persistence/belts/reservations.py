@@ -9,17 +9,15 @@ commit and can be made again at any time.
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from persistence.belts import containers
+from persistence.belts.belt import Held, Item, held_by_player, sorted_out
 from persistence.belts.containers import Stage
-from persistence.contract.changes import MAX_QUANTITY
 from persistence.contract.payload import BeltItem
 from persistence.worker.sql import Row, array, fetch
 from persistence.worker.transactions import open_cursor
@@ -33,8 +31,6 @@ SETTLING_SECONDS = 1.0
 """A belt whose last fight is just being settled is waited for this long."""
 
 POLL_SECONDS = 0.05
-
-_SLOT = re.compile(r"belt_([1-9][0-9]*)")
 
 # By id, as the settlement does; the rows of the belts themselves need no lock then.
 LOCK_CHARACTERS = """
@@ -95,15 +91,6 @@ WHERE reserved_session_id = ANY (%s::uuid[]) AND character_id = ANY (%s::bigint[
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A belt item that another combat has reserved and may still use."""
-
-    inventory_id: int
-    character_id: int
-    session_id: UUID
-
-
 @dataclass(slots=True)
 class Assembly:
     """`belts` of every known character asked for, in the order of the slots.
@@ -118,39 +105,6 @@ class Assembly:
     unknown: list[int] = field(default_factory=list)
     free: dict[int, dict[str, int]] = field(default_factory=dict)
     """Pieces in the bag of what is on the belt, by character and template."""
-
-    def held_by_player(self) -> dict[int, list[tuple[int, UUID]]]:
-        found: defaultdict[int, list[tuple[int, UUID]]] = defaultdict(list)
-        for one in self.held:
-            found[one.character_id].append((one.inventory_id, one.session_id))
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    id: int
-    character_id: int
-    item_template_id: str
-    slot: str
-    quantity: int
-    properties: dict[str, Any] | None
-    reserved_session_id: UUID | None
-    is_left: bool
-
-    def on_belt(self) -> BeltItem:
-        return BeltItem(
-            inventory_id=self.id,
-            item_template_id=self.item_template_id,
-            slot=self.slot,
-            quantity=min(self.quantity, MAX_QUANTITY),
-            properties=self.properties,
-        )
-
-
-def slot_number(slot: str | None) -> int | None:
-    """The place of a slot on the belt: belt_1, belt_2, …; None for any other."""
-    found = _SLOT.fullmatch(slot or "")
-    return int(found[1]) if found else None
 
 
 def assemble(
@@ -192,7 +146,7 @@ def assemble(
             # First: whoever waits for the belts may trade at once.
             containers.note_free(session_id, assembly.free)
         assembly.stage = containers.fill(
-            session_id, assembly.belts, assembly.held_by_player()
+            session_id, assembly.belts, held_by_player(assembly.held)
         )
     # Taken back, or forgotten by Redis, while its belts were being reserved.
     is_gone = before is Stage.ACTIVE and assembly.stage is Stage.ABSENT
@@ -266,33 +220,17 @@ def _reserve(
             return Assembly(Stage.OVER), []
         if unknown and all_known:
             return Assembly(Stage.ABSENT, unknown=unknown), []
-        items = [_Item(*row) for row in fetch(cursor, LOAD_BELTS, [array(locked)])]
-        assembly, fresh = _sorted_out(session_id, items)
+        items = [Item(*row) for row in fetch(cursor, LOAD_BELTS, [array(locked)])]
+        belts, held, fresh = sorted_out(session_id, items)
         cursor.execute(RESERVE, [session_id, caller, array(fresh)])
         if cursor.rowcount != len(fresh):
             raise RuntimeError(f"reserved {cursor.rowcount} of {len(fresh)} items")
         free = fetch(cursor, FREE_PIECES, [session_id, array(locked)])
+    assembly = Assembly(Stage.ABSENT, belts, held)
     for char_id, template_id, pieces in free:
         assembly.free.setdefault(char_id, {})[template_id] = int(pieces)
     assembly.unknown = unknown
     assembly.belts = {char_id: assembly.belts.get(char_id, []) for char_id in locked}
-    return assembly, fresh
-
-
-def _sorted_out(session_id: UUID, items: Iterable[_Item]) -> tuple[Assembly, list[int]]:
-    belts: defaultdict[int, list[BeltItem]] = defaultdict(list)
-    assembly = Assembly(Stage.ABSENT, belts)
-    fresh: list[int] = []
-    numbered = [(number, i) for i in items if (number := slot_number(i.slot))]
-    for _, item in sorted(numbered, key=lambda entry: (entry[0], entry[1].id)):
-        # What this combat holds already is listed again: `fill` needs the whole belt.
-        holder = item.reserved_session_id
-        if holder != session_id:
-            if holder is not None and not item.is_left:
-                assembly.held.append(Held(item.id, item.character_id, holder))
-                continue
-            fresh.append(item.id)
-        belts[item.character_id].append(item.on_belt())
     return assembly, fresh
 
 

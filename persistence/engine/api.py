@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -38,6 +38,16 @@ def operation(
     """Raises PayloadInvalid with one entry per fault."""
     characters = {str(id_): _document(asked) for id_, asked in changes.items()}
     return Operation.read({"op_id": op_id, "reason": reason, "characters": characters})
+
+
+class Operates(Protocol):
+    """Applies operations of the game, and says what became of them."""
+
+    async def operate(self, asked: Operation) -> OperationAnswer: ...
+
+    def operate_sync(self, asked: Operation) -> OperationAnswer: ...
+
+    def close(self) -> None: ...
 
 
 class Api:

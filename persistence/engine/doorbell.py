@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Protocol
 
 from celery import Celery
 
@@ -20,6 +21,14 @@ MAX_PENDING = 10_000
 """Distinct messages kept for a slow broker."""
 
 Message = tuple[str, tuple[str | int, ...]]
+
+
+class Bell(Protocol):
+    """Asks workers to look; `press` never blocks nor raises."""
+
+    def press(self, task: str, *args: str | int) -> None: ...
+
+    def close(self, timeout: float) -> None: ...
 
 
 class Doorbell:

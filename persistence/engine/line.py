@@ -12,7 +12,7 @@ from persistence.contract.errors import (
     PersistenceError,
 )
 from persistence.engine.calls import Call
-from persistence.engine.doorbell import Doorbell
+from persistence.engine.doorbell import Bell
 from persistence.engine.redis import Asked, EngineRedis, NotAnswered
 from persistence.engine.remembered import Answer, Limits, Memory, Reminder
 from persistence.engine.steps import Ask, Steps, Wait
@@ -28,16 +28,11 @@ class Line:
     """Usable from several threads and event loops; SyncDispatcher says its bounds."""
 
     def __init__(
-        self,
-        redis_url: str,
-        broker_url: str,
-        timeout: float,
-        replicas: int,
-        limits: Limits,
+        self, redis: EngineRedis, doorbell: Bell, timeout: float, limits: Limits
     ) -> None:
         self._timeout = timeout
-        self._doorbell = Doorbell(broker_url)
-        self._redis = EngineRedis(redis_url, timeout, replicas)
+        self._doorbell = doorbell
+        self._redis = redis
         self.memory = Memory(limits)
         self._reminder = Reminder(self.memory, self._send_all)
 

@@ -24,7 +24,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.protocols import CombatSaver, Delivery, Outcome, Verdict
 from persistence.worker import attempts, counts, inbox, known, refused, rejected
-from persistence.worker.inbox import Entry
+from persistence.worker.entries import Entry
 from persistence.worker.sql import Row
 from persistence.worker.transactions import open_cursor, renew_connection
 from persistence.worker.transience import Transience, transience

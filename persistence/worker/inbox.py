@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,42 +18,18 @@ from celery.signals import task_failure
 from django.conf import settings
 
 from persistence.contract import redis_keys
-from persistence.contract.errors import FailureCode
 from persistence.engine import scripts
 from persistence.engine.handoff import Handoff, Receipt, answer
 from persistence.protocols import Verdict
+from persistence.worker.entries import Entry, claiming, finishing, read_entry
 
 if TYPE_CHECKING:
     from redis.commands.core import Script
 
 logger = logging.getLogger(__name__)
 
-MAX_MOMENT_DIGITS = 14
-"""Digits of a moment in milliseconds: some thousand years."""
-
 REPLICATED_WITHIN_MS = 500
 """A replica that follows answers within one."""
-
-MAX_CLAIM_BYTES = 8 * 1024 * 1024
-"""Documents of one claim: a hundred of a megabyte each would outlive the time limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A leased inbox entry. `claims` counts this delivery too.
-
-    `conflicts` and `roster`: see `Delivery`.
-    """
-
-    session_id: UUID
-    lease: bytes
-    claims: int
-    raw: bytes | None
-    sha256: str | None
-    accepted_at_ms: int | None
-    conflicts: dict[str, bytes]
-    signature: str | None = None
-    roster: bytes | None = None
 
 
 @cache
@@ -146,15 +121,9 @@ def claim(limit: int, until_ms: int | None = None) -> tuple[list[Entry], bool]:
     """
     reply: list[Any] = script("claim")(
         keys=[redis_keys.INBOX],
-        args=[
-            limit,
-            settings.SETTLEMENT_LEASE_MS,
-            MAX_CLAIM_BYTES,
-            redis_keys.RESULT_PREFIX,
-            "" if until_ms is None else until_ms,
-        ],
+        args=claiming(limit, settings.SETTLEMENT_LEASE_MS, until_ms),
     )
-    return [_entry(f) for f in reply[1:] if _is_session(f[0])], bool(reply[0])
+    return [read_entry(f) for f in reply[1:] if _is_session(f[0])], bool(reply[0])
 
 
 def accepted_before(moment_ms: int) -> int:
@@ -170,19 +139,7 @@ def accepted_before(moment_ms: int) -> int:
 
 def finish(settled: Iterable[tuple[Entry, Verdict]]) -> int:
     """Apply the effects of settled entries and remove them."""
-    args: list[Any] = [
-        redis_keys.RESULT_PREFIX,
-        redis_keys.TOMBSTONE_PREFIX,
-        redis_keys.SESSION_PREFIX,
-        redis_keys.DAY_SECONDS,
-        settings.SETTLEMENT_RAW_RETENTION_SECONDS,
-    ]
-    for entry, verdict in settled:
-        args += [str(entry.session_id), entry.lease]
-        is_unsigned = verdict.code == FailureCode.BAD_SIGNATURE
-        sha256 = "-" if is_unsigned else verdict.sha256 or ""
-        args += [verdict.tombstone or b"", sha256]
-        args += [len(entry.conflicts), *map(_conflict_field, entry.conflicts)]
+    args = finishing(settled, settings.SETTLEMENT_RAW_RETENTION_SECONDS)
     removed: int = script("finish")(keys=[redis_keys.INBOX], args=args)
     return removed
 
@@ -263,35 +220,3 @@ def _is_session(member: bytes) -> bool:
     client().zrem(redis_keys.INBOX, member)
     logger.error("inbox member is no session id", extra={"member": member[:100]})
     return False
-
-
-def _is_moment(text: bytes | None) -> bool:
-    """Digits, as the hand-off writes them, of no more than a timestamp can have."""
-    return text is not None and text.isdigit() and len(text) <= MAX_MOMENT_DIGITS
-
-
-def _conflict_field(name: str) -> bytes:
-    # Also where it is no text, or its entry would come due for ever.
-    return f"{redis_keys.CONFLICT_FIELD_PREFIX}{name}".encode(
-        "utf-8", "surrogateescape"
-    )
-
-
-def _entry(fields: Sequence[Any]) -> Entry:
-    session_id, lease, claims, raw, sha256, accepted_at, *more = fields
-    signature, roster, *conflicts = more
-    prefix = len(redis_keys.CONFLICT_FIELD_PREFIX)
-    return Entry(
-        session_id=UUID(session_id.decode()),
-        lease=lease,
-        claims=claims,
-        raw=raw,
-        sha256=sha256.decode() if sha256 else None,
-        accepted_at_ms=int(accepted_at) if _is_moment(accepted_at) else None,
-        conflicts={
-            name.decode("utf-8", "surrogateescape")[prefix:]: document
-            for name, document in zip(conflicts[::2], conflicts[1::2], strict=True)
-        },
-        signature=signature.decode("ascii", "replace") if signature else None,
-        roster=roster,
-    )

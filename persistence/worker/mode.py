@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from combat_history.models import AuditEntry, SettlementControl
 from persistence.worker import inbox
-from persistence.worker.inbox import Entry
+from persistence.worker.entries import Entry
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from persistence.savers.cleanup_saver import CleanupStateSaver
 from persistence.savers.combat import statements
 from persistence.savers.combat_saver import CombatStateSaver
 from persistence.worker import drain, inbox, sql
-from persistence.worker.inbox import Entry
+from persistence.worker.entries import Entry
 from tests.chaos import scenes
 from tests.chaos.scenes import MakeScene, Mutate, play
 from tests.support.crash import Crash, When

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from combat_history.actions.replay import replay
 from combat_history.models import CombatHistory, InventoryItem
 from persistence.belts import reservations
+from persistence.belts.belt import Held
 from persistence.belts.containers import Stage
 from persistence.belts.orphans import release_orphaned
 from persistence.belts.tasks import assemble_belts
@@ -220,7 +221,7 @@ def test_what_another_fight_holds_is_left_out_and_told(
     assembly = reservations.assemble(fight, [HERO])
 
     assert ids_on_belt(assembly) == [60]
-    assert assembly.held == [reservations.Held(POTION, HERO, earlier)]
+    assert assembly.held == [Held(POTION, HERO, earlier)]
     assert holders() == {POTION: earlier, 60: fight}
     (item,) = container(redis_client, fight, HERO)["belt_items"]
     assert item["inventory_id"] == 60

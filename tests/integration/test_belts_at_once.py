@@ -16,6 +16,7 @@ from django.db import connection
 
 from combat_history.models import CombatHistory
 from persistence.belts import reservations
+from persistence.belts.belt import Held
 from persistence.belts.containers import Stage
 from persistence.belts.orphans import release_orphaned
 from persistence.contract import redis_keys
@@ -145,7 +146,7 @@ def test_two_fights_racing_for_one_belt_one_gets_it(
         (winner,) = [fight for fight in fights if ids_on_belt(told[fight])]
         (loser,) = set(fights) - {winner}
         assert holders() == {POTION: winner}
-        assert told[loser].held == [reservations.Held(POTION, HERO, winner)]
+        assert told[loser].held == [Held(POTION, HERO, winner)]
         assert container(redis_client, loser, HERO)["belt_items"] == []
         with open_cursor() as cursor:
             reservations.release(cursor, fights)

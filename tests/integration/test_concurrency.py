@@ -30,7 +30,7 @@ from persistence.savers.registry import combat_saver
 from persistence.tasks import settle_combat, settle_inbox
 from persistence.worker import inbox
 from persistence.worker.drain import settle_entries
-from persistence.worker.inbox import Entry
+from persistence.worker.entries import Entry
 from settlement_project.celery import app
 from tests.support.documents import HERO, PELT, make_document, make_participant
 from tests.support.factories import add_character

@@ -18,7 +18,7 @@ from combat_history.models import (
 from persistence.contract import redis_keys
 from persistence.engine.handoff import checked
 from persistence.worker import drain, inbox
-from persistence.worker.inbox import Entry
+from persistence.worker.entries import Entry
 from tests.support.documents import HERO
 from tests.support.draining import (
     CONNECTION,

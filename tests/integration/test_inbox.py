@@ -24,9 +24,9 @@ from persistence.contract.document import Document
 from persistence.engine.handoff import Receipt, checked
 from persistence.savers.registry import combat_saver
 from persistence.tasks import settle_combat, settle_inbox
-from persistence.worker import inbox
+from persistence.worker import entries, inbox
 from persistence.worker.drain import settle_entries
-from persistence.worker.inbox import Entry
+from persistence.worker.entries import Entry
 from tests.support.documents import HERO, make_document, make_participant
 from tests.support.factories import add_character
 from tests.support.ids import new_session_id
@@ -268,7 +268,7 @@ def test_entry_behind_a_locked_character_goes_back_with_backoff(
 def test_claim_takes_no_more_bytes_than_a_batch_may_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inbox, "MAX_CLAIM_BYTES", 2500)
+    monkeypatch.setattr(entries, "MAX_CLAIM_BYTES", 2500)
     for _ in range(5):
         inbox.record(checked(make_document(note="x" * 1000)))
 

@@ -20,7 +20,7 @@ from persistence.contract import redis_keys
 from persistence.engine.handoff import checked
 from persistence.savers.registry import combat_saver
 from persistence.worker import drain, inbox
-from persistence.worker.inbox import Entry
+from persistence.worker.entries import Entry
 from tests.support.documents import make_document
 
 CONTENTION, CONNECTION, UNFORESEEN = "40001", "08006", "23514"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from persistence.contract.errors import DomainFailure
 from persistence.contract.operate import Operation
+from persistence.savers.combat.operation import Cause
 from persistence.savers.combat.plan import plan_batch, plan_operation
 from persistence.savers.combat.rows import Catalogue, Combat, Plan, World
-from persistence.savers.operation_saver import Cause
 from tests.unit.builders import CATALOGUE, FIRST_NEW_ID, HIDE, POTION, at
 from tests.unit.strategies import (
     BOUNDED,

@@ -15,7 +15,7 @@ from typing import Any
 
 import kombu
 
-from persistence.worker import inbox
+from persistence.worker import entries
 from persistence.worker.intake.plain import looks_plain
 
 MAX_AHEAD = 65_535
@@ -91,7 +91,7 @@ class Gathering:
         size = number = 0
         for message in self._held[: self._limit]:
             size += len(message.body)
-            if number and size > inbox.MAX_CLAIM_BYTES:
+            if number and size > entries.MAX_CLAIM_BYTES:
                 break
             number += 1
         batch, self._held = self._held[:number], self._held[number:]

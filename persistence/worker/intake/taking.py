@@ -23,7 +23,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from persistence.contract import redis_keys
-from persistence.worker import counts, inbox, known
+from persistence.worker import counts, entries, inbox, known
 from persistence.worker.intake.events import tell_of
 from persistence.worker.intake.plain import Plain, read_body, read_item
 
@@ -86,7 +86,7 @@ def _take_waiting(
     with channel.conn_or_acquire() as client:
         items: list[bytes] = inbox.script("peek")(
             keys=keys,
-            args=[limit, inbox.MAX_CLAIM_BYTES, token, TAKER_MS],
+            args=[limit, entries.MAX_CLAIM_BYTES, token, TAKER_MS],
             client=client,
         )
         if not items:

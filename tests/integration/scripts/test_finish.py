@@ -12,7 +12,7 @@ from persistence.contract import redis_keys
 from persistence.contract.outcome import undone_tombstone
 from persistence.protocols import Outcome, Verdict
 from persistence.worker import inbox
-from persistence.worker.inbox import Entry
+from persistence.worker.entries import Entry
 from tests.support.scripts import Fields, at_work, due, enter, now_ms, result
 from tests.support.waiting import is_about
 

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from persistence.contract import redis_keys
 from persistence.engine.handoff import Receipt, checked
 from persistence.worker import inbox
+from persistence.worker.entries import Entry
 from persistence.worker.inbox import NotReplicated
 from tests.support.documents import make_document
 from tests.support.ids import new_session_id
@@ -80,10 +81,10 @@ def test_a_claim_makes_entries_of_what_is_due(
 
     lease = int(entry.lease)
     assert moments[0] + LONG_MS <= lease <= moments[1] + LONG_MS
-    assert entry == inbox.Entry(
+    assert entry == Entry(
         session_id, b"%d" % lease, 1, b"{}", "ab", 7, {"c": b"3", "d": b"4"}
     )
-    assert other == inbox.Entry(bare, other.lease, 1, None, None, None, {})
+    assert other == Entry(bare, other.lease, 1, None, None, None, {})
     assert more is False
     assert due(redis_client, later) == 3
     assert [e.session_id for e in inbox.claim(100)[0]] == [later]

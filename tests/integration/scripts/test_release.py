@@ -8,7 +8,7 @@ import redis
 
 from persistence.contract import redis_keys
 from persistence.worker import inbox
-from persistence.worker.inbox import Entry
+from persistence.worker.entries import Entry
 from tests.support.scripts import at_work, due, enter
 
 LEASE = 2_000_000_000_000
