@@ -37,6 +37,7 @@ OLDEST = tuple(
 CONTENTS: dict[str, tuple[str, Sequence[str]]] = {
     "engine": ("", GAME),
     "engine-oldest": ("", OLDEST),
+    "game": ("", (*GAME, "pytest>=8")),
     "bot": ("[bot]", ("aiogram==3.31.0",)),
     "bot-oldest": ("[bot]", ("aiogram==3.22.0",)),
     "server": ("[server]", ()),

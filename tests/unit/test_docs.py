@@ -79,8 +79,8 @@ def test_commands_exist(page: Path) -> None:
 def test_snippets_stand_where_they_are_run() -> None:
     with_code = {str(page.relative_to(ROOT)) for page in PAGES if snippets(str(page))}
 
-    # By tests/integration/test_docs.py and tests/integration/telegram/test_docs.py.
-    assert with_code == {"docs/engine.md", "docs/bot.md"}
+    # By test_docs.py of tests/integration and of its telegram/, and by tests/packaging.
+    assert with_code == {"docs/engine.md", "docs/engine-tests.md", "docs/bot.md"}
 
 
 def test_every_alert_stands_in_the_runbook() -> None:

@@ -61,6 +61,19 @@ def test_the_dispatcher_imports_without_django() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_comes_for_the_engines_tests_imports_without_django() -> None:
+    done = import_without("persistence.testing.settlement", "django", "psycopg")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_plugin_brings_nothing_into_a_run_that_does_not_use_it() -> None:
+    unused = ("pydantic", "redis", "celery", "django", "psycopg")
+    done = import_without("persistence.testing.plugin", *unused)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_dispatcher_makes_itself_without_django() -> None:
     make = (
         "persistence.dispatcher; persistence.dispatcher.SyncDispatcher("
