@@ -214,9 +214,6 @@ class BoundedAdmin(StrictAdmin):
     character_field = "character_id"
     pages: Sequence[type[Page]] = ()
 
-    class Media:
-        css = {"all": ["combat_history/admin.css"]}
-
     def page_urls(self) -> list[URLPattern]:
         return [
             path(

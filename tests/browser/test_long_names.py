@@ -32,7 +32,8 @@ SPREAD = """
         const least = parseFloat(getComputedStyle(table).minWidth) || 0;
         const room = Math.max(least, table.parentElement.clientWidth);
         const columns = table.rows[0] ? table.rows[0].cells.length : 1;
-        const allowed = screen < 768 ? Math.max(room, columns * 11 * 16) : room;
+        const isNarrow = screen < 768 && !table.matches(".combat-wide");
+        const allowed = isNarrow ? Math.max(room, columns * 11 * 16) : room;
         if (own.width > allowed + 2)
             found.push(`${table.tHead?.innerText} is ${own.width} of ${allowed} px`);
     }

@@ -26,6 +26,15 @@ from tests.support.factories import add_template
 
 WEAK_CONTRASTS = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 
+BESIDE_THE_SCREEN = """
+() => [...document.querySelectorAll("#container *")]
+    .filter((part) => part.checkVisibility() && part.scrollWidth > part.clientWidth + 1)
+    .filter((part) => ["auto", "scroll"].includes(getComputedStyle(part).overflowX))
+    .filter((part) => !part.matches("pre, textarea"))
+    .map((part) => part.outerHTML.slice(0, 80))
+"""
+"""What can be scrolled sideways."""
+
 
 @pytest.fixture
 def lived(settle_here: Settle) -> dict[str, str]:
@@ -121,3 +130,16 @@ def test_the_dashboard_renews_itself(
     expect(settled).to_have_text("1")
     assert page.locator(".combat-stale").is_hidden()
     assert visitor.page.url.endswith("/admin/")
+
+
+def test_a_phone_shows_each_row_as_a_card_and_nothing_beside_the_screen(
+    visit: Visit, lived: dict[str, str], game_admin: User
+) -> None:
+    visitor = visit(game_admin)
+    visitor.page.set_viewport_size({"width": 390, "height": 800})
+    for name in ("dashboard", "combat", "failed", "failed-settlements", "player"):
+        page = visitor.open(lived[name])
+        wide = page.evaluate(BESIDE_THE_SCREEN)
+        assert wide == [], name
+    card = page.locator("#fights .combat-wide tbody tr").first
+    expect(card.locator("td[data-label=Gold]")).to_be_visible()
