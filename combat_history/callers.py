@@ -29,7 +29,7 @@ class Scope(StrEnum):
     """What a token may do; one that names none may do nothing."""
 
     RESULTS_READ = "results:read"
-    """Ask what became of fights, and for the belt of a character."""
+    """Ask what became of fights, and for what characters have and had."""
     COMBATS_SUBMIT = "combats:submit"
     """Hand over results, which gives XP, gold and items, and play: start fights, use
     items, switch modes."""
@@ -37,6 +37,7 @@ class Scope(StrEnum):
     """Reserve the belts of a fight that goes on."""
     OPERATIONS_WRITE = "operations:write"
     CHARACTERS_WRITE = "characters:write"
+    """Register characters, with what they come with, and keep the catalogue."""
     EVENTS_READ = "events:read"
 
 

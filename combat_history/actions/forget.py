@@ -1,4 +1,4 @@
-"""Forgetting a player: their name and every free text goes, every number stays.
+"""Forgetting a player: names, external ids and free texts go, every number stays.
 
 Of a combat that is over the document keeps the contract's fields, without the player's
 name, and the fight log goes; the original hash stays, and a redaction says that what is
@@ -21,6 +21,7 @@ from combat_history.models import (
     CombatHistory,
     CombatParticipant,
     CombatRedaction,
+    ExternalId,
     RejectedPayload,
     Status,
     operations_of,
@@ -91,6 +92,7 @@ def forget(character_id: int) -> Iterator[int]:
     with transaction.atomic():
         _rejected(character_id).update(raw=None, errors=[])
         operations_of(character_id).exclude(reason="").update(reason="")
+        ExternalId.objects.filter(character_id=character_id).delete()
         Character.objects.filter(pk=character_id).update(name=f"#{character_id}")
 
 

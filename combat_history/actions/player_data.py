@@ -19,6 +19,7 @@ from combat_history.models import (
     CombatParticipant,
     CombatReplay,
     CombatRevision,
+    ExternalId,
     InventoryItem,
     LedgerLine,
     NamedBalance,
@@ -34,6 +35,7 @@ PAGE = 100
 """Rows in memory at a time."""
 
 BY_CHARACTER: tuple[tuple[str, type[Model]], ...] = (
+    ("external id", ExternalId),
     ("inventory", InventoryItem),
     ("named balance", NamedBalance),
     ("ledger line", LedgerLine),

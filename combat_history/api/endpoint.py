@@ -41,7 +41,7 @@ def endpoint(method: str, scope: Scope) -> Callable[[Handler], View]:
                 if request.method not in allowed:
                     raise not_allowed(allowed)
                 caller = await admit(request, scope)
-                if method == "POST":
+                if method not in GETS:
                     said = {"caller": caller.name, "path": request.path}
                     logger.info("API call", extra=said)
                 return await handler(request, caller, **path)
@@ -58,6 +58,24 @@ def endpoint(method: str, scope: Scope) -> Callable[[Handler], View]:
         return view
 
     return decorate
+
+
+def by_method(**views: View) -> View:
+    """One address with a view for each method: by_method(GET=..., PUT=...)."""
+    allowed = ("GET", "HEAD", *(name for name in views if name != "GET"))
+
+    @csrf_exempt
+    async def view(request: HttpRequest, **path: str) -> HttpResponseBase:
+        method = "GET" if request.method == "HEAD" else request.method
+        chosen = views.get(method or "")
+        if chosen is None:
+            return not_allowed(allowed).response()
+        return await chosen(request, **path)
+
+    # Of the one whose body the gate reads.
+    (writing,) = (one for name, one in views.items() if name != "GET")
+    view.scope = writing.scope  # type: ignore[attr-defined]
+    return view
 
 
 def json_response(

@@ -8,7 +8,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from combat_history.api import fight_schemas, openapi_fights, schemas
+from combat_history.api import (
+    fight_schemas,
+    openapi_fights,
+    openapi_world,
+    schemas,
+    world_schemas,
+)
 from combat_history.api.openapi_parts import (
     ID,
     REFERENCE,
@@ -40,6 +46,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     schemas.ProblemDetails,
     schemas.ReservedBelts,
     *fight_schemas.ANSWERS,
+    *world_schemas.ANSWERS,
 )
 
 CURSOR = "^[A-Za-z0-9_-]{32}$"
@@ -64,6 +71,7 @@ def document() -> Json:
             "/api/characters/{character_id}/belt": {"get": _belt()},
             "/api/operations": {"post": _operate()},
             **openapi_fights.paths(),
+            **openapi_world.paths(),
             "/api/openapi.json": {"get": _self()},
         },
         "components": {
@@ -268,6 +276,7 @@ def _schemas() -> Json:
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         *((model, "serialization") for model in _BODIES),
         *((model, "validation") for model in fight_schemas.REQUESTS),
+        *((model, "validation") for model in world_schemas.REQUESTS),
         (Operation, "validation"),
     ]
     _, bodies = models_json_schema(models, ref_template=REFERENCE)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from combat_history.api import fights, views
+from combat_history.api import fights, views, world
 
 app_name = "api"
 
@@ -27,6 +27,10 @@ urlpatterns = [
         views.character_belt,
         name="character_belt",
     ),
+    path("characters/<str:character_id>/ledger", world.ledger, name="ledger"),
+    path("characters/<str:character_id>", world.character, name="character"),
+    path("items/<str:item_id>", world.put_item, name="item"),
+    path("balances/<str:balance_id>", world.put_balance, name="balance"),
     path("operations", views.operations, name="operations"),
     path("openapi.json", views.description, name="openapi"),
     re_path(r"^", views.not_found, name="not_found"),

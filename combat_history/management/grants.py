@@ -44,6 +44,7 @@ TABLES = {
     "audit_log": Roles(ADD, ADD),
     # The world, and how it was reached.
     "characters": Roles(CHANGE, CHANGE, READ),
+    "character_external_ids": Roles(READ, OWN),
     "inventory": Roles(OWN, OWN, READ),
     "item_templates": Roles(READ, CHANGE, READ),
     "balances": Roles(CHANGE, CHANGE, READ),

@@ -37,6 +37,7 @@ from combat_history.models.rules import ReviewRule
 from combat_history.models.world import (
     BalanceTemplate,
     Character,
+    ExternalId,
     InventoryItem,
     ItemTemplate,
     NamedBalance,
@@ -53,6 +54,7 @@ __all__ = [
     "CombatRedaction",
     "CombatReplay",
     "CombatRevision",
+    "ExternalId",
     "InventoryItem",
     "ItemTemplate",
     "LedgerLine",

@@ -125,6 +125,33 @@ class Character(models.Model):
         return self.name
 
 
+class ExternalId(models.Model):
+    """What another system calls a character's player: one character's at most."""
+
+    pk = models.CompositePrimaryKey("kind", "value")
+    kind = models.CharField(max_length=32)
+    value = models.CharField(max_length=128)
+    character = models.ForeignKey(
+        Character,
+        on_delete=models.CASCADE,
+        related_name="external_ids",
+        db_index=False,
+    )
+
+    class Meta:
+        db_table = "character_external_ids"
+        verbose_name = _("external id")
+        verbose_name_plural = _("external ids")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["character", "kind"], name="character_external_ids_one_a_kind"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"
+
+
 class NamedBalance(models.Model):
     """What a character has of a named balance; without a row, nothing.
 

@@ -22,6 +22,7 @@ from persistence.contract.errors import (
     ParkCode,
     PersistenceError,
 )
+from persistence.contract.world import Refusal
 from persistence.savers.cleanup_saver import CASES
 
 ABOUT = """
@@ -105,6 +106,8 @@ def _problems() -> Iterator[tuple[str, str]]:
                     yield code(name), status.replace("_", " ").capitalize()
     for refusal in REFUSALS:
         yield code(refusal.code), "Conflict"
+    for said in Refusal:
+        yield code(said), "Conflict"
 
 
 def _codes_in(node: ast.expr) -> list[str]:

@@ -54,7 +54,12 @@ pytestmark = pytest.mark.usefixtures("world", "api")
 
 REASON = "for the tests of tokens"
 
-PLACES = {"session_id": str(uuid4()), "character_id": str(HERO)}
+PLACES = {
+    "session_id": str(uuid4()),
+    "character_id": str(HERO),
+    "item_id": "wolf_pelt",
+    "balance_id": "dust",
+}
 
 ACTS = {
     "combats": ("POST", Scope.COMBATS_SUBMIT),
@@ -67,6 +72,10 @@ ACTS = {
     ),
     "character_combats": ("GET", Scope.RESULTS_READ),
     "character_belt": ("GET", Scope.RESULTS_READ),
+    "ledger": ("GET", Scope.RESULTS_READ),
+    "character": ("PUT", Scope.CHARACTERS_WRITE),
+    "item": ("PUT", Scope.CHARACTERS_WRITE),
+    "balance": ("PUT", Scope.CHARACTERS_WRITE),
 }
 """Every address of the API that asks for a token: a new one has to be entered here."""
 
@@ -123,7 +132,7 @@ def asked(name: str, token: str | None) -> Any:
         method,
         f"{address(name)}?char_id={HERO}",
         token,
-        **({"data": json.dumps(body)} if method == "POST" else {}),
+        **({"data": json.dumps(body)} if method != "GET" else {}),
         content_type="application/json",
     )
 

@@ -9,7 +9,10 @@ from uuid import UUID
 TOKEN, OTHER_TOKEN = "an-engine's-own-token", "a-bot's-own-token"
 """Of the API's callers."""
 
-ENGINE = "engine=results:read+combats:submit+belts:reserve+operations:write=" + TOKEN
+ENGINE = (
+    "engine=results:read+combats:submit+belts:reserve+operations:write"
+    f"+characters:write={TOKEN}"
+)
 BOT = f"bot=results:read={OTHER_TOKEN}"
 """The same, as the environment has them."""
 
