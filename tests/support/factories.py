@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import connection
+
 from combat_history.models import (
     BalanceTemplate,
     Character,
@@ -43,27 +45,21 @@ def add_item(
     return item
 
 
+SMALL_WORLD = f"""
+INSERT INTO item_templates (id, name, name_en, stackable, max_durability) VALUES
+    ('hp_pot_small', 'Малое зелье здоровья', 'Small health potion', true, NULL),
+    ('sword_epic', 'Эпический меч', 'Epic sword', false, 100),
+    ('{PELT}', 'Шкура волка', 'Wolf pelt', true, NULL);
+INSERT INTO characters (id, name, hp) VALUES ({HERO}, 'Герой', 500);
+INSERT INTO inventory (id, character_id, item_template_id, quantity, is_equipped,
+                       slot, durability, max_durability) VALUES
+    ({POTION}, {HERO}, 'hp_pot_small', 5, true, 'belt_1', NULL, NULL),
+    ({SWORD}, {HERO}, 'sword_epic', 1, true, 'main_hand', 100, 100)
+"""
+"""As text: in models it took a tenth of most tests."""
+
+
 def add_small_world() -> None:
     """What the sample needs: a hero, five potions on the belt, a sword."""
-    add_template(
-        "hp_pot_small", name="Малое зелье здоровья", name_en="Small health potion"
-    )
-    add_template(
-        "sword_epic",
-        name="Эпический меч",
-        name_en="Epic sword",
-        stackable=False,
-        max_durability=100,
-    )
-    add_template(PELT, name="Шкура волка", name_en="Wolf pelt")
-    add_character(HERO, name="Герой")
-    add_item(HERO, "hp_pot_small", POTION, quantity=5, is_equipped=True, slot="belt_1")
-    add_item(
-        HERO,
-        "sword_epic",
-        SWORD,
-        is_equipped=True,
-        slot="main_hand",
-        durability=100,
-        max_durability=100,
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(SMALL_WORLD)
