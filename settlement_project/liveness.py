@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from functools import cached_property
 from types import FrameType
 from typing import Any
 
@@ -78,9 +79,9 @@ class BeatScheduler(Scheduler):
     _listens = False
     _is_told_to_stop = False
 
-    def setup_schedule(self) -> None:
-        super().setup_schedule()
-        self._voice = Voice("beat")
+    @cached_property
+    def _voice(self) -> Voice:
+        return Voice("beat")
 
     def tick(self, *args: Any, **options: Any) -> Any:
         if not self._listens:

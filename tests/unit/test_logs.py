@@ -4,11 +4,22 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from combat_history import origin
 from settlement_project.celery import app
 from settlement_project.logs import JsonFormatter, KeyValueFormatter
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_requests() -> Iterator[None]:
+    """The id of the last one stays, for what is logged behind its answer."""
+    token = origin.request_id.set("")
+    yield
+    origin.request_id.reset(token)
 
 
 def record_of(message: str = "combat", **extra: Any) -> logging.LogRecord:
