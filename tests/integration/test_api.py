@@ -48,7 +48,8 @@ PATHS = [
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
 def test_without_a_known_token_nobody_gets_in(method: str, path: str) -> None:
-    missing = request(method.split(", ")[-1], path, None)
+    method = method.rpartition(" ")[2]
+    missing = request(method, path, None)
     told = problem(missing, HTTPStatus.UNAUTHORIZED, "unauthorized")
     assert missing["WWW-Authenticate"] == 'Bearer realm="combat-settlement"'
     assert "required" in told.detail
