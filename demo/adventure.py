@@ -72,9 +72,7 @@ class Adventure:
     def __init__(self, on_answer: OnAnswer) -> None:
         self._on_answer = on_answer
         self._redis = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=5)
-        self._dispatcher = SyncDispatcher(
-            settings.REDIS_URL, settings.CELERY_BROKER_URL
-        )
+        self._dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL)
         # Bound and never listened to: whoever knocks is refused, for certain.
         self._nobody = socket.socket()
         self._nobody.bind(("127.0.0.1", 0))

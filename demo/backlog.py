@@ -73,7 +73,7 @@ def return_messages() -> None:
 
 
 def _waiting() -> dict[str, int]:
-    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+    with redis.Redis.from_url(settings.BROKER_URL) as broker:
         lengths = [broker.llen(queue) for queue in QUEUES]
         lengths.append(broker.hlen(_UNACKNOWLEDGED))
     client = inbox.client()

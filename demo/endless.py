@@ -69,8 +69,8 @@ class Endless:
             asyncio.run(self._play(processes))
 
     async def _play(self, processes: Stack) -> None:
-        dispatcher = SyncDispatcher(settings.REDIS_URL, settings.CELERY_BROKER_URL)
-        producer = bare_producer(settings.CELERY_BROKER_URL)
+        dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL)
+        producer = bare_producer(settings.BROKER_URL)
         try:
             while True:
                 schedule = await sync_to_async(_schedule)()

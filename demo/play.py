@@ -145,8 +145,8 @@ class Play:
         sent: list[Submission] = []
         numbers = count(1)
         deeds = [_noted_deeds(journal, numbers, story.deeds) for story in stories]
-        dispatcher = SyncDispatcher(settings.REDIS_URL, settings.CELERY_BROKER_URL)
-        producer = bare_producer(settings.CELERY_BROKER_URL)
+        dispatcher = SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL)
+        producer = bare_producer(settings.BROKER_URL)
         engine = Engine(dispatcher, producer, journal.answer)
         playing = asyncio.create_task(
             engine.play(_noted(schedule, journal, watch, sent), self._rate)

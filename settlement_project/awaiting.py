@@ -24,6 +24,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from persistence.engine import connecting
+
 logger = logging.getLogger(__name__)
 
 ASK_EVERY_SECONDS = 0.5
@@ -55,7 +57,7 @@ def _wait_for(name: str, ask: Callable[[], State]) -> None:
 
 def _redis() -> State:
     try:
-        with redis.Redis.from_url(
+        with connecting.client(
             settings.REDIS_URL,
             socket_timeout=ANSWER_WITHIN_SECONDS,
             socket_connect_timeout=ANSWER_WITHIN_SECONDS,

@@ -20,6 +20,7 @@ from django.core.checks import CheckMessage
 from django.db import DatabaseError, connection
 
 from combat_history.callers import Scope, read_environment
+from persistence.engine import connecting
 from settlement_project import servers
 from settlement_project.awaiting import wait_for_servers
 from settlement_project.celery import app
@@ -225,7 +226,7 @@ def warn_of_tokens() -> None:
 def check_redis(**_: Any) -> list[CheckMessage]:
     """The Redis of combats; the broker's may lose what it likes, a ring is a hint."""
     try:
-        with redis.Redis.from_url(
+        with connecting.client(
             settings.REDIS_URL,
             socket_timeout=ANSWER_WITHIN_SECONDS,
             socket_connect_timeout=ANSWER_WITHIN_SECONDS,
@@ -237,6 +238,15 @@ def check_redis(**_: Any) -> list[CheckMessage]:
     if info.get("loading"):
         # It says nothing true of its AOF meanwhile.
         return [_fault("023", "Redis still reads its file.", "Ask again in a while.")]
+    if info.get("cluster_enabled"):
+        # Also under DEBUG: no script of ours runs there.
+        return [
+            checks.Error(
+                f"{connecting.NO_CLUSTER}.",
+                hint="Use one primary with replicas, and Sentinel for fail-over.",
+                id="settlement.E025",
+            )
+        ]
     policy = info.get("maxmemory_policy")
     return _broken(
         (

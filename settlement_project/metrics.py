@@ -27,6 +27,7 @@ from combat_history.insight import figures
 from combat_history.insight.figures import Reading
 from combat_history.reading import redis_clients
 from persistence.contract import redis_keys
+from persistence.engine import connecting
 from persistence.protocols import QUEUES
 from persistence.worker import presence
 from settlement_project.http_metrics import REGISTRY
@@ -161,7 +162,7 @@ async def _redis() -> Families:
 
 async def _queues() -> Families:
     """The length of each queue of a broker that is a Redis; no other one is asked."""
-    if not settings.BROKER_URL.startswith(("redis", "unix")):
+    if not settings.BROKER_URL.startswith(connecting.SCHEMES):
         return []
     async with redis_clients.new_async_client(settings.BROKER_URL) as broker:
         pipeline = broker.pipeline(transaction=False)

@@ -17,6 +17,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.db import DatabaseError, connection
 
+from persistence.engine import connecting
 from settlement_project.celery import app
 
 SECURITY = "settlement_security"
@@ -63,7 +64,7 @@ def check_redis_users(**_: Any) -> list[CheckMessage]:
     by_server = {urlsplit(url).netloc: (name, url) for name, url in urls.items()}
     found: list[CheckMessage] = []
     for name, url in by_server.values():
-        if not urlsplit(url).scheme.startswith("redis"):
+        if not url.startswith(connecting.SCHEMES):
             continue
         try:
             found += _open_doors(name, url)
@@ -109,7 +110,7 @@ def _comes_as_default(url: str) -> bool:
 
 
 def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
+    return connecting.client(
         url,
         socket_timeout=ANSWER_WITHIN_SECONDS,
         socket_connect_timeout=ANSWER_WITHIN_SECONDS,

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+
+from persistence.engine import connecting
+
+NO_DATABASE, NO_REDIS = "postgresql://", "redis://"
+
+BROKERS = ("amqp://", "pyamqp://", "amqps://", "memory://")
+"""Beside Redis; what is in memory is for tests alone."""
 
 _LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
-def resolve(base_dir: Path) -> tuple[str, str, str]:
-    """DATABASE_URL, REDIS_URL and CELERY_BROKER_URL.
+def resolve(base_dir: Path, say: Callable[[str], None]) -> tuple[str, str, str]:
+    """DATABASE_URL, REDIS_URL and CELERY_BROKER_URL; `say` hears what is wrong.
 
     Without DATABASE_URL or REDIS_URL the embedded pair over `.data/` is attached to,
     or started. Its addresses are not put into the environment: a child process has to
@@ -39,7 +47,32 @@ def resolve(base_dir: Path) -> tuple[str, str, str]:
         redis = redis or servers.redis_url
     # URL of the broker, or CELERY_BROKER_URL_FILE; by default the Redis of the combats.
     broker = os.environ.get("CELERY_BROKER_URL") or _of_file("CELERY_BROKER_URL")
-    return database, redis, broker or redis
+    return _checked(database, redis, broker or redis, say)
+
+
+def _checked(
+    database: str, redis: str, broker: str, say: Callable[[str], None]
+) -> tuple[str, str, str]:
+    """Nothing is asked by a URL that is wrong: the settings end with what was said."""
+    try:
+        conninfo_to_dict(database)
+    except ProgrammingError as error:
+        say(f"DATABASE_URL: {str(error).strip()}")
+        database = NO_DATABASE
+    if found := connecting.fault(redis):
+        say(f"REDIS_URL: {found}")
+        redis = NO_REDIS
+    if found := _broker_fault(broker):
+        say(f"CELERY_BROKER_URL: {found}")
+        broker = NO_REDIS
+    return database, redis, broker
+
+
+def _broker_fault(url: str) -> str | None:
+    if url.startswith(BROKERS):
+        return None
+    found = connecting.fault(url)
+    return f"{found}; nor {', '.join(BROKERS)}" if found else None
 
 
 def _of_file(name: str) -> str | None:
@@ -76,7 +109,7 @@ def are_local(*urls: str) -> bool:
 def _hosts(url: str) -> list[str]:
     """libpq takes hosts from the query, too, and several of them."""
     if not url.startswith(("postgres://", "postgresql://")):
-        return [urlsplit(url).hostname or ""]
+        return connecting.hosts(url)
     parts = conninfo_to_dict(url)
     named = (str(parts.get(key) or "") for key in ("host", "hostaddr"))
     return [host for names in named for host in names.split(",")]

@@ -14,6 +14,7 @@ from pathlib import Path
 from kombu import Queue
 
 from combat_history.callers import read_environment
+from persistence.engine import connecting
 from persistence.protocols import QUEUE, QUEUES, ROUTES, SAVES_QUEUE, SWEEP_QUEUE
 from settlement_project import servers
 from settlement_project.env import Environment
@@ -25,7 +26,7 @@ IS_CHECKOUT = (PACKAGE.parent / "manage.py").exists()
 BASE_DIR = PACKAGE.parent if IS_CHECKOUT else Path.cwd()
 env = Environment()
 
-DATABASE_URL, REDIS_URL, BROKER_URL = servers.resolve(BASE_DIR)
+DATABASE_URL, REDIS_URL, BROKER_URL = servers.resolve(BASE_DIR, env.problem)
 
 # On where every server is local, as on a developer's machine. Off in production.
 DEBUG = env.flag(
@@ -281,11 +282,25 @@ if not DEBUG and any(len(token) < 16 for token in SETTLEMENT_METRICS_TOKENS):
 
 # Celery. Messages are hints, and no setting makes a broker lossless: the inbox is what
 # counts (docs/decisions/0001). Each line says which window it closes or narrows.
-CELERY_BROKER_URL = BROKER_URL
+_kombu_url, _broker_options = connecting.broker(BROKER_URL)
+# Both, for Celery itself reads the environment's CELERY_BROKER_URL, as it stands there.
+CELERY_BROKER_READ_URL = CELERY_BROKER_WRITE_URL = _kombu_url
 # Celery's own default: a producer without any settings publishes there.
 CELERY_TASK_DEFAULT_QUEUE = QUEUE
+# Of RabbitMQ: quorum queues outlive a node of a cluster. The type of a queue that is
+# there does not change: drain it and delete it first.
+QUEUE_TYPE = env.choice("SETTLEMENT_QUEUE_TYPE", "classic", ("classic", "quorum"))
+_queue_arguments = {
+    "x-queue-type": QUEUE_TYPE,
+    # Deliveries of a message that ends its worker each time: it is kept as unreadable
+    # long before, and dropped by the broker only if nobody could.
+    "x-delivery-limit": 100,
+}
 # A worker takes from them in turn: what waits in one holds nothing up in the others.
-CELERY_TASK_QUEUES = [Queue(name) for name in QUEUES]
+CELERY_TASK_QUEUES = [
+    Queue(name, queue_arguments=_queue_arguments if QUEUE_TYPE == "quorum" else None)
+    for name in QUEUES
+]
 # A misspelt queue is an error, not a queue that nobody reads.
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 # Rings never wait behind saves, nor recovery behind either.
@@ -356,6 +371,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
     "health_check_interval": 10,
+    # RabbitMQ says that it has a message before its sender goes on.
+    "confirm_publish": True,
+    **_broker_options,
 }
 # A ring is bounded in time; beat makes up for one that is given up.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {

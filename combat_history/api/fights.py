@@ -83,7 +83,7 @@ _Told = TypeVar("_Told")
 
 @cache
 def dispatcher() -> SyncDispatcher:
-    return SyncDispatcher(settings.REDIS_URL, settings.CELERY_BROKER_URL)
+    return SyncDispatcher(settings.REDIS_URL, settings.BROKER_URL)
 
 
 @endpoint("POST", Scope.COMBATS_SUBMIT)

@@ -87,7 +87,7 @@ def accepted(session_id: UUID, receipt: Receipt) -> HttpResponse:
 
 @cache
 def doorbell() -> Doorbell:
-    return Doorbell(settings.CELERY_BROKER_URL)
+    return Doorbell(settings.BROKER_URL)
 
 
 def body(request: HttpRequest) -> bytes:

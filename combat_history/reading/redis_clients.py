@@ -16,6 +16,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from persistence.engine import connecting
+
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 """A player looks at a spinner for as long as Redis is frozen."""
@@ -43,7 +45,7 @@ def async_client() -> redis.asyncio.Redis:
 
 def new_async_client(url: str) -> redis.asyncio.Redis:
     """One that the caller closes."""
-    return redis.asyncio.Redis.from_url(
+    return connecting.async_client(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=ANSWER_SECONDS,
@@ -60,7 +62,7 @@ async def aclose() -> None:
 
 @cache
 def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
+    return connecting.client(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=ANSWER_SECONDS,

@@ -12,8 +12,10 @@ import threading
 from typing import Protocol
 
 from celery import Celery
+from kombu import Queue
 
-from persistence.protocols import ROUTES
+from persistence.engine import connecting
+from persistence.protocols import QUEUES, ROUTES
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +93,19 @@ def _producer(broker_url: str) -> Celery:
     """A Celery app that can only send, and gives up on a frozen broker."""
     # No fix-ups: the engine may have a Django of its own, which is none of ours.
     app = Celery(set_as_current=False, fixups=[])
+    url, options = connecting.broker(broker_url)
     app.conf.update(
         # Not `broker_url`, which the environment's CELERY_BROKER_URL would override.
-        broker_write_url=broker_url,
+        broker_write_url=url,
         task_serializer="json",
         task_routes=ROUTES,
         task_ignore_result=True,
-        broker_transport_options={"socket_timeout": 2, "socket_connect_timeout": 1},
+        broker_transport_options={
+            "socket_timeout": 2,
+            "socket_connect_timeout": 1,
+            "confirm_publish": True,
+            **options,
+        },
         task_publish_retry_policy={
             "max_retries": 1,
             "interval_start": 0,
@@ -105,4 +113,8 @@ def _producer(broker_url: str) -> Celery:
             "interval_max": 0.2,
         },
     )
+    if url.startswith(("amqp", "pyamqp")):
+        # Of whatever type the workers have declared them: said otherwise here, the
+        # broker would refuse the message.
+        app.conf.task_queues = [Queue(name, no_declare=True) for name in QUEUES]
     return app

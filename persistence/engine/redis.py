@@ -22,7 +22,7 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from persistence.contract import redis_keys
-from persistence.engine import scripts
+from persistence.engine import connecting, scripts
 from persistence.engine.calls import Call
 from persistence.engine.scripts import Script
 
@@ -91,7 +91,11 @@ class IdleConnections:
         try:
             return self._waiting.pop()
         except IndexError:
-            return self._pool.connection_class(**self._pool.connection_kwargs)
+            connection = self._pool.connection_class(**self._pool.connection_kwargs)
+        # Asked for by name: left to the first command, one by way of Sentinels does not
+        # ask these who the primary is.
+        connection.connect()
+        return connection
 
 
 class EngineRedis:
@@ -107,7 +111,7 @@ class EngineRedis:
         self._replicas = replicas
         # A quarter to find a stale connection dead, a quarter to connect again, half
         # for the answer: together never more than `timeout`.
-        self._client = redis.Redis.from_url(
+        self._client = connecting.client(
             url,
             socket_connect_timeout=timeout / 4,
             socket_timeout=timeout / 2,
@@ -255,7 +259,7 @@ class EngineRedis:
         # its own along.
         client = self._async_clients.get(loop)
         if client is None:
-            client = redis.asyncio.Redis.from_url(
+            client = connecting.async_client(
                 self._url,
                 socket_connect_timeout=self._timeout,
                 socket_timeout=self._timeout,

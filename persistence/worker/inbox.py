@@ -18,7 +18,7 @@ from celery.signals import task_failure
 from django.conf import settings
 
 from persistence.contract import redis_keys
-from persistence.engine import scripts
+from persistence.engine import connecting, scripts
 from persistence.engine.handoff import Handoff, Receipt, answer
 from persistence.protocols import Verdict
 from persistence.worker.entries import Entry, claiming, finishing, read_entry
@@ -36,7 +36,7 @@ REPLICATED_WITHIN_MS = 500
 def client() -> redis.Redis:
     """The process's own client: made lazily, after the pool has forked."""
     # Bounded far below the tasks' soft limit: a frozen Redis fails, it does not hang.
-    return redis.Redis.from_url(
+    return connecting.client(
         settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2
     )
 

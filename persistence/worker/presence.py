@@ -16,7 +16,7 @@ import redis
 from django.conf import settings
 
 from persistence.contract import redis_keys
-from persistence.engine import scripts
+from persistence.engine import connecting, scripts
 from persistence.worker.heartbeat import KINDS, MAX_AGE_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ REMEMBERED_MS = 60 * 60 * 1000
 
 @cache
 def _client() -> redis.Redis:
-    return redis.Redis.from_url(
+    return connecting.client(
         settings.REDIS_URL,
         socket_timeout=WITHIN_SECONDS,
         socket_connect_timeout=WITHIN_SECONDS,

@@ -15,6 +15,7 @@ from django.db.models import Sum
 
 from combat_history.models import CombatHistory, MinuteCount, RejectedPayload
 from persistence.contract import redis_keys
+from persistence.engine.doorbell import Doorbell
 from tests.support.brokers import Broker, RedisBroker, running_amqp_worker
 from tests.support.documents import make_document
 from tests.support.events import events
@@ -23,12 +24,6 @@ from tests.support.waiting import wait_until
 from tests.support.worker import CeleryProcess
 
 WAITING = 30
-
-SETTINGS = {
-    "classic": "settlement_project.settings",
-    "quorum": "tests.support.quorum_settings",
-}
-"""Of a worker on such queues of RabbitMQ."""
 
 
 @pytest.fixture(scope="module", params=["redis", "classic", "quorum"])
@@ -42,7 +37,7 @@ def served(
         return
     url = request.getfixturevalue("rabbitmq")
     folder = tmp_path_factory.mktemp(request.param)
-    with running_amqp_worker(url, folder, module=SETTINGS[request.param]) as broker:
+    with running_amqp_worker(url, folder, queues=request.param) as broker:
         yield broker
 
 
@@ -88,6 +83,18 @@ def test_what_waits_behind_a_result_is_recorded_along_with_it(
     assert settled() == {document["session_id"] for document in documents}
     # All but what the worker had asked for, one for each of its pool processes.
     wait_until(lambda: taken_along() >= WAITING // 2, "the count says so")
+
+
+def test_a_ring_of_the_engine_reaches_queues_of_every_type(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which it does not declare: it does not know their type."""
+    bell = Doorbell(broker.url)
+    bell.press("settle_inbox")
+    bell.close(5)
+
+    assert "ring failed" not in caplog.text
+    broker.wait_idle()
 
 
 def test_flower_is_told_of_every_one_with_its_session(

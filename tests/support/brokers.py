@@ -123,19 +123,16 @@ def running_amqp_worker(
     folder: Path,
     *,
     concurrency: int = 2,
-    module: str = "settlement_project.settings",
+    queues: str = "classic",
 ) -> Iterator[AmqpBroker]:
-    """A worker of that RabbitMQ, whose queues are deleted in the end.
-
-    `module`: of its settings.
-    """
+    """A worker of that RabbitMQ, whose queues, of that type, are deleted in the end."""
     with Connection(url) as connection:
         try:
             with running_worker(
                 folder,
                 concurrency=concurrency,
                 CELERY_BROKER_URL=url,
-                DJANGO_SETTINGS_MODULE=module,
+                SETTLEMENT_QUEUE_TYPE=queues,
             ) as worker:
                 yield AmqpBroker(worker, connection)
         finally:

@@ -124,13 +124,13 @@ def test_the_broker_is_redis_unless_it_is_named(
     monkeypatch.setenv("REDIS_URL", "redis://cache.example/0")
     monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
 
-    database, redis, broker = resolve(tmp_path)
+    database, redis, broker = resolve(tmp_path, pytest.fail)
 
     assert database == "postgresql://db.example/world"
     assert broker == redis == "redis://cache.example/0"
 
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://broker.example/1")
-    assert resolve(tmp_path)[2] == "redis://broker.example/1"
+    assert resolve(tmp_path, pytest.fail)[2] == "redis://broker.example/1"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,8 +148,8 @@ def test_an_address_may_stand_in_a_file(
         (tmp_path / name).write_text(f"{url}\n", encoding="utf-8")
         monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
 
-    assert resolve(tmp_path) == tuple(held.values())
+    assert resolve(tmp_path, pytest.fail) == tuple(held.values())
 
     monkeypatch.setenv("REDIS_URL_FILE", str(tmp_path / "nowhere"))
     with pytest.raises(ImproperlyConfigured, match="REDIS_URL_FILE"):
-        resolve(tmp_path)
+        resolve(tmp_path, pytest.fail)
