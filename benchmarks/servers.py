@@ -146,12 +146,16 @@ def _once_unused(change: Callable[[], object]) -> None:
             time.sleep(1)
 
 
+def _refuse(fault: str) -> None:
+    raise BenchmarkError(fault)
+
+
 @contextmanager
 def opened() -> Iterator[Servers]:
     """The servers, and at the end nothing of the benchmark left in them."""
     if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
         os.environ["SETTLEMENT_DATA_DIR"] = str(BASE_DIR / ".data" / "bench")
-    database_url, redis_url, _ = servers.resolve(BASE_DIR)
+    database_url, redis_url, _ = servers.resolve(BASE_DIR, _refuse)
     found = Servers(database_url, _own_redis_database(redis_url))
     with found.redis() as client:
         if client.dbsize() and not client.exists(REDIS_MARKER):
