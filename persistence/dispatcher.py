@@ -28,7 +28,7 @@ from persistence.engine.line import Line
 from persistence.engine.redis import EngineRedis
 from persistence.engine.remembered import Limits
 from persistence.engine.steps import Steps
-from persistence.protocols import GameMode, SyncScope
+from persistence.protocols import GameMode, SyncScope, mode_of, scope_of
 
 DEFAULT_TIMEOUT_SECONDS = 2.0
 MAX_TIMEOUT_SECONDS = 10.0
@@ -218,18 +218,18 @@ class SyncDispatcher:
         return self._line.run(combat_steps.heartbeat(session_id))
 
     async def dispatch(self, scope: SyncScope | str, *, char_id: int) -> None:
-        """Have the player's state of that scope saved.
+        """Have the player's state of that scope saved, also of one of the game's own.
 
         Durable once it returns: an intent in Redis, which the sweep delivers where the
         ring is lost. Raises DispatchFailed (nothing noted) or ValueError (no scope, or
         no player).
         """
-        steps = save_steps.dispatch(self._line, SyncScope(scope), char_id)
+        steps = save_steps.dispatch(self._line, scope_of(scope), char_id)
         await self._line.arun(steps)
 
     def dispatch_sync(self, scope: SyncScope | str, *, char_id: int) -> None:
         """The synchronous twin of `dispatch`."""
-        self._line.run(save_steps.dispatch(self._line, SyncScope(scope), char_id))
+        self._line.run(save_steps.dispatch(self._line, scope_of(scope), char_id))
 
     async def change_inventory(
         self, char_id: int, operations: Sequence[Operation | Document]
@@ -260,14 +260,14 @@ class SyncDispatcher:
         `dispatch`. Raises CombatInProgress, DispatchFailed, or ValueError for COMBAT,
         which only `start_combat` and `join` enter.
         """
-        steps = save_steps.switch_context(self._line, char_id, GameMode(to), session_id)
+        steps = save_steps.switch_context(self._line, char_id, mode_of(to), session_id)
         return await self._line.arun(steps)
 
     def switch_context_sync(
         self, *, char_id: int, to: GameMode | str, session_id: SessionId | None = None
     ) -> ContextSwitch:
         """The synchronous twin of `switch_context`."""
-        steps = save_steps.switch_context(self._line, char_id, GameMode(to), session_id)
+        steps = save_steps.switch_context(self._line, char_id, mode_of(to), session_id)
         return self._line.run(steps)
 
     async def operate(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -45,6 +46,51 @@ class GameMode(StrEnum):
     COMBAT = "combat"
     INVENTORY = "inventory"
     SCENARIO = "scenario"
+
+
+OWN_NAME = r"^game_[a-z0-9_]{1,30}$"
+"""Of a scope, or of a mode, that is the game's own: engine and worker need not agree on
+a list, and a misspelt scope of ours is still refused."""
+
+
+def scope_of(name: str) -> str:
+    """A SyncScope, or the name of a scope of the game's own. Raises ValueError."""
+    return name if re.fullmatch(OWN_NAME, str(name)) else SyncScope(name)
+
+
+def mode_of(name: str) -> str:
+    """A GameMode, or the name of a mode of the game's own. Raises ValueError."""
+    return name if re.fullmatch(OWN_NAME, str(name)) else GameMode(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a transaction has just applied, for the game's own rows.
+
+    `id`: of the ledger, a combat's session id or an operation's own; with `revision` it
+    is never applied twice. `document`: as it was received, without its fight log; of an
+    operation `characters`. `op_id` and `reason`: of an operation alone.
+    """
+
+    id: UUID
+    revision: int
+    document: Mapping[str, Any]
+    op_id: str = ""
+    reason: str = ""
+
+
+class Hook(Protocol):
+    """Writes rows of the game's own in the transaction that moves ours.
+
+    Called last, under the locks of all characters concerned, with everything of the
+    transaction at once: a few statements over all of it. What it raises undoes it all;
+    it never commits, and asks nobody over a network. `cursor` is psycopg's.
+    """
+
+    def settled(self, cursor: Any, applied: Sequence[Applied]) -> None: ...
+
+    def undone(self, cursor: Any, applied: Sequence[tuple[UUID, int]]) -> None:
+        """By id and revision: what `settled` wrote of them is to be taken back."""
 
 
 @dataclass(frozen=True, slots=True)

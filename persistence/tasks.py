@@ -23,9 +23,10 @@ from persistence.contract.errors import PayloadInvalid
 from persistence.contract.players import player_id
 from persistence.contract.signing import as_signature
 from persistence.engine.handoff import Handoff, unchecked
-from persistence.protocols import Delivery, Outcome, SyncScope
+from persistence.protocols import Delivery, Outcome, scope_of
+from persistence.savers import registry
 from persistence.savers.cleanup_saver import CleanupStateSaver
-from persistence.savers.registry import SAVER_REGISTRY, combat_saver
+from persistence.savers.registry import combat_saver
 from persistence.worker import (
     counts,
     drain,
@@ -171,7 +172,7 @@ def _drain(started: float) -> bool:
     default_retry_delay=1,
 )
 def task_sync_state(scope: str, char_id: int) -> None:
-    """Save a player's state of that scope: `SAVER_REGISTRY[scope].save(char_id)`.
+    """Save a player's state of that scope: `saver_of(scope)(cursor).save(char_id)`.
 
     What was asked for stays noted in Redis until it is saved; what cannot be saved is
     parked, and a call that names no scope or no player is kept as it came. Any number
@@ -179,12 +180,13 @@ def task_sync_state(scope: str, char_id: int) -> None:
     """
     started = time.monotonic()
     try:
-        subject = SyncScope(scope), _player(char_id)
+        subject = scope_of(str(scope)), _player(char_id)
+        saver_of = registry.saver_of(subject[0])
     except ValueError as error:
         refuse_call(task_sync_state, [scope, char_id], "arguments", str(error))
         return
     drain.check_connection()
-    saved = saves.save(*subject, SAVER_REGISTRY[subject[0]])
+    saved = saves.save(*subject, saver_of)
     if saved is None:
         return
     if saved.drain:

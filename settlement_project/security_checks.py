@@ -27,7 +27,7 @@ ANSWER_WITHIN_SECONDS = 5
 OWN_POWERS = """
 SELECT rolsuper, EXISTS (
     SELECT FROM pg_tables
-    WHERE schemaname = 'public' AND pg_has_role(tableowner, 'USAGE')
+    WHERE schemaname = current_schema() AND pg_has_role(tableowner, 'USAGE')
 ) FROM pg_roles WHERE rolname = current_user
 """
 

@@ -16,7 +16,7 @@ from kombu import Queue
 from combat_history.callers import read_environment
 from persistence.engine import connecting
 from persistence.protocols import QUEUE, QUEUES, ROUTES, SAVES_QUEUE, SWEEP_QUEUE
-from settlement_project import servers
+from settlement_project import extensions, servers
 from settlement_project.env import Environment
 
 PACKAGE = Path(__file__).resolve().parent
@@ -75,6 +75,8 @@ INSTALLED_APPS = [
     "settlement_project",
     "persistence",
 ]
+SETTLEMENT_APPS, SETTLEMENT_SAVERS, SETTLEMENT_HOOKS = extensions.read(env)
+INSTALLED_APPS += SETTLEMENT_APPS
 # `manage.py demo` and `manage.py run` belong to a checkout; the image does without.
 if IS_CHECKOUT and (BASE_DIR / "demo").is_dir():
     INSTALLED_APPS.append("demo")

@@ -8,6 +8,7 @@ from persistence.contract.errors import OperationRefused
 from persistence.contract.operate import Operation, OperationAnswer
 from persistence.savers.combat.operation import told_again
 from persistence.savers.operation_saver import OperationSaver
+from persistence.savers.registry import hooks
 from persistence.worker.transactions import open_cursor, renew_connection
 
 
@@ -20,7 +21,7 @@ def operate(operation: Operation, caller: str) -> OperationAnswer:
     renew_connection()
     try:
         with open_cursor() as cursor:
-            return OperationSaver(cursor).apply(operation, caller)
+            return OperationSaver(cursor, hooks()).apply(operation, caller)
     except (OperationRefused, UniqueViolation):
         # Asked only now: nearly every operation is new. What it has spent itself may
         # be why the same one is refused the second time.

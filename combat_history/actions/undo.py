@@ -40,6 +40,7 @@ from persistence.contract.outcome import undone_tombstone
 from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Template
 from persistence.savers.combat.statements import LOAD_TEMPLATES, RESERVE_ITEM_IDS
 from persistence.savers.inventory.bag import Item
+from persistence.savers.registry import hooks
 from persistence.worker import inbox
 from persistence.worker.sql import Row, Write, fetch, run
 from persistence.worker.transactions import open_cursor
@@ -206,6 +207,8 @@ def _undo(
         session_id, _ = found
         mark = Write(kind.mark, [(session_id,)], every_row=kind.table)
         run(cursor.connection, sql.writes(session_id, undo, mark))
+        for hook in hooks():
+            hook.undone(cursor, [found])
         audit.record(actor, VERB, kind.target, [_act(key, undo)], reason)
     return UndoResult(undo)
 

@@ -14,7 +14,7 @@ from persistence.contract.operations import OpId
 from persistence.contract.payload import MAX_PARTICIPANTS
 from persistence.contract.payload_schema import SESSION_ID
 from persistence.engine.answers import Belts
-from persistence.protocols import GameMode
+from persistence.protocols import OWN_NAME, GameMode
 
 RowId = CharacterId
 """As large as a character's id, and as whole."""
@@ -49,7 +49,10 @@ class Leave(Body):
 
 
 class Context(Body):
-    to: Literal[GameMode.IDLE, GameMode.INVENTORY, GameMode.SCENARIO]
+    to: (
+        Literal[GameMode.IDLE, GameMode.INVENTORY, GameMode.SCENARIO]
+        | Annotated[str, Field(pattern=OWN_NAME, description="Of the game's own.")]
+    )
     session_id: (
         Annotated[
             UUID,
@@ -110,7 +113,7 @@ class Used(Body):
 class Switched(Body):
     session_id: UUID | None = Field(description="Open now; null where none is.")
     changed: bool
-    closed: dict[GameMode, str] = Field(
+    closed: dict[str, str] = Field(
         description="Sessions that were closed and are being saved, by mode."
     )
 

@@ -95,20 +95,26 @@ DO $$ BEGIN
     END IF;
 END $$"""
 
-BASICS = """
+# Of a database that is ours alone; in one of a game its own programs may need these.
+ALONE = """
 REVOKE CREATE, TEMPORARY ON DATABASE {database} FROM PUBLIC;
-REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC"""
+
+# Beside a game's tables: names are found in our schema and nowhere else.
+BESIDE = "ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}"
+
+BASICS = """
 GRANT CONNECT ON DATABASE {database} TO {worker}, {web}, {reporter};
-GRANT USAGE ON SCHEMA public TO {worker}, {web}, {reporter};
+GRANT USAGE ON SCHEMA {schema} TO {worker}, {web}, {reporter};
 GRANT USAGE ON SEQUENCE {sequence} TO {worker}, {web};
 ALTER ROLE {reporter} SET default_transaction_read_only = on;
 ALTER ROLE {reporter} SET statement_timeout = '60s'"""
 
 # What a migration makes serves at once; then `TABLES` says what exactly it is for.
 LATER = """
-ALTER DEFAULT PRIVILEGES IN SCHEMA public
+ALTER DEFAULT PRIVILEGES IN SCHEMA {schema}
     GRANT SELECT, INSERT, UPDATE ON TABLES TO {worker}, {web};
-ALTER DEFAULT PRIVILEGES IN SCHEMA public
+ALTER DEFAULT PRIVILEGES IN SCHEMA {schema}
     GRANT USAGE ON SEQUENCES TO {worker}, {web}"""
 
 
@@ -117,31 +123,43 @@ def role_names(prefix: str = PREFIX) -> Roles:
 
 
 def statements(
-    names: Roles, database: str, tables: Collection[str]
+    names: Roles,
+    database: str,
+    tables: Collection[str],
+    *,
+    schema: str = "public",
+    games_own: Collection[str] = (),
 ) -> Iterator[sql.Composed]:
     """For the owner, in one transaction, as often as one likes.
 
-    `tables`: those that exist; what is not in `TABLES` is left alone.
+    `tables`: those that exist; what is not in `TABLES` is left alone. `schema`: where
+    they are, which is a game's database if it is not public. `games_own`: tables of its
+    apps, of which worker and web may do everything but make or empty them.
     """
     identifiers = {role: sql.Identifier(name) for role, name in names._asdict().items()}
+    where = {"database": sql.Identifier(database), "schema": sql.Identifier(schema)}
     for name in names:
         yield sql.SQL(CREATE_ROLE).format(name=name, role=sql.Identifier(name))
-    yield sql.SQL(BASICS).format(
-        database=sql.Identifier(database),
-        sequence=sql.Identifier(SEQUENCE),
-        **identifiers,
-    )
+    if schema == "public":
+        yield sql.SQL(ALONE).format(**where)
+    else:
+        for role in identifiers.values():
+            yield sql.SQL(BESIDE).format(role=role, **where)
+    sequence = sql.Identifier(SEQUENCE)
+    yield sql.SQL(BASICS).format(sequence=sequence, **where, **identifiers)
     for table in sorted(TABLES.keys() & set(tables)):
-        yield from _of_table(table, names)
-    yield sql.SQL(LATER).format(**identifiers)
+        yield from _of_table(table, names, TABLES[table])
+    for table in sorted(set(games_own) & set(tables)):
+        yield from _of_table(table, names, Roles(OWN, OWN, READ))
+    yield sql.SQL(LATER).format(**where, **identifiers)
 
 
-def _of_table(table: str, names: Roles) -> Iterator[sql.Composed]:
+def _of_table(table: str, names: Roles, may: Roles) -> Iterator[sql.Composed]:
     revoke = "REVOKE ALL ON {} FROM {}, {}, {}"
     yield sql.SQL(revoke).format(
         sql.Identifier(table), *(sql.Identifier(name) for name in names)
     )
-    for name, rights in zip(names, TABLES[table], strict=True):
+    for name, rights in zip(names, may, strict=True):
         if rights:
             yield sql.SQL("GRANT {} ON {} TO {}").format(
                 sql.SQL(rights), sql.Identifier(table), sql.Identifier(name)

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from persistence.contract.errors import CharactersUnknown, CombatFinished
 from persistence.contract.payload import CombatSessionContainerDTO
-from persistence.protocols import GameMode
 
 
 class Belts(StrEnum):
@@ -56,7 +55,7 @@ class ContextSwitch:
 
     session_id: UUID | None
     changed: bool
-    closed: Mapping[GameMode, str] = field(default_factory=dict)
+    closed: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_start(

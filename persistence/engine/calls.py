@@ -27,7 +27,7 @@ from persistence.contract.operations import (
 )
 from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine.handoff import unjudged
-from persistence.protocols import GameMode, SyncScope
+from persistence.protocols import GameMode
 
 SessionId = UUID | str
 
@@ -92,7 +92,7 @@ def behind(call: Call, kept: Sequence[Call]) -> Call:
     )
 
 
-def intend(scope: SyncScope, char_id: int) -> Call:
+def intend(scope: str, char_id: int) -> Call:
     member = redis_keys.intent(scope, player(char_id))
     return Call(
         f"dispatch {scope}",
@@ -160,9 +160,9 @@ def _queue(
     return [*head, json.dumps(pieces), *operations]
 
 
-def switch(char_id: int, to: GameMode, session_id: SessionId | None) -> Call:
+def switch(char_id: int, to: str, session_id: SessionId | None) -> Call:
     # It needs a belt, a heartbeat and players: a switch has none of these.
-    if to is GameMode.COMBAT:
+    if to == GameMode.COMBAT:
         raise ValueError("a combat is entered by start_combat")
     sid = uuid4() if session_id is None else parse_session_id(session_id)
     return Call(

@@ -30,7 +30,7 @@ from persistence.engine.ending import Ending, Fight
 from persistence.engine.handoff import Handoff, Receipt
 from persistence.engine.line import Line
 from persistence.engine.steps import MAX_TRIES, Ask, Steps, Wait
-from persistence.protocols import SyncScope
+from persistence.protocols import scope_of
 
 
 def submit(line: Line, handed: Handoff) -> Steps[Receipt]:
@@ -151,7 +151,7 @@ def _entered(line: Line, session_id: UUID, word: str, rest: list[str]) -> None:
     to_ring, *saves = rest
     _ring_for_belts(line, str(session_id), to_ring)
     for mode, char_id in zip(saves[::2], saves[1::2], strict=True):
-        line.ask_for_save(SyncScope(mode), int(char_id))
+        line.ask_for_save(scope_of(mode), int(char_id))
 
 
 def _left(line: Line, session_id: str, char_id: int, reply: Any) -> None:

@@ -16,7 +16,6 @@ from persistence.engine.doorbell import Bell
 from persistence.engine.redis import Asked, EngineRedis, NotAnswered
 from persistence.engine.remembered import Answer, Limits, Memory, Reminder
 from persistence.engine.steps import Ask, Steps, Wait
-from persistence.protocols import SyncScope
 
 _Told = TypeVar("_Told")
 
@@ -76,7 +75,7 @@ class Line:
     def press(self, task: str, *args: str | int) -> None:
         self._doorbell.press(task, *args)
 
-    def ask_for_save(self, scope: SyncScope, char_id: int) -> None:
+    def ask_for_save(self, scope: str, char_id: int) -> None:
         self._doorbell.press("task_sync_state", str(scope), char_id)
 
     async def aclose(self) -> None:

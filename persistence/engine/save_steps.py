@@ -18,10 +18,10 @@ from persistence.engine.calls import Call, SessionId
 from persistence.engine.line import Line
 from persistence.engine.remembered import Answer
 from persistence.engine.steps import MAX_TRIES, Ask, Steps
-from persistence.protocols import GameMode, SyncScope
+from persistence.protocols import SyncScope, mode_of, scope_of
 
 
-def dispatch(line: Line, scope: SyncScope, char_id: int) -> Steps[None]:
+def dispatch(line: Line, scope: str, char_id: int) -> Steps[None]:
     call = calls.intend(scope, char_id)
     answered = yield Ask(call)
     line.accepted(call, answered, partial(_noted, line, scope, char_id))
@@ -47,13 +47,13 @@ def change_inventory(
 
 
 def switch_context(
-    line: Line, char_id: int, to: GameMode, session_id: SessionId | None
+    line: Line, char_id: int, to: str, session_id: SessionId | None
 ) -> Steps[ContextSwitch]:
     answered = yield Ask(calls.switch(char_id, to, session_id))
     return _switched(line, char_id, answered)
 
 
-def _noted(line: Line, scope: SyncScope, char_id: int, reply: Any) -> None:
+def _noted(line: Line, scope: str, char_id: int, reply: Any) -> None:
     """A message that is under way serves a newer note, too."""
     _, to_ring = reply
     if to_ring:
@@ -78,10 +78,10 @@ def _switched(line: Line, char_id: int, answered: Answer) -> ContextSwitch:
             f"character {char_id}",
             f"{redis_keys.account(char_id)} is neither a hash nor RedisJSON",
         )
-    modes = list(map(GameMode, rest[1::3]))
+    modes = list(map(mode_of, rest[1::3]))
     closed = dict(zip(modes, rest[2::3], strict=True))
     for mode, to_ring in zip(modes, rest[3::3], strict=True):
-        scope = SyncScope(mode)
+        scope = scope_of(mode)
         if to_ring == "1":
             line.ask_for_save(scope, char_id)
         # Said again, the switch itself might close what was opened since.

@@ -16,6 +16,10 @@ local JSON_PATHS = {
     last_combat_session_id = '$.sessions.last_combat_id',
     last_combat_finished_at = '$.sessions.last_combat_finished_at',
 }
+-- A session of a mode of the game's own lies beside ours.
+setmetatable(JSON_PATHS, {__index = function(_, field)
+    return '$.sessions.' .. string.gsub(field, '_session_id$', '_id')
+end})
 local NUMBERS = {hp = 1, energy = 1, vitals_at = 1, last_combat_finished_at = 1}
 
 local function json_document(key)

@@ -22,4 +22,10 @@ if open == sid then
     return {#closed > 0 and 'switched' or 'unchanged', sid, unpack(closed)}
 end
 account_set(KEYS[1], form, {field, sid})
+if string.sub(mode, 1, 5) == 'game_' then
+    local _, own = closable(KEYS[1])
+    if not string.find(',' .. own .. ',', ',' .. mode .. ',', 1, true) then
+        account_set(KEYS[1], form, {'own_modes', own == '' and mode or own .. ',' .. mode})
+    end
+end
 return {'switched', sid, unpack(closed)}

@@ -14,7 +14,7 @@ batch back to be run again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -26,7 +26,7 @@ from persistence.contract.identity import identity
 from persistence.contract.outcome import Amounts, summary, tombstone
 from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine.handoff import Receipt, in_the_future
-from persistence.protocols import Delivery, Outcome, Saved, Verdict
+from persistence.protocols import Applied, Delivery, Hook, Outcome, Saved, Verdict
 from persistence.savers.combat import conflicts, load, statements, write
 from persistence.savers.combat.cases import (
     Case,
@@ -56,7 +56,7 @@ class CombatStateSaver:
     Never commits, retries or splits. Idempotent by session id: a session that is
     terminal is left as it is and reported as a duplicate. `fail_on_shortage` turns
     discrepancies into failures. `keys`: without a signature by one of them a document
-    fails.
+    fails. `hooks` are told of what is settled, before it is committed.
     """
 
     def __init__(
@@ -65,10 +65,12 @@ class CombatStateSaver:
         *,
         fail_on_shortage: bool = False,
         keys: EngineKeys = NO_KEYS,
+        hooks: Sequence[Hook] = (),
     ) -> None:
         self._cursor = cursor
         self._fail_on_shortage = fail_on_shortage
         self._keys = keys
+        self._hooks = hooks
 
     def settle(self, batch: Sequence[Delivery]) -> list[Verdict]:
         """Settle deliveries of distinct sessions; one verdict each, in any order."""
@@ -268,6 +270,18 @@ class CombatStateSaver:
                 rejected.record(intake.rejected),
             ],
         )
+        self._tell_hooks(intake, endings)
+
+    def _tell_hooks(self, intake: _Intake, endings: Mapping[UUID, Ending]) -> None:
+        if not self._hooks:
+            return
+        applied = [
+            Applied(case.session_id, case.revision, case.document)
+            for case in intake.cases()
+            if endings[case.session_id][0] == PROCESSED
+        ]
+        for hook in self._hooks if applied else ():
+            hook.settled(self._cursor, applied)
 
     def _insert_history(self, rows: Iterable[Sequence[Any]]) -> set[UUID]:
         parameters = sql.columns(list(rows), write.HISTORY_BINARY)

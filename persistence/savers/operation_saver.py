@@ -8,11 +8,13 @@ combat does by its session.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from persistence.contract.operate import Operation, OperationAnswer
+from persistence.protocols import Applied, Hook
 from persistence.savers.combat import load, write
 from persistence.savers.combat.operation import Cause, answered, planned
 from persistence.savers.combat.rows import Plan
@@ -38,10 +40,14 @@ READ_OPERATION = "SELECT sha256, answer::text FROM operations WHERE op_id = %b"
 
 
 class OperationSaver:
-    """Works inside the transaction that the caller holds open; never commits it."""
+    """Works inside the transaction that the caller holds open; never commits it.
 
-    def __init__(self, cursor: Cursor[Row]) -> None:
+    `hooks` are told of what is applied, before it is committed.
+    """
+
+    def __init__(self, cursor: Cursor[Row], hooks: Sequence[Hook] = ()) -> None:
         self._cursor = cursor
+        self._hooks = hooks
 
     def apply(self, operation: Operation, caller: str) -> OperationAnswer:
         """Apply it. Raises OperationRefused, with nothing written.
@@ -66,6 +72,8 @@ class OperationSaver:
             *write.effects(plan, INSERT_LINES),
         ]
         sql.run(self._cursor.connection, writes)
+        for hook in self._hooks:
+            hook.settled(self._cursor, [_applied(cause)])
         return answer
 
     def applied(self, op_id: str) -> tuple[str, OperationAnswer] | None:
@@ -81,3 +89,9 @@ class OperationSaver:
         world = load.locked_world(self._cursor, [cause], catalogue)
         new_ids = load.reserved_ids(self._cursor, [cause], catalogue)
         return planned(cause, world, catalogue, new_ids)
+
+
+def _applied(cause: Cause) -> Applied:
+    one = cause.operation
+    document = one.model_dump(mode="json", include={"characters"}, exclude_unset=True)
+    return Applied(cause.session_id, cause.revision, document, one.op_id, one.reason)

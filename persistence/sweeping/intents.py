@@ -12,7 +12,7 @@ from kombu.exceptions import ChannelError
 from persistence.contract import redis_keys
 from persistence.contract.ids import parse_session_id
 from persistence.contract.players import player_id
-from persistence.protocols import QUEUE, ROUTES, SyncScope
+from persistence.protocols import QUEUE, ROUTES, scope_of
 from persistence.worker import inbox, intents, rings
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def _message(intent: intents.Intent) -> _Message | None:
         if intent.scope == redis_keys.BELTS:
             session_id = parse_session_id(intent.subject)
             return _Message(intent, "assemble_belts", [str(session_id)])
-        scope, char_id = SyncScope(intent.scope), _player(intent.subject)
+        scope, char_id = scope_of(intent.scope), _player(intent.subject)
     except ValueError:
         logger.error("intent is not readable", extra={"member": intent.member})
         intents.forget(intent)

@@ -37,7 +37,7 @@ WHOLE_SAVE = ""
 """`op_id` of a save that failed as a whole: no operation can have it."""
 
 
-def save(scope: SyncScope, char_id: int, saver_of: SaverOf) -> Saved | None:
+def save(scope: str, char_id: int, saver_of: SaverOf) -> Saved | None:
     """Save, confirm and strike the intent out; None where that has to wait.
 
     An unexpected error is parked as a row with its words, and not tried again before
@@ -45,7 +45,7 @@ def save(scope: SyncScope, char_id: int, saver_of: SaverOf) -> Saved | None:
     """
     started = time.monotonic()
     noted = intents.begin(scope, char_id)
-    if scope is SyncScope.CLEANUP and swept.since(noted):
+    if scope == SyncScope.CLEANUP and swept.since(noted):
         intents.strike_out(scope, char_id, noted)
         return None
     closing = _closing(scope, char_id)
@@ -75,7 +75,7 @@ def save(scope: SyncScope, char_id: int, saver_of: SaverOf) -> Saved | None:
     return saved
 
 
-def _committed(scope: SyncScope, char_id: int, saver_of: SaverOf) -> Saved:
+def _committed(scope: str, char_id: int, saver_of: SaverOf) -> Saved:
     for tries_left in reversed(range(TRIES)):
         try:
             with open_cursor() as cursor:
@@ -89,16 +89,14 @@ def _committed(scope: SyncScope, char_id: int, saver_of: SaverOf) -> Saved:
     raise AssertionError("unreachable")
 
 
-def _closing(scope: SyncScope, char_id: int) -> list[str]:
+def _closing(scope: str, char_id: int) -> list[str]:
     """Sessions that close, read before the save: it saves none that closes later."""
-    if scope in (SyncScope.INVENTORY, SyncScope.SCENARIO):
-        return accounts.closing(char_id, scope)
-    return []
+    if scope in (SyncScope.COMBAT_RESULT, SyncScope.VITALS, SyncScope.CLEANUP):
+        return []
+    return accounts.closing(char_id, scope)
 
 
-def _failed(
-    scope: SyncScope, char_id: int, noted: bytes, error: Exception
-) -> Saved | None:
+def _failed(scope: str, char_id: int, noted: bytes, error: Exception) -> Saved | None:
     kind = transience(error)
     if kind is Transience.CONNECTION:
         connection.close()
@@ -119,9 +117,7 @@ def _failed(
     return None
 
 
-def _log(
-    scope: SyncScope, char_id: int, outcome: str, started: float, saved: Saved
-) -> None:
+def _log(scope: str, char_id: int, outcome: str, started: float, saved: Saved) -> None:
     logger.info(
         "save",
         extra={

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -89,7 +90,7 @@ class ScopeFilter(admin.SimpleListFilter):
     parameter_name = "scope"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [(str(scope), str(scope)) for scope in SyncScope]
+        return [(s, s) for s in (*map(str, SyncScope), *settings.SETTLEMENT_SAVERS)]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[ParkedOperation]

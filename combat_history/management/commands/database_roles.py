@@ -10,6 +10,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection, transaction
@@ -63,10 +64,22 @@ class Command(BaseCommand):
 
 def _statements(names: Roles) -> list[sql.Composed]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT current_database()")
-        (database,) = cursor.fetchone()
+        cursor.execute("SELECT current_database(), current_schema()")
+        database, schema = cursor.fetchone()
         found = connection.introspection.table_names(cursor, include_views=True)
-    return list(grants.statements(names, database, found))
+    return list(
+        grants.statements(names, database, found, schema=schema, games_own=_games_own())
+    )
+
+
+def _games_own() -> list[str]:
+    """Tables of SETTLEMENT_APPS."""
+    return [
+        model._meta.db_table
+        for config in apps.get_app_configs()
+        if config.name in settings.SETTLEMENT_APPS
+        for model in config.get_models()
+    ]
 
 
 def _passwords() -> list[str]:
