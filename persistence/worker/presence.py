@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from functools import cache
 
 import redis
-from django.conf import settings
 
 from persistence.contract import redis_keys
 from persistence.engine import connecting, scripts
@@ -30,6 +29,9 @@ REMEMBERED_MS = 60 * 60 * 1000
 
 @cache
 def _client() -> redis.Redis:
+    # Not above: where Django is missing, `combat-settlement` is to say so itself.
+    from django.conf import settings
+
     return connecting.client(
         settings.REDIS_URL,
         socket_timeout=WITHIN_SECONDS,
