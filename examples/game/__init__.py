@@ -1,0 +1,1 @@
+"""A small game, whole, written from docs/engine.md, bot.md and the HTTP page alone."""
