@@ -71,6 +71,11 @@ class CombatHistory(models.Model):
     )
     failure_code = models.CharField(max_length=40, null=True)  # noqa: DJ001 -- NULL: has not failed
     failure_detail = models.TextField(null=True)  # noqa: DJ001 -- NULL: has not failed
+    failure_subject = models.CharField(
+        max_length=200,
+        db_default=Value(""),
+        help_text=_("What exactly it failed for: an item, a character, a place."),
+    )
     failure_traceback = models.TextField(null=True)  # noqa: DJ001 -- NULL: a domain failure
 
     class Meta:
@@ -128,6 +133,12 @@ class CombatHistory(models.Model):
                 fields=["received_at"],
                 condition=Q(settlement_status="failed"),
                 name="combat_history_failed",
+            ),
+            # Failures of one cause and subject, to be looked at and replayed together.
+            models.Index(
+                fields=["failure_code", "failure_subject", "received_at"],
+                condition=Q(settlement_status="failed"),
+                name="combat_history_failed_for",
             ),
             # The admin's filters: few rows, or none at all, among ten million.
             models.Index(

@@ -375,13 +375,20 @@ class SettlementError(PersistenceError):
 
 
 class DomainFailure(SettlementError):
-    """This combat can never be applied as it stands; nothing of it was."""
+    """This combat can never be applied as it stands; nothing of it was.
 
-    def __init__(self, session_id: str, code: str, detail: str) -> None:
-        super().__init__(session_id, code, detail)
+    `subject`: the one thing that is wrong, by which failures of one cause are grouped:
+    an item, a character, the place of a fault.
+    """
+
+    def __init__(
+        self, session_id: str, code: str, detail: str, subject: str = ""
+    ) -> None:
+        super().__init__(session_id, code, detail, subject)
         self.session_id = session_id
         self.code = code
         self.detail = detail
+        self.subject = subject
 
     def __str__(self) -> str:
         return f"[{self.code}] combat {self.session_id}: {self.detail}"

@@ -44,7 +44,7 @@ WHERE session_id = %s AND attempts > 0
 FAIL = """
 UPDATE combat_history
 SET settlement_status = 'failed', failure_code = %s, failure_detail = %s,
-    failure_traceback = %s
+    failure_subject = '', failure_traceback = %s
 WHERE session_id = %s AND settlement_status = 'pending'
 """
 

@@ -26,6 +26,7 @@ LOUD = ("warning", "error", "assert")
 class Visitor:
     """A browser profile with one page.
 
+    `clicks`: those that led to another page.
     `troubles`: requests to anywhere but the site, dialogs, errors of scripts, messages
     of the console above a mere note, answers of 500 and more.
     """
@@ -35,6 +36,7 @@ class Visitor:
     ) -> None:
         self.troubles: list[str] = []
         self.asked: list[str] = []
+        self.clicks = 0
         self._origin = origin
         self._forgiven: list[str] = []
         context.set_default_timeout(PATIENCE_MS)
@@ -60,6 +62,7 @@ class Visitor:
         self.follow(self._named(name, within))
 
     def follow(self, place: Locator) -> None:
+        self.clicks += 1
         with self.page.expect_navigation():
             place.click()
 

@@ -21,7 +21,7 @@ from combat_history.actions.batches import CHUNK, MAX_QUEUED, Verb, decide
 from combat_history.actions.replay import MAX_COMBATS, replay
 from combat_history.actions.void import void
 from combat_history.insight.batch_progress import Result, results
-from combat_history.insight.failures import members
+from combat_history.insight.failures import Cause, members
 from combat_history.models import (
     AuditEntry,
     Character,
@@ -237,7 +237,7 @@ def test_sent_twice_at_once_it_is_one_batch(admin: User) -> None:
     batch_id = uuid4()
     send = partial(
         batches.create,
-        members("unknown_item", None, None),
+        members(Cause("unknown_item")),
         {"kind": "group", "code": "unknown_item"},
         batch_id=batch_id,
         actor=admin,

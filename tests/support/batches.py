@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from combat_history.actions import batches
 from combat_history.actions.batch_tasks import replay_batches as advance_all
 from combat_history.insight import batch_progress
-from combat_history.insight.failures import members
+from combat_history.insight.failures import Cause, members
 from combat_history.models import CombatHistory, ReplayBatch, Status
 from tests.support.admin import unknown_loot
 from tests.support.documents import HERO, SAMPLE_END
@@ -35,6 +35,7 @@ def add_many_failed(number: int, loot: str = "dragon_scale") -> list[UUID]:
             result_payload=document,
             settlement_status=Status.FAILED,
             failure_code="unknown_item",
+            failure_subject=loot,
         )
         for n, document in enumerate(documents)
     )
@@ -46,7 +47,7 @@ def make_batch(
 ) -> ReplayBatch:
     batch_id = uuid4()
     batches.create(
-        members("unknown_item", None, None) if rows is None else rows,
+        members(Cause("unknown_item")) if rows is None else rows,
         {"kind": "group", "code": "unknown_item"},
         batch_id=batch_id,
         actor=actor,

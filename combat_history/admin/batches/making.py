@@ -22,8 +22,6 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.formats import localize
-from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -34,12 +32,12 @@ from combat_history.admin.base import Page, actor_of
 from combat_history.admin.forms import SHORTAGES, ReasonForm
 from combat_history.admin.rendering import visible
 from combat_history.admin.review.failures import (
-    bounds_of,
+    cause_of,
+    cause_text,
     group_query,
-    time_of,
 )
 from combat_history.insight import explain
-from combat_history.insight.failures import members
+from combat_history.insight.failures import Cause, members
 from combat_history.models import CombatHistory, Status
 from persistence.contract.ids import parse_session_id, short_id
 
@@ -175,10 +173,10 @@ class BatchPage(Page):
         if "session_id" in query:
             return _selected(query.getlist("session_id"))
         if "code" in query:
-            bounds = bounds_of(query)
-            named = dict(group_query(*bounds))
-            selection = {"kind": "group", **named}
-            return Chosen(members(*bounds), selection, list(named.items()))
+            cause = cause_of(query)
+            named = group_query(cause)
+            selection = {"kind": "group", **dict(named)}
+            return Chosen(members(cause), selection, named)
         if "list" in query:
             return self._listed(request, query.get("list", ""))
         raise BadRequest("a group, a list or combats are expected")
@@ -219,7 +217,7 @@ def selection_text(selection: Mapping[str, str]) -> str:
     """In words: which combats are replayed."""
     match selection["kind"]:
         case "group":
-            return _group_text(selection)
+            return cause_text(Cause(selection["code"], selection.get("subject")))
         case "list":
             query = QueryDict(selection["list"])
             told = ", ".join(f"{k}={v}" for k, v in query.items())
@@ -230,15 +228,6 @@ def selection_text(selection: Mapping[str, str]) -> str:
             }
         case _:
             return gettext("combats that were selected one by one")
-
-
-def _group_text(selection: Mapping[str, str]) -> str:
-    told = [str(explain.failure(selection["code"]).label)]
-    if since := time_of(selection.get("since", "")):
-        told.append(gettext("received since %s") % localize(localtime(since)))
-    if before := time_of(selection.get("before", "")):
-        told.append(gettext("received before %s") % localize(localtime(before)))
-    return visible(", ".join(told))
 
 
 def _selected(texts: list[str]) -> Chosen:

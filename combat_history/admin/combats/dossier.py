@@ -16,8 +16,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 
 from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
-from combat_history.admin import movements, sides, timeline
-from combat_history.admin.combats import catalogue
+from combat_history.admin import catalogue, movements, sides, timeline
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import badges, bytes_as_text, cut, pretty, visible
 from combat_history.admin.review.rules import held_by

@@ -18,8 +18,8 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.actions import correct
 from combat_history.actions.dry_run import DryRun, dry_run
 from combat_history.actions.replay import PERMISSION, Terms, replay
-from combat_history.admin import movements, sides
-from combat_history.admin.combats import catalogue, dossier
+from combat_history.admin import catalogue, movements, sides
+from combat_history.admin.combats import dossier
 from combat_history.admin.combats.combat_page import MAX_SHOWN, CombatPage
 from combat_history.admin.forms import SHORTAGES, ReasonForm
 from combat_history.admin.naming import Names, names

@@ -13,12 +13,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.audited_forms import AuditedForms
 from combat_history.admin.base import SEARCH_BY_BOTH, ReadOnlyAdmin, column
+from combat_history.admin.catalogue import BACK
 from combat_history.admin.naming import Names, name_of, session_search
 from combat_history.admin.players import page
 from combat_history.admin.players.adjust import InventoryPage, adjust_url
@@ -166,6 +168,16 @@ class CatalogueAdmin(AuditedForms):
     ) -> tuple[QuerySet[Any], bool]:
         # A catalogue is small: text search may read all of it.
         return admin.ModelAdmin.get_search_results(self, request, queryset, search_term)
+
+    def response_post_save_add(
+        self, request: HttpRequest, obj: Any
+    ) -> HttpResponseRedirect:
+        """Back to the failures that it was added for, if it was for some."""
+        back = request.GET.get(BACK, "")
+        is_ours = url_has_allowed_host_and_scheme(back, allowed_hosts=None)
+        if back and is_ours:
+            return HttpResponseRedirect(back)
+        return super().response_post_save_add(request, obj)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {**self.initial, **super().get_changeform_initial_data(request)}

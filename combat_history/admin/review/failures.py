@@ -1,30 +1,31 @@
-"""The page of failed settlements: by cause and age, and what the team says of them."""
+"""Failed settlements by cause and subject, and what the team says of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.actions.triage import MAX_TARGETS
 from combat_history.actions.triage import PERMISSION as TRIAGE_PERMISSION
+from combat_history.admin import catalogue
 from combat_history.admin.base import Page
 from combat_history.admin.naming import names
-from combat_history.admin.rendering import EMPTY
+from combat_history.admin.rendering import EMPTY, visible
 from combat_history.admin.review.triage import NOTED, TriageForm, TriagePage, shown
 from combat_history.insight import explain
 from combat_history.insight.failures import (
     MAX_LOOKED_AT,
+    Cause,
     Group,
     failures,
     member_ids,
@@ -33,28 +34,21 @@ from combat_history.insight.failures import (
 from combat_history.models import CombatHistory, Triage
 from persistence.contract.ids import parse_session_id, short_id
 
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
 MAX_MEMBERS = 100
 """Combats of one group that its page shows."""
 
 MAX_GROUP_NAME = 200
 """As long as the audit's target."""
 
-AGES = (
-    _("less than an hour"),
-    _("less than a day"),
-    _("less than a week"),
-    _("older than a week"),
-)
-
 FAILURES = "admin:combat_history_combathistory_failures"
 BATCH = "admin:combat_history_combathistory_replay_batch"
 
-Bounds = tuple[str, datetime | None, datetime | None]
-"""Cause and times of a group, as its address names it."""
-
 
 class FailuresPage(Page):
-    """All groups of failures, by cause and age."""
+    """All groups of failures, by cause and subject."""
 
     route = "failures/"
     name = "failures"
@@ -62,16 +56,16 @@ class FailuresPage(Page):
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         self.require_view(request)
         seen = failures()
-        snoozed = [group for group in seen.groups if group.is_snoozed]
+        told = [group_context(group, request.user) for group in seen.groups]
+        snoozed = [group for group in told if group["is_snoozed"]]
         context = {
             **self.context(request),
             **_failure_context(request),
             "title": _("Failed settlements"),
-            "groups": [
-                _group_context(group) for group in seen.groups if not group.is_snoozed
-            ],
-            "snoozed": [_group_context(group) for group in snoozed],
-            "snoozed_count": sum(group.stakes.combats for group in snoozed),
+            "groups": [group for group in told if not group["is_snoozed"]],
+            "snoozed": snoozed,
+            "snoozed_count": sum(group["stakes"].combats for group in snoozed),
+            "more_groups": seen.more_groups,
             "is_cut": seen.is_cut,
             "limit": MAX_LOOKED_AT,
         }
@@ -87,27 +81,24 @@ class FailureGroupPage(Page):
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         self.require_view(request)
-        return self.show(request, bounds_of(request.GET), TriageForm())
+        return self.show(request, cause_of(request.GET), TriageForm())
 
     def show(
-        self, request: HttpRequest, bounds: Bounds, form: TriageForm
+        self, request: HttpRequest, cause: Cause, form: TriageForm
     ) -> HttpResponse:
-        code, since, before = bounds
-        rows = members(*bounds).only("session_id", "received_at", "participant_ids")
+        rows = members(cause).only("session_id", "received_at", "participant_ids")
         found = list(rows[: MAX_MEMBERS + 1])
-        cause = explain.failure(code)
         context = {
             **self.context(request),
             **_failure_context(request),
-            "title": cause.label,
-            "cause": cause,
+            "title": cause_text(cause),
+            "cause": explain.failure(cause.code),
+            "remedies": catalogue.remedies(cause, request.user, group_url(cause)),
             "rows": _members(found[:MAX_MEMBERS]),
             "is_cut": len(found) > MAX_MEMBERS,
-            "list_url": _list_url(code, since, before),
-            "code": code,
-            "since": since.isoformat() if since else "",
-            "before": before.isoformat() if before else "",
-            "replay_url": f"{reverse(BATCH)}?{urlencode(group_query(*bounds))}",
+            "list_url": _list_url(cause.code),
+            "named": group_query(cause),
+            "replay_url": f"{reverse(BATCH)}?{urlencode(group_query(cause))}",
             "may_triage": request.user.has_perm(TRIAGE_PERMISSION),
             "form": form,
         }
@@ -121,14 +112,13 @@ class CombatTriagePage(TriagePage):
     def targets(self, request: HttpRequest) -> list[str]:
         if "whole_group" not in request.POST:
             return super().targets(request)
-        ids = member_ids(*bounds_of(request.POST), limit=MAX_TARGETS)
+        ids = member_ids(cause_of(request.POST), limit=MAX_TARGETS)
         return [str(session_id) for session_id in ids]
 
     def group(self, request: HttpRequest) -> str:
         if "whole_group" not in request.POST:
             return ""
-        named = group_query(*bounds_of(request.POST))
-        return urlencode(named)[:MAX_GROUP_NAME]
+        return urlencode(group_query(cause_of(request.POST)))[:MAX_GROUP_NAME]
 
     def target(self, text: str) -> str:
         return str(parse_session_id(text))
@@ -139,7 +129,7 @@ class CombatTriagePage(TriagePage):
         """The group's page again: what was not understood there is said there."""
         if "code" in request.POST:
             group = FailureGroupPage(self.admin)
-            return group.show(request, bounds_of(request.POST), form)
+            return group.show(request, cause_of(request.POST), form)
         return super().ask(request, targets, form)
 
     def back_url(self) -> str:
@@ -154,18 +144,31 @@ def _failure_context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _group_context(group: Group) -> dict[str, Any]:
-    named = urlencode(group_query(group.code, group.since, group.before))
-    url = reverse("admin:combat_history_combathistory_failure_group")
+def group_context(group: Group, user: User | AnonymousUser) -> dict[str, Any]:
+    """A group with its remedy, as its row and its card tell it."""
+    cause = group.cause
+    named = urlencode(group_query(cause))
     return {
-        "code": group.code,
-        "cause": explain.failure(group.code),
-        "age": AGES[group.age],
+        "code": cause.code,
+        "title": cause_text(cause),
+        "cause": explain.failure(cause.code),
+        "is_snoozed": cause.is_snoozed,
         "stakes": group.stakes,
-        "list_url": _list_url(group.code, group.since, group.before),
-        "group_url": f"{url}?{named}",
+        "remedies": catalogue.remedies(cause, user, group_url(cause)),
+        "group_url": group_url(cause),
         "replay_url": f"{reverse(BATCH)}?{named}",
     }
+
+
+def cause_text(cause: Cause) -> str:
+    """The cause and its subject in words."""
+    label = capfirst(str(explain.failure(cause.code).label))
+    return f"{label}: {visible(cause.subject)}" if cause.subject else label
+
+
+def group_url(cause: Cause) -> str:
+    page = reverse("admin:combat_history_combathistory_failure_group")
+    return f"{page}?{urlencode(group_query(cause))}"
 
 
 def _members(rows: list[CombatHistory]) -> list[dict[str, Any]]:
@@ -186,34 +189,21 @@ def _members(rows: list[CombatHistory]) -> list[dict[str, Any]]:
     ]
 
 
-def group_query(
-    code: str, since: datetime | None, before: datetime | None
-) -> list[tuple[str, str]]:
-    """A group as its address names it; `bounds_of` reads it again."""
-    times = {"since": since, "before": before}
-    named = [(name, time.isoformat()) for name, time in times.items() if time]
-    return [("code", code), *named]
+def group_query(cause: Cause) -> list[tuple[str, str]]:
+    """A group as its address names it; `cause_of` reads it again."""
+    named = [("code", cause.code)]
+    if cause.subject is not None:
+        named.append(("subject", cause.subject))
+    return [*named, ("snoozed", "1")] if cause.is_snoozed else named
 
 
-def _list_url(code: str, since: datetime | None, before: datetime | None) -> str:
-    times = {"received_at__gte": since, "received_at__lt": before}
-    named = {name: time.isoformat() for name, time in times.items() if time}
+def _list_url(code: str) -> str:
     url = reverse("admin:combat_history_combathistory_changelist")
-    return f"{url}?{urlencode({'failure': code, **named})}"
+    return f"{url}?{urlencode({'failure': code})}"
 
 
-def bounds_of(query: QueryDict) -> Bounds:
-    code = query.get("code", "")
-    if not code or "\0" in code:
+def cause_of(query: QueryDict) -> Cause:
+    code, subject = query.get("code", ""), query.get("subject")
+    if not code or "\0" in code or "\0" in (subject or ""):
         raise BadRequest("a cause is expected")
-    return code, time_of(query.get("since", "")), time_of(query.get("before", ""))
-
-
-def time_of(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadRequest(str(error)) from None
-    return time if timezone.is_aware(time) else timezone.make_aware(time)
+    return Cause(code, subject, query.get("snoozed") == "1")

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from combat_history.admin import svg
 from combat_history.admin.base import Page
 from combat_history.admin.rendering import visible
+from combat_history.admin.settlement import worklist
 from combat_history.admin.timeline import shown_duration
 from combat_history.insight import dashboard as figures
 from combat_history.insight import explain
@@ -91,6 +92,10 @@ TONES = {
 }
 """What the colour of a count means; of all others it means nothing."""
 
+SLOW, STUCK, OVERDUE = (5, 30), (60, 300), (30, 120)
+"""Seconds of p95, oldest pending and inbox from which they are to be looked at, and
+from which they are bad: the second are those of the alerts."""
+
 CSS = ("combat-line-1", "combat-line-2", "combat-line-3")
 CSS_OF_REFUSED = ("combat-line-1", "combat-line-warn", "combat-line-bad")
 
@@ -148,6 +153,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     seen = figures.read(span)
     counted = seen.counted or {}
     return {
+        **worklist.context(request),
         "renew_seconds": RENEW_SECONDS[span],
         "spans": [(s.value, label, s is span) for s, label in SPANS.items()],
         "renew_url": f"{reverse('admin:combat_history_combathistory_dashboard')}"
@@ -174,29 +180,43 @@ def _links(request: HttpRequest) -> Iterator[tuple[str, str | _StrPromise]]:
 
 def _facts(
     seen: Snapshot, counted: Mapping[str, list[int]]
-) -> list[tuple[str | _StrPromise, str]]:
+) -> list[tuple[str | _StrPromise, str, str]]:
+    """Label, value, and what its colour says."""
     minutes = seen.span.step.total_seconds() / 60
     settled = seen.settled
     latency = seen.latency_of_all
     inbox = seen.inbox
     oldest = seen.oldest_pending
+    waited = timezone.now() - oldest if oldest else None
     return [
-        (_("settled"), _number(sum(settled) if settled is not None else None)),
-        (_("settled per minute, now"), svg.short(_now(settled, minutes))),
-        (_("latency p50 / p95 / p99"), _latency(latency)),
-        (_("pending"), _number(seen.pending)),
+        (_("settled"), _number(sum(settled) if settled is not None else None), PLAIN),
+        (_("settled per minute, now"), svg.short(_now(settled, minutes)), PLAIN),
+        (
+            _("latency p50 / p95 / p99"),
+            _latency(latency),
+            _tone(latency.p95 if latency else None, *SLOW),
+        ),
+        (_("pending"), _number(seen.pending), PLAIN),
         (
             _("oldest pending"),
-            shown_duration(timezone.now() - oldest) if oldest else "—",
+            shown_duration(waited) if waited else "—",
+            _tone(waited.total_seconds() if waited else None, *STUCK),
         ),
-        (_("in the inbox"), _number(inbox.entries if inbox else None)),
+        (_("in the inbox"), _number(inbox.entries if inbox else None), PLAIN),
         (
             _("inbox overdue"),
             gettext("%(count).0f s") % {"count": inbox.overdue} if inbox else "—",
+            _tone(inbox.overdue if inbox else None, *OVERDUE),
         ),
-        (_("duplicates"), _number(figures.total(counted, "combat.duplicate"))),
-        (_("conflicts"), _number(figures.total(counted, "combat.conflict"))),
+        (_("duplicates"), _number(figures.total(counted, "combat.duplicate")), PLAIN),
+        (_("conflicts"), _number(figures.total(counted, "combat.conflict")), PLAIN),
     ]
+
+
+def _tone(seconds: float | None, warn: float, bad: float) -> str:
+    if seconds is None:
+        return PLAIN
+    return BAD if seconds > bad else WARN if seconds > warn else GOOD
 
 
 def _now(settled: Sequence[int] | None, minutes: float) -> float:

@@ -5,6 +5,7 @@ Pure: a document is judged from its bytes alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +36,9 @@ from persistence.contract.payload import (
 from persistence.engine.handoff import in_the_future
 from persistence.protocols import Delivery
 from persistence.worker.rejected import Rejected
+
+_OF_ONE = re.compile(r"(?<=^participants\.)[^.]+|(?<=\.)\d+(?=\.|$)")
+"""What tells one player, or one entry of a list, from another in a fault's path."""
 
 
 @dataclass(slots=True)
@@ -174,7 +178,7 @@ def read_row(row: Sequence[Any]) -> Case:
         document, source, session_id=session_id, sha256=sha256, received_at=judged_at
     )
     if fault is not None and fault.code == FailureCode.INVALID_PAYLOAD:
-        case.failure = DomainFailure(str(session_id), fault.code, _detail(fault))
+        case.failure = _failure(session_id, fault)
     case.revision = revision
     # A pending row keeps why it failed: nobody but a person has it settled again.
     case.is_approved = code == FailureCode.HELD_FOR_REVIEW
@@ -238,8 +242,14 @@ def _judge(
         if is_early(document, received_at):
             raise in_the_future()
     except PayloadInvalid as error:
-        return None, DomainFailure(str(session_id), error.code, _detail(error))
+        return None, _failure(session_id, error)
     return payload, None
+
+
+def _failure(session_id: UUID, error: PayloadInvalid) -> DomainFailure:
+    """Its subject is the place of the first fault, whoever of the players has it."""
+    place = _OF_ONE.sub("*", error.errors[0]["path"])
+    return DomainFailure(str(session_id), error.code, _detail(error), place)
 
 
 def _detail(error: PayloadInvalid) -> str:

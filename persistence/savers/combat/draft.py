@@ -58,6 +58,7 @@ class Draft:
             raise self.failure(
                 FailureCode.UNKNOWN_CHARACTER,
                 f"no such character: {', '.join(unknown)}",
+                unknown[0],
             )
         for char_id, asked in players.items():
             self._apply_player(char_id, asked)
@@ -138,12 +139,14 @@ class Draft:
                     FailureCode.UNKNOWN_BALANCE,
                     f"balance {balance_id!r} of character {char_id} is not in the "
                     "catalogue",
+                    balance_id,
                 )
             delta = row.room(gained)
             if gained > delta:
                 raise self.failure(
                     FailureCode.OUT_OF_RANGE,
                     f"{balance_id} would exceed {row.maximum}",
+                    balance_id,
                 )
             row = self.balances[char_id, balance_id] = row.moved(delta)
             moved[balance_id] = {"delta": delta, "after": row.amount}
@@ -278,6 +281,7 @@ class Draft:
                 raise self.failure(
                     FailureCode.UNKNOWN_ITEM,
                     f"loot {name!r} of character {char_id} is not in the catalogue",
+                    name or "",
                 )
             properties = loot.properties or None
             if not template.stackable:
@@ -366,11 +370,14 @@ class Draft:
 
     def _bounded(self, value: int, limit: int, what: str) -> int:
         if value > limit:
-            raise self.failure(FailureCode.OUT_OF_RANGE, f"{what} would exceed {limit}")
+            told = f"{what} would exceed {limit}"
+            raise self.failure(FailureCode.OUT_OF_RANGE, told, what)
         return value
 
-    def failure(self, code: FailureCode, detail: str) -> DomainFailure:
-        return DomainFailure(str(self.cause.session_id), str(code), detail)
+    def failure(
+        self, code: FailureCode, detail: str, subject: str = ""
+    ) -> DomainFailure:
+        return DomainFailure(str(self.cause.session_id), str(code), detail, subject)
 
     def _discrepancy(
         self,

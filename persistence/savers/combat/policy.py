@@ -199,4 +199,5 @@ def _held(
         str(FailureCode.HELD_FOR_REVIEW),
         f"rule {rule.id}: {what} in a {rule.span}, character {char_id}: "
         f"{value}, limit {rule.limit}",
+        f"rule {rule.id}",
     )

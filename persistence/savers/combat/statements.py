@@ -180,14 +180,16 @@ SELECT nextval('inventory_id_seq') FROM generate_series(1, %s::int)
 INSERT_HISTORY = """
 INSERT INTO combat_history
     (session_id, participant_ids, finished_at, settlement_status, result_payload,
-     payload_sha256, raw_payload, received_at, settled_at, failure_code, failure_detail)
+     payload_sha256, raw_payload, received_at, settled_at, failure_code, failure_detail,
+     failure_subject)
 SELECT session_id, participants::bigint[], finished_at, status, document::jsonb, sha256,
        raw, received_at, CASE status WHEN 'processed' THEN clock_timestamp() END,
-       failure_code, failure_detail
+       failure_code, failure_detail, failure_subject
 FROM unnest(%s::uuid[], %b::text[], %s::timestamptz[], %s::text[], %b::text[],
-            %s::text[], %b::bytea[], %s::timestamptz[], %s::text[], %b::text[])
+            %s::text[], %b::bytea[], %s::timestamptz[], %s::text[], %b::text[],
+            %b::text[])
      AS n (session_id, participants, finished_at, status, document, sha256, raw,
-           received_at, failure_code, failure_detail)
+           received_at, failure_code, failure_detail, failure_subject)
 ORDER BY session_id
 ON CONFLICT (session_id) DO NOTHING
 RETURNING session_id
@@ -200,9 +202,9 @@ SET settlement_status = n.status,
     settled_at = CASE n.status WHEN 'processed' THEN clock_timestamp() END,
     payload_sha256 = COALESCE(h.payload_sha256, n.sha256),
     failure_code = n.failure_code, failure_detail = n.failure_detail,
-    failure_traceback = NULL
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %b::text[])
-     AS n (session_id, status, sha256, failure_code, failure_detail)
+    failure_subject = n.failure_subject, failure_traceback = NULL
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %b::text[], %b::text[])
+     AS n (session_id, status, sha256, failure_code, failure_detail, failure_subject)
 WHERE h.session_id = n.session_id AND h.settlement_status = 'pending'
 """
 

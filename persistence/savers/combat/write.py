@@ -25,7 +25,10 @@ from persistence.worker.sql import Write
 Ending = tuple[str, DomainFailure | None]
 """The status a case ends in, and why where it failed."""
 
-HISTORY_BINARY = frozenset({1, 4, 6, 9})
+MAX_SUBJECT = 200
+"""Characters of the column."""
+
+HISTORY_BINARY = frozenset({1, 4, 6, 9, 10})
 """Columns of INSERT_HISTORY that travel as binary arrays: see `worker.sql`."""
 
 
@@ -40,20 +43,25 @@ def history_row(case: Case, ending: Ending) -> tuple[Any, ...]:
         case.sha256,
         case.raw,
         case.received_at,
-        failure.code if failure else None,
-        failure.detail if failure else None,
+        *_why(failure),
     )
+
+
+def _why(failure: DomainFailure | None) -> tuple[str | None, str | None, str]:
+    """Code, detail and subject; of a subject what a column can hold."""
+    if failure is None:
+        return None, None, ""
+    subject = failure.subject.encode("utf-8", "backslashreplace").decode()
+    return failure.code, failure.detail, subject.replace("\0", r"\0")[:MAX_SUBJECT]
 
 
 def finish_pending(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Write:
     rows = []
     for case in cases:
         status, failure = endings[case.session_id]
-        code = failure.code if failure else None
-        detail = failure.detail if failure else None
-        rows.append((case.session_id, status, case.sha256, code, detail))
+        rows.append((case.session_id, status, case.sha256, *_why(failure)))
     return Write(
-        statements.FINISH_PENDING, rows, frozenset({4}), every_row="combat_history"
+        statements.FINISH_PENDING, rows, frozenset({4, 5}), every_row="combat_history"
     )
 
 
@@ -62,8 +70,7 @@ def finish_requests(cases: Iterable[Case], endings: Mapping[UUID, Ending]) -> Wr
     rows = []
     for case in cases:
         status, failure = endings[case.session_id]
-        code = failure.code if failure else None
-        detail = failure.detail if failure else None
+        code, detail, _subject = _why(failure)
         rows.append((case.session_id, status, code, detail))
     return Write(statements.FINISH_REQUESTS, rows, frozenset({3}))
 

@@ -19,12 +19,28 @@ from pytest_django import Settings
 from combat_history.admin.settlement import dashboard as dashboard_pages
 from combat_history.insight import dashboard
 from combat_history.insight.dashboard import Span, read
-from combat_history.models import AuditEntry, MinuteCount, Status
+from combat_history.models import (
+    AuditEntry,
+    CombatHistory,
+    MinuteCount,
+    ParkedOperation,
+    RejectedPayload,
+    SettlementDiscrepancy,
+    Status,
+    Triage,
+)
 from combat_history.templatetags.combat_dashboard import BY_USE
 from persistence.contract import redis_keys
 from persistence.savers.cleanup_saver import CASES
 from persistence.worker import presence
-from tests.support.admin import add_combat, add_failed, body, count_queries, logged_in
+from tests.support.admin import (
+    add_combat,
+    add_failed,
+    body,
+    count_queries,
+    logged_in,
+    one_of_each,
+)
 from tests.support.pages import text_of
 from tests.support.ports import free_port
 
@@ -376,3 +392,47 @@ def test_the_dashboard_costs_a_fixed_number_of_queries(client: Client) -> None:
     assert few == {
         span: count_queries(client, f"{FIGURES}?range={span}") for span in Span
     }
+
+
+def test_what_needs_a_person_stands_first_the_worst_before(client: Client) -> None:
+    assert "No fight has come yet" in body(client, INDEX)
+    held = add_failed("held_for_review", failure_subject="rule 1")
+    assert "combat-card-warn" in body(client, INDEX)
+    for _ in range(2):
+        add_failed(failure_subject="moon_dust")
+    page = text_of(body(client, FIGURES))
+    assert page.index("Unknown item: moon_dust") < page.index("Held for review: rule 1")
+    assert "2 combats · 1 player waits" in page
+    until = timezone.now() + timedelta(hours=1)
+    for row in CombatHistory.objects.exclude(pk=held.pk):
+        Triage.objects.create(kind="combat", target_id=str(row.pk), snoozed_until=until)
+    assert "moon_dust" not in text_of(body(client, FIGURES)).split("settled")[0]
+
+
+def test_records_that_nobody_has_seen_are_on_the_worklist(client: Client) -> None:
+    one_of_each()
+    page = text_of(body(client, FIGURES)).split("settled")[0]
+    for title in ("Rejected and conflicting", "Parked operations", "Discrepancies"):
+        assert title in page
+    for kind, model in (
+        ("rejected", RejectedPayload),
+        ("parked", ParkedOperation),
+        ("discrepancy", SettlementDiscrepancy),
+    ):
+        (target,) = model.objects.values_list("pk", flat=True)
+        Triage.objects.create(
+            kind=kind, target_id=str(target), acknowledged_at=timezone.now()
+        )
+    page = text_of(body(client, FIGURES)).split("settled")[0]
+    assert "Parked operations" not in page
+    assert "Discrepancies" not in page
+
+
+@pytest.mark.parametrize(("seconds", "tone"), [(1, "good"), (60, "warn"), (600, "bad")])
+def test_health_is_coloured_by_its_thresholds(
+    client: Client, redis_client: redis.Redis, seconds: int, tone: str
+) -> None:
+    due = datetime.now(UTC) - timedelta(seconds=seconds)
+    redis_client.zadd(redis_keys.INBOX, {"x": due.timestamp() * 1000})
+    page = body(client, FIGURES)
+    assert re.search(rf'inbox overdue</dt><dd class="combat-tone-{tone}">', page)

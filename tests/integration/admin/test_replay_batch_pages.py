@@ -136,7 +136,7 @@ def test_nothing_to_replay_makes_no_batch(client: Client) -> None:
         {"session_id": "nonsense"},
         {"session_id": [str(UUID(int=n)) for n in range(MAX_COMBATS + 1)]},
         {**GROUP, "batch_id": "nonsense"},
-        {**GROUP, "since": "yesterday"},
+        {**GROUP, "subject": "\0"},
         {"list": "older=nonsense"},
         {"list": "participant_ids__secret=1"},
     ],

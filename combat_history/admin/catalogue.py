@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from combat_history.admin import sides
 from combat_history.admin.naming import Names
 from combat_history.admin.rendering import visible
+from combat_history.insight.failures import Cause
 from persistence.contract.errors import FailureCode
 
 if TYPE_CHECKING:
@@ -21,10 +23,37 @@ FORMS: dict[str, str] = {
 }
 """The model whose entry is missing, by the code of the failure."""
 
+BACK = "back"
+"""Parameter of the form: where to go once the entry is saved."""
+
 MAX_LINKS = 20
 
 Links = list[tuple[str, str]]
-"""(address of the form, id) of each missing entry."""
+"""(address of the form, what it is called) of each missing entry."""
+
+
+def remedies(cause: Cause, user: User | AnonymousUser, back: str) -> Links:
+    """Links to add the subject of a cause to its catalogue, and to come back.
+
+    What an engine calls an item is its id or its name: the person says which.
+    """
+    model = FORMS.get(cause.code)
+    if (
+        not model
+        or not cause.subject
+        or not user.has_perm(f"combat_history.add_{model}")
+    ):
+        return []
+    url = reverse(f"admin:combat_history_{model}_add")
+    ways = [("id", gettext("Add it with this id"))]
+    if cause.code == FailureCode.UNKNOWN_ITEM:
+        ways.append(("name", gettext("Add it under this name")))
+        if not cause.subject.isascii() or " " in cause.subject:
+            ways.reverse()
+    return [
+        (f"{url}?{urlencode({field: cause.subject, BACK: back})}", label)
+        for field, label in ways
+    ]
 
 
 def missing(
