@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from examples.game.fights import Arena
-from examples.game.market import Market
+from examples.game.market import CATALOGUE, Market, put
 from persistence.bot.client import HttpResults
 from persistence.dispatcher import SyncDispatcher
 
@@ -45,14 +45,14 @@ class Game:
     async def _result(self, char_id: int) -> str:
         """How the last fight ended, once it is true."""
         fight = self._arena.last[char_id]
-        answer = await self._results(fight, char_id, "ru")
-        while not answer.is_final:
+        while not (it := await self._results(fight, char_id, "ru")).is_final:
             await asyncio.sleep(0.1)
-            answer = await self._results(fight, char_id, "ru")
-        return answer.short.replace("\n", " ")
+        return it.short.replace("\n", " ")
 
 
 async def main() -> None:
+    for path, kind in CATALOGUE.items():
+        put(path, kind)
     door = SyncDispatcher.from_env()
     api = os.environ["SETTLEMENT_API_URL"], os.environ["SETTLEMENT_API_TOKEN"]
     results = HttpResults(*api)

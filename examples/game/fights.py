@@ -11,13 +11,9 @@ from persistence.dispatcher import SyncDispatcher
 
 HP, HIT, DRAUGHT = 100, 40, 30
 STAKE = {"balances": {"rating:pvp": -16}}
-PELT = {"item_template_id": "wolf_pelt", "qty": 1}
-PRIZE = {
-    "xp_gained": 10,
-    "gold_gained": 25,
-    "items_gained": [PELT],
-    "balances": {"rating:pvp": 16},
-}
+LOOT = [{"item_template_id": "wolf_pelt", "qty": 1}]
+GLORY = {"xp_gained": 10, "gold_gained": 25, "balances": {"rating:pvp": 16}}
+PRIZE = {**GLORY, "items_gained": LOOT}
 
 
 @dataclass
@@ -65,15 +61,13 @@ class Arena:
     async def drink(self, char_id: int) -> str:
         fight = self.fights[char_id]
         fight.turn += 1
-        for potion in fight.belts[char_id]:
-            row, turn = potion.inventory_id, f"turn-{fight.turn}"
-            try:
-                left = await self._door.use_item(fight.id, char_id, row, turn)
-            except ItemSpent:
-                continue
-            fight.hp[char_id] = min(HP, fight.hp[char_id] + DRAUGHT)
-            return f"You have {fight.hp[char_id]} hp, and {left} potions"
-        return "Nothing to drink"
+        row, turn = fight.belts[char_id][0].inventory_id, f"turn-{fight.turn}"
+        try:
+            left = await self._door.use_item(fight.id, char_id, row, turn)
+        except ItemSpent:
+            return "Nothing to drink"
+        fight.hp[char_id] = min(HP, fight.hp[char_id] + DRAUGHT)
+        return f"You have {fight.hp[char_id]} hp, and {left} potions"
 
     async def flee(self, char_id: int) -> str:
         fight = self.fights.pop(char_id)
@@ -95,9 +89,8 @@ class Arena:
         parts: dict[int, Any] = {id_: {"changes": STAKE} for id_ in fight.teams}
         for char_id, hp in fight.hp.items():
             won = fight.teams[char_id] == winner
-            vitals = {"hp": hp, "energy": 0}
-            change = PRIZE if won else STAKE
-            parts[char_id] = {"state_snapshot": vitals, "changes": change}
+            parts[char_id]["state_snapshot"] = {"hp": hp, "energy": 0}
+            parts[char_id]["changes"] = PRIZE if won else STAKE
             del self.fights[char_id]
         meta = {"winner_team": winner, "finish_reason": reason}
         outcome = {"meta": meta, "participants": parts}

@@ -1,15 +1,25 @@
-"""Everything but fights: one operation each, with a name that is used once."""
+"""All but fights: the world, told over HTTP, and an operation for each deed."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 from collections import defaultdict
 from typing import Any
+from urllib.request import Request, urlopen
 
 from persistence.contract.errors import OperationRefused
 from persistence.dispatcher import SyncDispatcher
 
+CATALOGUE: dict[str, dict[str, Any]] = {
+    "items/hp_pot_small": {"name": "Малое зелье", "name_en": "Small potion"},
+    "items/wolf_pelt": {"name": "Шкура волка", "name_en": "Wolf pelt"},
+    "items/sword_epic": {"name": "Меч", "name_en": "Sword", "stackable": False},
+    "balances/rating:pvp": {"name": "Рейтинг", "name_en": "Rating"},
+}
 PRICES = {"hp_pot_small": 10}
-START = {"gold_gained": 100, "balances": {"rating:pvp": 1000}}
+START = {"gold": 100, "balances": {"rating:pvp": 1000}}
 
 
 class Market:
@@ -20,12 +30,14 @@ class Market:
         self.rows: defaultdict[int, dict[str, int]] = defaultdict(dict)
 
     async def welcome(self, char_id: int) -> str:
-        # The same name for ever: whoever starts again is not given it again.
-        return await self._done(f"welcome-{char_id}", {char_id: START}, "Welcome")
+        """What a character comes with counts once, however often he starts."""
+        told = {"name": f"Player {char_id}", "opening": START}
+        made = await asyncio.to_thread(put, f"characters/{char_id}", told)
+        return f"Welcome: {made['gold']} gold"
 
     async def buy(self, name: str, char_id: int, item: str, qty: int) -> str:
-        change = {"gold_gained": -PRICES[item] * qty, **_gained(item, qty)}
-        return await self._done(name, {char_id: change}, "Shop")
+        paid = {"gold_gained": -PRICES[item] * qty}
+        return await self._done(name, {char_id: paid | _gained(item, qty)}, "Shop")
 
     async def quest(self, char_id: int, quest: str) -> str:
         change = {"xp_gained": 5, **_gained("wolf_pelt", 3)}
@@ -71,3 +83,12 @@ class Market:
 
 def _gained(item: str, qty: int, **more: Any) -> dict[str, Any]:
     return {"items_gained": [{"item_template_id": item, "qty": qty, **more}]}
+
+
+def put(path: str, body: dict[str, Any]) -> Any:
+    """Raises HTTPError, whose body says why it was refused."""
+    token = {"Authorization": f"Bearer {os.environ['SETTLEMENT_API_TOKEN']}"}
+    url = f"{os.environ['SETTLEMENT_API_URL']}/api/{path}"
+    asked = Request(url, json.dumps(body).encode(), token, method="PUT")
+    with urlopen(asked, timeout=5) as answer:
+        return json.load(answer)

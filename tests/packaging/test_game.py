@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from combat_history.models import (
     Character,
@@ -19,7 +20,6 @@ from combat_history.reconcile import reconcile
 from tests.packaging.environments import examples_alone, interpreter, outside
 from tests.support.api import TOKEN
 from tests.support.documents import HERO
-from tests.support.factories import add_balance, add_character
 from tests.support.mortal import mortal
 from tests.support.waiting import wait_until
 from tests.support.web import running_web
@@ -31,12 +31,10 @@ Say = Callable[[int, str], str]
 
 
 @pytest.fixture
-def say(world: None, worker: object, tmp_path: Path) -> Iterator[Say]:
-    """A message to the bot, and what it replies."""
-    for char_id in (BORIS, VERA):
-        add_character(char_id)
-    add_balance("rating:pvp")
-    InventoryItem.objects.all().delete()
+def say(
+    transactional_db: None, redis_client: redis.Redis, worker: object, tmp_path: Path
+) -> Iterator[Say]:
+    """A message to the bot, and what it replies. The world is the bot's to make."""
     with running_web(tmp_path / "uvicorn.log") as web, bot(web.address) as process:
 
         def message(char_id: int, text: str) -> str:
@@ -71,10 +69,10 @@ def bot(address: str) -> subprocess.Popen[str]:
 
 def test_an_evening_of_three_players(say: Say) -> None:
     for char_id in (ANNA, BORIS, VERA):
-        assert say(char_id, "/start") == "Done: 100 gold"
-    assert say(ANNA, "/start") == "Again: 100 gold"
+        assert say(char_id, "/start") == "Welcome: 100 gold"
 
     assert say(ANNA, "/buy hp_pot_small 3") == "Done: 70 gold"
+    assert say(ANNA, "/start") == "Welcome: 70 gold"
     assert say(BORIS, "/buy hp_pot_small 11") == "No: shortage"
     assert say(BORIS, "/quest wolves") == "Done: 100 gold"
     assert say(BORIS, "/quest wolves") == "Again: 100 gold"
@@ -108,7 +106,7 @@ def all_is_true() -> None:
         "processed"
     }
     people = Character.objects.order_by("pk").values_list("gold", "xp", "hp")
-    assert list(people) == [(105, 10, 90), (135, 15, 100), (75, 0, 500)]
+    assert list(people) == [(105, 10, 90), (135, 15, 100), (75, 0, 100)]
     ratings = NamedBalance.objects.order_by("character_id")
     assert list(ratings.values_list("amount", flat=True)) == [1016, 1000, 968]
     bags = {
