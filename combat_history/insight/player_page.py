@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import JSONField, Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTransform
 
 from combat_history.models import (
@@ -36,6 +37,20 @@ REFUSAL_WINDOW = 1_000
 """Latest fights of the player among which unsettled ones are looked for."""
 
 
+MAX_FIGHTERS = 20
+"""Of one fight whose names are read; a document may hold a thousand."""
+
+_FIGHTERS = """(
+SELECT jsonb_object_agg(key, jsonb_build_object(
+    'name', value -> 'name', 'team', value -> 'team'))
+FROM (
+    SELECT key, value FROM jsonb_each(CASE
+        WHEN jsonb_typeof(result_payload -> 'participants') = 'object'
+        THEN result_payload -> 'participants' END)
+    LIMIT %s) fighter
+)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """The place of a fight among a player's, for keyset pages."""
@@ -45,10 +60,18 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """Fights that ended in it, both ends included; None is open."""
+
+    since: datetime | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Fight:
-    """`row.document_meta` and `row.document_part` are of a document that may hold
-    anything; `line` is the settlement's, None where nothing was applied. No `row`: the
-    key outlived it."""
+    """`row.document_meta`, `row.document_part` and `row.fighters` are of a document
+    that may hold anything; `line` is the settlement's, None where nothing was applied.
+    No `row`: the key outlived it."""
 
     position: Position
     row: Any
@@ -80,9 +103,13 @@ def balances(char_id: int) -> dict[str, int]:
     return dict(rows.values_list("balance_id", "amount")[:MAX_ITEMS])
 
 
-def fights(char_id: int, below: Position | None) -> Fights:
+def fights(char_id: int, below: Position | None, within: Range | None = None) -> Fights:
     """Newest first, from below a position on. Three queries."""
     keys = CombatParticipant.objects.filter(character_id=char_id)
+    if within is not None and within.since:
+        keys = keys.filter(finished_at__gte=within.since)
+    if within is not None and within.until:
+        keys = keys.filter(finished_at__lte=within.until)
     if below is not None:
         # With a bound that an index has: a bare OR would read from the newest on.
         keys = keys.filter(
@@ -161,4 +188,5 @@ def _told_to(char_id: int) -> QuerySet[Any]:
     return CombatHistory.objects.annotate(
         document_meta=KeyTransform("meta", "result_payload"),
         document_part=KeyTransform(str(char_id), participants),
+        fighters=RawSQL(_FIGHTERS, [MAX_FIGHTERS], JSONField()),  # noqa: S611 -- a constant
     ).only("finished_at", "settlement_status", "compensated_at", "failure_code")

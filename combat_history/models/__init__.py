@@ -34,6 +34,7 @@ from combat_history.models.review import (
     standing_document,
 )
 from combat_history.models.rules import ReviewRule
+from combat_history.models.search import SearchWords
 from combat_history.models.world import (
     BalanceTemplate,
     Character,
@@ -68,6 +69,7 @@ __all__ = [
     "ReplayRequest",
     "ReviewRule",
     "ScenarioSession",
+    "SearchWords",
     "SettlementAttempt",
     "SettlementControl",
     "SettlementDiscrepancy",

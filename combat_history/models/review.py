@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from django.contrib.postgres.functions import TransactionNow
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
+
+from combat_history.models.search import SearchWords
 
 
 class AuditEntry(models.Model):
@@ -52,6 +55,7 @@ class AuditEntry(models.Model):
                 F("target_type"), F("target_id"), F("id"), name="audit_log_target"
             ),
             models.Index(F("actor_name"), F("id"), name="audit_log_actor"),
+            GinIndex(SearchWords("reason"), name="audit_log_words"),
         ]
 
     def __str__(self) -> str:

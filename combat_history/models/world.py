@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q, Value
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.callers import MAX_NAME_LENGTH
+from combat_history.models.search import SearchWords
 from persistence.contract.changes import BALANCE_ID
 
 
@@ -120,6 +122,7 @@ class Character(models.Model):
                 name="characters_vitals_not_negative",
             ),
         ]
+        indexes = [GinIndex(SearchWords("name"), name="characters_words")]
 
     def __str__(self) -> str:
         return self.name
@@ -147,6 +150,8 @@ class ExternalId(models.Model):
                 fields=["character", "kind"], name="character_external_ids_one_a_kind"
             ),
         ]
+        # Whoever searches does not say of which kind an id is.
+        indexes = [models.Index(fields=["value"], name="character_external_ids_value")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.value}"

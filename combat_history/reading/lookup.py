@@ -158,8 +158,13 @@ async def afind_result(
     return _counted(question.answer(seen, row))
 
 
-def _credit(row: HistoryRow) -> Credit:
-    return credit_of(row.status, is_undone=row.is_undone)
+def answer_of(row: HistoryRow, char_id: int) -> Lookup:
+    """The answer where PostgreSQL holds the fight."""
+    # As if it did not exist: nobody learns of a fight by guessing its id.
+    if char_id not in row.participants:
+        return UNKNOWN
+    outcome = outcome_of(row.document, char_id, row.status, row.moved)
+    return _finished(credit_of(row.status, is_undone=row.is_undone), outcome)
 
 
 def credit_of(status: str, *, is_undone: bool) -> Credit:
@@ -266,11 +271,7 @@ class _Question:
         """The answer once PostgreSQL has said what it holds."""
         if row is None:
             return self._without_row(seen)
-        # As if it did not exist: nobody learns of a fight by guessing its id.
-        if self.char_id not in row.participants:
-            return UNKNOWN
-        outcome = outcome_of(row.document, self.char_id, row.status, row.moved)
-        return _finished(_credit(row), outcome)
+        return answer_of(row, self.char_id)
 
     def memory(self, seen: _Traces, row: HistoryRow | None) -> _Call | None:
         """The command that lets Redis answer whoever asks next, if there is one."""

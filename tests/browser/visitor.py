@@ -66,6 +66,12 @@ class Visitor:
         with self.page.expect_navigation():
             place.click()
 
+    def enter(self) -> None:
+        """Send the form that is being written in."""
+        self.clicks += 1
+        with self.page.expect_navigation():
+            self.page.keyboard.press("Enter")
+
     def press_in_vain(self, name: str) -> None:
         """The browser itself sees that the form is not filled in."""
         self._named(name, None).click()

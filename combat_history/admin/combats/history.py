@@ -56,6 +56,7 @@ from combat_history.admin.review.failures import (
     FailureGroupPage,
     FailuresPage,
 )
+from combat_history.admin.search import SearchPage
 from combat_history.admin.settlement.dashboard import DashboardPage
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, Operation, Status
@@ -239,6 +240,7 @@ class CombatHistoryAdmin(ReadOnlyAdmin):
         CorrectPage,
         VoidPage,
         UndoPage,
+        SearchPage,
     )
     actions = (replay_selected,)
     has_replay_permission = may_replay

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
-from django.contrib.admin.options import IncorrectLookupParameters
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -17,19 +15,20 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin import movements, sides
-from combat_history.admin.combats import dossier, filters
+from combat_history.admin.combats import dossier
 from combat_history.admin.naming import Names, combats_url, names, session_search
+from combat_history.admin.players import fights
+from combat_history.admin.players.answer import Answer, answer, asked
 from combat_history.admin.rendering import (
     EMPTY,
     UNDONE,
-    badges,
     pretty,
     session_link,
     visible,
 )
 from combat_history.admin.review.parked_codes import explained
 from combat_history.insight import explain, player_page
-from combat_history.insight.player_page import Fight, Fights, Lines, Position
+from combat_history.insight.player_page import Fights, Lines, Range
 from combat_history.models import (
     Character,
     CombatHistory,
@@ -59,18 +58,6 @@ class Item:
     durability: str
     reserved_url: str
     origin: SafeString | str
-
-
-@dataclass(frozen=True, slots=True)
-class FightRow:
-    at: datetime
-    link: SafeString
-    badges: SafeString | str
-    end: str | _StrPromise
-    is_winner: bool
-    xp: movements.Change | None
-    gold: movements.Change | None
-    movements: movements.Line | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +99,8 @@ class Seen:
 def page_context(row: Character, request: HttpRequest) -> dict[str, Any]:
     """Template context. What a person may not view elsewhere is not read here."""
     may = _allowed(request.user)
-    seen = _read(row.pk, request, may)
+    within = fights.time_range(request)
+    seen = _read(row.pk, request, may, within)
     owned = player_page.balances(row.pk)
     known = _names(row.pk, seen, owned)
     return {
@@ -122,8 +110,12 @@ def page_context(row: Character, request: HttpRequest) -> dict[str, Any]:
         "balances": [(known.balance(id_), amount) for id_, amount in owned.items()],
         "items": [_item(item, known) for item in seen.items],
         "more_items": seen.more_items,
-        "fights": [_fight(fight, known) for fight in seen.fights.fights],
-        "older_fights": _older_fights(seen.fights.older),
+        "fights": [fights.shown(fight, row.pk, known) for fight in seen.fights.fights],
+        "older_fights": fights.older(seen.fights.older, request),
+        "answer": _answer(row.pk, seen, request) if may["combats"] else None,
+        "since": request.GET.get("since", "")[:MAX_PARAMETER],
+        "until": request.GET.get("until", "")[:MAX_PARAMETER],
+        "is_ranged": within is not None,
         "all_fights_url": combats_url(row.pk),
         "lines": [movements.line_of(line, known) for line in seen.lines.lines],
         "older_lines": seen.lines.older,
@@ -134,12 +126,23 @@ def page_context(row: Character, request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _read(char_id: int, request: HttpRequest, may: dict[str, bool]) -> Seen:
+def _answer(char_id: int, seen: Seen, request: HttpRequest) -> Answer | None:
+    """To the fight that was asked for, else to the newest."""
+    session_id = asked(request)
+    if session_id is None and seen.fights.fights:
+        session_id = seen.fights.fights[0].position.session_id
+    return None if session_id is None else answer(char_id, session_id)
+
+
+def _read(
+    char_id: int, request: HttpRequest, may: dict[str, bool], within: Range | None
+) -> Seen:
     found: dict[str, Any] = {}
     if may["inventory"]:
         found["items"], found["more_items"] = player_page.inventory(char_id)
     if may["combats"]:
-        found["fights"] = player_page.fights(char_id, _fight_position(request))
+        below = fights.position_of(request)
+        found["fights"] = player_page.fights(char_id, below, within)
         found["without_effect"] = player_page.without_effect(char_id)
     if may["ledger"]:
         found["lines"] = player_page.ledger(char_id, _ledger_position(request))
@@ -156,7 +159,7 @@ def _names(char_id: int, seen: Seen, owned: Iterable[str]) -> Names:
     settled = [fight.line for fight in seen.fights.fights if fight.line]
     parts = [row.document_part for row in seen.without_effect]
     return names(
-        [char_id],
+        [char_id, *chain.from_iterable(map(fights.player_ids, seen.fights.fights))],
         [
             *(item.item_template_id for item in seen.items),
             *movements.template_ids(seen.lines.lines),
@@ -200,22 +203,6 @@ def _allowed(user: User | AnonymousUser) -> dict[str, bool]:
     }
 
 
-def _fight_position(request: HttpRequest) -> Position | None:
-    """A forged address shows the newest fights."""
-    token = request.GET.get("fights_below", "")[:MAX_PARAMETER]
-    try:
-        return Position(*filters.read_position(token)) if token else None
-    except IncorrectLookupParameters:
-        return None
-
-
-def _older_fights(position: Position | None) -> str:
-    if position is None:
-        return ""
-    token = filters.position(position.finished_at, position.session_id)
-    return urlencode({"fights_below": token})
-
-
 def _ledger_position(request: HttpRequest) -> int | None:
     text = request.GET.get("ledger_below", "")[:MAX_PARAMETER]
     is_number = text.isascii() and text.isdigit()
@@ -244,23 +231,6 @@ def _origin(item: InventoryItem) -> SafeString | str:
     if item.origin_operation:
         return visible(item.origin_operation)
     return gettext("came with the character")
-
-
-def _fight(fight: Fight, known: Names) -> FightRow:
-    line = movements.line_of(fight.line, known) if fight.line else None
-    meta = fight.row.document_meta if fight.row else None
-    part = fight.row.document_part if fight.row else None
-    reason = meta.get("finish_reason") if isinstance(meta, dict) else None
-    return FightRow(
-        at=fight.position.finished_at,
-        link=session_link(fight.position.session_id),
-        badges=badges(fight.row) if fight.row else "",
-        end=explain.FINISH_REASONS.get(reason, "") if isinstance(reason, str) else "",
-        is_winner=isinstance(part, dict) and part.get("is_winner") is True,
-        xp=line.xp if line else None,
-        gold=line.gold if line else None,
-        movements=line,
-    )
 
 
 def _parked(row: ParkedOperation) -> Parked:

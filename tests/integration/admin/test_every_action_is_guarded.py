@@ -132,6 +132,7 @@ EXPORTS = ("combat_history_combathistory_export", "combat_history_auditentry_exp
 
 LOOKING: dict[str, Asked] = {
     f"{HISTORY}_dashboard": lambda w: ([], {}),
+    f"{HISTORY}_search": lambda w: ([], {"q": "nobody of this name"}),
     f"{HISTORY}_fight_log": lambda w: ([w.failed], {}),
     f"{HISTORY}_status": lambda w: ([w.failed], {}),
     f"{HISTORY}_failures": lambda w: ([], {}),

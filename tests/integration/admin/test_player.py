@@ -83,7 +83,7 @@ def test_a_fight_is_followed_through_the_page(
     assert "Epic sword (sword_epic) 1 main_hand equipped 95 / 100" in text
     assert NOTHING in text
     combat = CombatHistory.objects.get()
-    assert page_of(client, hero).count(f'href="{change_url(combat)}"') == 3
+    assert page_of(client, hero).count(f'href="{change_url(combat)}"') == 4
 
 
 def test_belongings_tell_their_origin_and_their_fight(
@@ -244,7 +244,7 @@ def test_a_page_costs_a_fixed_number_of_queries(
     few = count_queries(client, change_url(hero))
     for _ in range(60):
         live()
-    assert count_queries(client, change_url(hero)) == few == 17
+    assert count_queries(client, change_url(hero)) == few == 18
 
 
 def test_nobody_sees_here_what_they_may_not_see_elsewhere(
