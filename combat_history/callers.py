@@ -39,6 +39,7 @@ class Scope(StrEnum):
     CHARACTERS_WRITE = "characters:write"
     """Register characters, with what they come with, and keep the catalogue."""
     EVENTS_READ = "events:read"
+    """Read what became true of fights and operations, whoever took part."""
 
 
 @dataclass(frozen=True, slots=True)

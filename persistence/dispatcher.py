@@ -9,10 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 
 from persistence.contract.changes import Changes
 from persistence.contract.document import MAX_DOCUMENT_BYTES, Document
+from persistence.contract.events import Event
 from persistence.contract.operate import OperationAnswer
 from persistence.contract.operations import Operation
 from persistence.contract.payload import CombatResultPayload
@@ -23,6 +30,7 @@ from persistence.engine.api import Api, Operates, operation
 from persistence.engine.calls import SessionId
 from persistence.engine.doorbell import Doorbell
 from persistence.engine.ending import Ending, Outcome
+from persistence.engine.events import Feed, reading
 from persistence.engine.handoff import Receipt, checked
 from persistence.engine.line import Line
 from persistence.engine.redis import EngineRedis
@@ -67,6 +75,7 @@ class SyncDispatcher:
         redis = EngineRedis(redis_url, timeout, replicas)
         doorbell = Doorbell(broker_url or redis_url)
         self._line = Line(redis, doorbell, timeout, limits)
+        self._feed = Feed(redis_url, timeout)
 
     @classmethod
     def from_env(cls) -> SyncDispatcher:
@@ -295,6 +304,27 @@ class SyncDispatcher:
                 " SETTLEMENT_API_TOKEN, or give `api`"
             )
         return self._api
+
+    def events(
+        self, group: str, consumer: str, *, reclaim_seconds: float = 60
+    ) -> AsyncGenerator[Event, None]:
+        """What became true, for ever: `async for event in dispatcher.events(…)`.
+
+        Every event goes to one consumer of each group, at least once: remember ids. It
+        is acknowledged when the loop asks for the next one, that is, when its body has
+        ended; one whose body raised, or was left, is told again: to this consumer at
+        its next start, or to another one after `reclaim_seconds`. Ten are taken at a
+        time: their bodies together have to end before that. In order where a group has
+        one consumer. Waits out whatever happens to Redis. A new group begins with the
+        oldest event that the stream still has.
+        """
+        return self._feed.arun(reading(group, consumer, reclaim_seconds))
+
+    def events_sync(
+        self, group: str, consumer: str, *, reclaim_seconds: float = 60
+    ) -> Generator[Event, None, None]:
+        """The synchronous twin of `events`."""
+        return self._feed.run(reading(group, consumer, reclaim_seconds))
 
     async def aclose(self) -> None:
         """Close what this event loop used, and do what `close` does."""

@@ -33,6 +33,7 @@ from persistence.worker import (
     inbox,
     known,
     lingering,
+    publishing,
     rejected,
     rings,
     saves,
@@ -216,13 +217,23 @@ def sweep() -> None:
         rings.send_ring()
 
 
+@shared_task(name="publish_events", acks_late=True, ignore_result=True, max_retries=0)
+def publish_events() -> None:
+    """Publish the events that wait: what beat and everybody but a drain asks for."""
+    drain.check_connection()
+    publishing.publish_all(settings.SETTLEMENT_DRAIN_SECONDS)
+
+
 def drain_batch(started: float) -> bool:
     """Claim and settle one batch; whether another claim is worthwhile."""
     entries, more = settlement.claim(settings.SETTLEMENT_BATCH_SIZE)
     if more:
         # Other pool processes help; whoever comes late finds nothing and leaves.
         rings.ring()
-    return drain.settle_entries(entries, started, combat_saver) and bool(entries)
+    is_done = drain.settle_entries(entries, started, combat_saver)
+    if is_done:
+        publishing.after_batch(len(entries), is_last=not more)
+    return is_done and bool(entries)
 
 
 @worker_ready.connect

@@ -236,8 +236,18 @@ SETTLEMENT_DRAIN_SECONDS = env.integer("SETTLEMENT_DRAIN_SECONDS", 8, 1, 60)
 # to whatever else waits for one: settling begins without a message's way through broker
 # and pool. Only in a prefork pool.
 SETTLEMENT_LINGER = env.flag("SETTLEMENT_LINGER", default=True)
-# How often beat drains the inbox and advances replay batches.
+# How often beat drains the inbox, advances replay batches and publishes events.
 SETTLEMENT_BEAT_SECONDS = env.integer("SETTLEMENT_BEAT_SECONDS", 5, 1, 300)
+# Events that the stream `combat:events` keeps, about.
+SETTLEMENT_EVENTS_KEPT = env.integer(
+    "SETTLEMENT_EVENTS_KEPT", 100_000, 100, 100_000_000
+)
+# A Celery task of the game that is told every event, too, by its name; none by default.
+SETTLEMENT_EVENTS_TASK = env.text("SETTLEMENT_EVENTS_TASK", "")
+# The queue of that task: none of ours, and one that a worker of the game listens to.
+SETTLEMENT_EVENTS_QUEUE = env.text("SETTLEMENT_EVENTS_QUEUE", "game")
+if SETTLEMENT_EVENTS_QUEUE in QUEUES:
+    env.problem("SETTLEMENT_EVENTS_QUEUE is a queue of the game, and none of ours")
 # Silence after which a running combat is saved as abandoned.
 SETTLEMENT_ABANDONED_SECONDS = env.integer(
     "SETTLEMENT_ABANDONED_SECONDS", 600, 1, 86_400
@@ -398,6 +408,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "replay-batches": {
         "task": "replay_batches",
+        "schedule": timedelta(seconds=SETTLEMENT_BEAT_SECONDS),
+        "options": {"expires": SETTLEMENT_BEAT_SECONDS},
+    },
+    "publish-events": {
+        "task": "publish_events",
         "schedule": timedelta(seconds=SETTLEMENT_BEAT_SECONDS),
         "options": {"expires": SETTLEMENT_BEAT_SECONDS},
     },

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import Error, transaction
+from django.db import Error, connection, transaction
 
 from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
@@ -23,8 +23,11 @@ from combat_history.models import (
 )
 from persistence.contract.document import Document, canonical_json, unstorable
 from persistence.contract.errors import FailureCode, PayloadInvalid
+from persistence.contract.events import EventKind
 from persistence.contract.identity import identity
 from persistence.contract.payload import player_ids, session_id_of, validate
+from persistence.worker import events, rings, sql
+from persistence.worker.events import NewEvent
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -107,11 +110,13 @@ def correct(
     reason = audit.checked_reason(reason)
     try:
         with transaction.atomic(durable=True):
-            return _correct(session_id, document, actor, reason)
+            revision = _correct(session_id, document, actor, reason)
     except Error as error:
         ids = [str(session_id)]
         audit.record_failure(actor, VERB, TARGET, ids, reason, error)
         raise
+    rings.ring_for_events()
+    return revision
 
 
 def _correct(
@@ -165,7 +170,14 @@ def _correct(
         after={"revision": revision.revision, "diff": diff},
     )
     audit.record(actor, VERB, TARGET, [act], reason)
+    _tell(revision, players)
     return revision
+
+
+def _tell(revision: CombatRevision, character_ids: list[int]) -> None:
+    body = {"revision": revision.revision}
+    event = NewEvent(EventKind.CORRECTED, revision.session_id, character_ids, body)
+    sql.run(connection.connection, [events.record([event])])
 
 
 def difference(

@@ -1,4 +1,5 @@
-"""Retention: forgets fight logs of combats that are over, old counts, refused bytes.
+"""Retention: forgets fight logs of combats that are over, old counts and events,
+refused bytes.
 
 In batches, each a transaction of its own: no lock is held for long, and a run that is
 stopped goes on with the next one. The history itself is never deleted.
@@ -62,6 +63,21 @@ WITH old AS (
 SELECT count(*), coalesce(sum(size), 0) FROM emptied
 """
 
+# By the id, which is in the order of time, give or take a transaction; none that the
+# stream has not been told.
+OLD_EVENTS = """
+SELECT id FROM (
+    SELECT id, created_at FROM settlement_events
+    WHERE id <= (SELECT published FROM event_publications WHERE channel = 'stream')
+    ORDER BY id {limit}
+) first WHERE created_at < %s
+"""
+COUNT_EVENTS = f"SELECT count(*) FROM ({OLD_EVENTS.format(limit='')}) old"  # noqa: S608 -- own text
+DELETE_EVENTS = (
+    "DELETE FROM settlement_events "  # noqa: S608 -- own text
+    f"WHERE id IN ({OLD_EVENTS.format(limit='LIMIT %s')})"
+)
+
 COUNT_COUNTS = "SELECT count(*) FROM minute_counts WHERE minute < %s"
 
 
@@ -88,14 +104,25 @@ def prune_counts(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pru
     if dry_run:
         ((rows,),) = _run(COUNT_COUNTS, [before])
         yield Pruned(rows)
-        return
-    while True:
+    else:
+        yield from _deleted(DELETE_COUNTS, [before, batch], batch)
+
+
+def prune_events(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pruned]:
+    if dry_run:
+        ((rows,),) = _run(COUNT_EVENTS, [before])
+        yield Pruned(rows)
+    else:
+        yield from _deleted(DELETE_EVENTS, [batch, before], batch)
+
+
+def _deleted(sql: str, parameters: list[Any], batch: int) -> Iterator[Pruned]:
+    rows = batch
+    while rows == batch:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(DELETE_COUNTS, [before, batch])
+            cursor.execute(sql, parameters)
             rows = cursor.rowcount
         yield Pruned(rows)
-        if rows < batch:
-            return
 
 
 def prune_rejected(before: datetime, batch: int, *, dry_run: bool) -> Iterator[Pruned]:

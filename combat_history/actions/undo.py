@@ -5,10 +5,10 @@ what was given and returns what was taken. hp, energy and location belong to who
 wrote them last and are left alone.
 
 Tables: combat_history or operations, characters, balances, inventory,
-settlement_ledger, settlement_discrepancies, applied_operations, audit_log. Locks, in
-the order of the settlement: the row of the combat or operation, then the characters by
-id. It is applied once: whether it is undone is asked under the row's lock, and the
-ledger takes one counter-line a player and revision.
+settlement_ledger, settlement_discrepancies, settlement_events, applied_operations,
+audit_log. Locks, in the order of the settlement: the row of the combat or operation,
+then the characters by id. It is applied once: whether it is undone is asked under the
+row's lock, and the ledger takes one counter-line a player and revision.
 """
 
 from __future__ import annotations
@@ -36,12 +36,15 @@ from combat_history.actions.undo_plan import (
 )
 from combat_history.models import CombatHistory, Status
 from persistence.contract.errors import DomainFailure
+from persistence.contract.events import EventKind
 from persistence.contract.outcome import undone_tombstone
+from persistence.savers.combat import write
 from persistence.savers.combat.rows import Discrepancy, LedgerEntry, Template
 from persistence.savers.combat.statements import LOAD_TEMPLATES, RESERVE_ITEM_IDS
 from persistence.savers.inventory.bag import Item
 from persistence.savers.registry import hooks
-from persistence.worker import inbox
+from persistence.worker import inbox, rings
+from persistence.worker.events import NewEvent, record
 from persistence.worker.sql import Row, Write, fetch, run
 from persistence.worker.transactions import open_cursor
 
@@ -66,20 +69,31 @@ SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 class Kind:
     """What can be undone. `target`: its name in the audit. `read`: by its key.
 
-    `table`: where `mark` writes that it is undone.
+    `table`: where `mark` writes that it is undone. `event`: what is told of it.
     """
 
     target: str
     read: str
     mark: str
     table: str
+    event: EventKind
 
 
-COMBAT = Kind("combat", sql.READ_HISTORY, sql.MARK_UNDONE, "combat_history")
+COMBAT = Kind(
+    "combat",
+    sql.READ_HISTORY,
+    sql.MARK_UNDONE,
+    "combat_history",
+    EventKind.UNDONE,
+)
 """By its session id."""
 
 OPERATION = Kind(
-    "operation", sql.READ_OPERATION, sql.MARK_OPERATION_UNDONE, "operations"
+    "operation",
+    sql.READ_OPERATION,
+    sql.MARK_OPERATION_UNDONE,
+    "operations",
+    EventKind.TAKEN_BACK,
 )
 """By its op_id."""
 
@@ -204,13 +218,22 @@ def _undo(
         )
         if undo.shortages and on_shortage == "refuse":
             raise UndoRefused(key, undo.shortages)
-        session_id, _ = found
+        session_id, revision = found
         mark = Write(kind.mark, [(session_id,)], every_row=kind.table)
-        run(cursor.connection, sql.writes(session_id, undo, mark))
+        told = record(_events(kind, key, revision, undo))
+        run(cursor.connection, [*sql.writes(session_id, undo, mark), told])
         for hook in hooks():
             hook.undone(cursor, [found])
         audit.record(actor, VERB, kind.target, [_act(key, undo)], reason)
+    rings.ring_for_events()
     return UndoResult(undo)
+
+
+def _events(kind: Kind, key: Key, revision: int, undo: Undo) -> Iterator[NewEvent]:
+    body = {"revision": revision, "characters": write.moved(undo.lines)}
+    yield NewEvent(kind.event, key, sorted(undo.before), body)
+    op_id = key if isinstance(key, str) else None
+    yield from write.discrepancies(undo.shortages, op_id)
 
 
 def _applied(

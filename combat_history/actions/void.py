@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import redis
@@ -17,7 +17,9 @@ from combat_history.actions.audit import Act, Outcome
 from combat_history.models import CombatHistory, ReplayRequest, Status
 from persistence.belts.reservations import release
 from persistence.contract import redis_keys
-from persistence.worker import inbox
+from persistence.contract.events import EventKind
+from persistence.worker import events, inbox, rings, sql
+from persistence.worker.events import NewEvent
 from persistence.worker.transactions import open_cursor
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def void(session_ids: Sequence[UUID], *, actor: User, reason: str) -> Voided:
         audit.record_failure(actor, VERB, TARGET, ids, reason, error)
         raise
     _forget(voided.voided)
+    rings.ring_for_events()
     return voided
 
 
@@ -70,7 +73,9 @@ def _void(session_ids: Sequence[UUID], actor: User, reason: str) -> Voided:
             for row in CombatHistory.objects.filter(pk__in=session_ids)
             .order_by("session_id")
             .select_for_update(no_key=True)
-            .values_list("session_id", "settlement_status", "failure_code")
+            .values_list(
+                "session_id", "settlement_status", "failure_code", "participant_ids"
+            )
         }
         open_ones = {
             pk: row
@@ -98,14 +103,21 @@ def _void(session_ids: Sequence[UUID], actor: User, reason: str) -> Voided:
                 before={"settlement_status": status, "failure_code": code},
                 after={"settlement_status": Status.VOIDED},
             )
-            for pk, (status, code) in open_ones.items()
+            for pk, (status, code, _) in open_ones.items()
         ]
         acts += [
             Act(str(pk), Outcome.SKIPPED, status or "unknown")
             for pk, status in skipped.items()
         ]
+        sql.run(cursor.connection, [events.record(_events(open_ones))])
         audit.record(actor, VERB, TARGET, acts, reason)
     return Voided(list(open_ones), skipped)
+
+
+def _events(combats: Mapping[UUID, Sequence[Any]]) -> Iterator[NewEvent]:
+    for pk, (status, code, character_ids) in combats.items():
+        body = {"was": status, "code": code}
+        yield NewEvent(EventKind.VOIDED, pk, character_ids, body)
 
 
 def _forget(session_ids: Sequence[UUID]) -> None:

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.admin.batches.batches import ReplayBatchAdmin
+from combat_history.admin.combats.happenings import SettlementEventAdmin
 from combat_history.admin.combats.history import CombatHistoryAdmin
 from combat_history.admin.combats.operations import OperationAdmin
 from combat_history.admin.players.world import (
@@ -46,6 +47,7 @@ from combat_history.models import (
     SettlementAttempt,
     SettlementControl,
     SettlementDiscrepancy,
+    SettlementEvent,
     SettlementFailure,
 )
 
@@ -61,6 +63,7 @@ admin.site.register(CombatHistory, CombatHistoryAdmin)
 admin.site.register(LedgerLine, LedgerLineAdmin)
 admin.site.register(Operation, OperationAdmin)
 admin.site.register(SettlementDiscrepancy, SettlementDiscrepancyAdmin)
+admin.site.register(SettlementEvent, SettlementEventAdmin)
 admin.site.register(SettlementAttempt, SettlementAttemptAdmin)
 admin.site.register(SettlementFailure, SettlementFailureAdmin)
 admin.site.register(RejectedPayload, RejectedPayloadAdmin)

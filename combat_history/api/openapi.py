@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from combat_history.api import (
+    events,
     fight_schemas,
     openapi_fights,
     openapi_world,
@@ -30,6 +31,7 @@ from combat_history.api.openapi_parts import (
 )
 from combat_history.api.pages import DEFAULT_LIMIT, MAX_LIMIT
 from combat_history.callers import Scope
+from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.operate import Operation, OperationAnswer
 from persistence.contract.payload_schema import outcome_schema, payload_schema
 
@@ -41,6 +43,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     schemas.Belt,
     schemas.BeltRequest,
     schemas.CombatPage,
+    schemas.EventPage,
     schemas.CombatResult,
     OperationAnswer,
     schemas.ProblemDetails,
@@ -70,6 +73,7 @@ def document() -> Json:
             "/api/characters/{character_id}/combats": {"get": _combats()},
             "/api/characters/{character_id}/belt": {"get": _belt()},
             "/api/operations": {"post": _operate()},
+            "/api/events": {"get": _events()},
             **openapi_fights.paths(),
             **openapi_world.paths(),
             "/api/openapi.json": {"get": _self()},
@@ -162,17 +166,7 @@ def _combats() -> Json:
         "summary": "The fights of a player, newest first",
         "parameters": [
             character_id(),
-            parameter(
-                "limit",
-                "query",
-                {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": MAX_LIMIT,
-                    "default": DEFAULT_LIMIT,
-                },
-                "Fights of one page.",
-            ),
+            _limit(DEFAULT_LIMIT, MAX_LIMIT, "Fights of one page."),
             parameter(
                 "cursor",
                 "query",
@@ -185,6 +179,32 @@ def _combats() -> Json:
             **problems_of("400"),
         },
     }
+
+
+def _events() -> Json:
+    after = {"type": "integer", "minimum": 0, "maximum": MAX_BIGINT, "default": 0}
+    return {
+        "operationId": "listEvents",
+        "security": needs(Scope.EVENTS_READ),
+        "summary": "What became true of fights and operations, in order",
+        "description": (
+            "Of all players. Ids have gaps, but none is given behind one that was "
+            "listed: asking after the last id that was seen misses none."
+        ),
+        "parameters": [
+            parameter("after", "query", after, "The last id that was seen."),
+            _limit(events.DEFAULT_LIMIT, events.MAX_LIMIT, "Events of one page."),
+        ],
+        "responses": {
+            "200": answer("One page.", "EventPage", headers=("Link",)),
+            **problems_of("400"),
+        },
+    }
+
+
+def _limit(default: int, highest: int, says: str) -> Json:
+    schema = {"type": "integer", "minimum": 1, "maximum": highest, "default": default}
+    return parameter("limit", "query", schema, says)
 
 
 def _belt() -> Json:

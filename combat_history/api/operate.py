@@ -33,6 +33,8 @@ async def accept(request: HttpRequest, caller: Caller) -> HttpResponse:
         raise _refused(error) from None
     except OperationConflict as error:
         raise Problem(HTTPStatus.CONFLICT, "operation_conflict", str(error)) from None
+    if not answer.duplicate:
+        handoff.doorbell().press("publish_events")
     return json_response(answer)
 
 

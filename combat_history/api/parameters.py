@@ -30,7 +30,12 @@ def limit(request: HttpRequest, default: int, highest: int) -> int:
     return default if text is None else _number("limit", text, highest)
 
 
-def _number(name: str, text: str | None, highest: int) -> int:
-    if text is not None and _NUMBER.fullmatch(text) and 1 <= int(text) <= highest:
+def after(request: HttpRequest) -> int:
+    """The id of an event, or 0, which is before all of them."""
+    return _number("after", request.GET.get("after", "0"), MAX_BIGINT, lowest=0)
+
+
+def _number(name: str, text: str | None, highest: int, lowest: int = 1) -> int:
+    if text is not None and _NUMBER.fullmatch(text) and lowest <= int(text) <= highest:
         return int(text)
-    raise bad_parameter(name, f"expected a whole number from 1 to {highest}")
+    raise bad_parameter(name, f"expected a whole number from {lowest} to {highest}")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from combat_history.reading.lookup import Credit, State
 from combat_history.reading.outcomes import Outcome
 from persistence.contract.changes import MAX_BIGINT
+from persistence.contract.events import Event
 from persistence.contract.operate import Shortage
 from persistence.contract.payload import MAX_PARTICIPANTS
 
@@ -44,6 +45,18 @@ class CombatEntry(Body):
 class CombatPage(Body):
     items: list[CombatEntry]
     next: str | None = Field(description="The next page's address; null on the last.")
+
+
+class EventPage(Body):
+    items: list[Event]
+    next: str | None = Field(
+        description="The next page's address; null on the last: ask again later, after "
+        "the id of its last item."
+    )
+    horizon: int = Field(
+        description="No event up to here comes any more: where whoever wants to be "
+        "told only what is to come begins."
+    )
 
 
 class BeltEntry(Body):

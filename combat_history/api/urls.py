@@ -32,6 +32,7 @@ urlpatterns = [
     path("items/<str:item_id>", world.put_item, name="item"),
     path("balances/<str:balance_id>", world.put_balance, name="balance"),
     path("operations", views.operations, name="operations"),
+    path("events", views.event_page, name="events"),
     path("openapi.json", views.description, name="openapi"),
     re_path(r"^", views.not_found, name="not_found"),
 ]

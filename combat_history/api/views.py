@@ -10,6 +10,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from combat_history.api import (
     belt,
+    events,
     handoff,
     openapi,
     operate,
@@ -24,6 +25,7 @@ from combat_history.api.endpoint import (
     not_allowed,
 )
 from combat_history.api.problems import Problem
+from combat_history.api.schemas import CombatPage, EventPage
 from combat_history.callers import Caller, Scope
 
 
@@ -51,6 +53,14 @@ async def operations(request: HttpRequest, caller: Caller) -> HttpResponseBase:
     return await operate.accept(request, caller)
 
 
+@endpoint("GET", Scope.EVENTS_READ)
+async def event_page(request: HttpRequest, caller: Caller) -> HttpResponseBase:
+    after = parameters.after(request)
+    limit = parameters.limit(request, events.DEFAULT_LIMIT, events.MAX_LIMIT)
+    page = await sync_to_async(events.page)(after, limit, request.path)
+    return _linked(page)
+
+
 @endpoint("GET", Scope.RESULTS_READ)
 async def character_combats(
     request: HttpRequest, caller: Caller, character_id: str
@@ -60,6 +70,10 @@ async def character_combats(
     text = request.GET.get("cursor")
     cursor = None if text is None else pages.Cursor.parse(text)
     page = await sync_to_async(pages.combats)(char_id, limit, cursor, request.path)
+    return _linked(page)
+
+
+def _linked(page: CombatPage | EventPage) -> HttpResponse:
     response = json_response(page)
     if page.next is not None:
         response["Link"] = f'<{page.next}>; rel="next"'

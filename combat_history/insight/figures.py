@@ -212,7 +212,32 @@ GROUP BY name
 """,
 )
 
-FIGURES = (COMBATS, OLDEST_PENDING, FAILURES, OPEN, SETTLED, MODE, EVENTS)
+UNPUBLISHED = Figure(
+    "unpublished",
+    {
+        "settlement_unpublished_events": Metric(
+            f"Events that the stream has not been told, of the oldest {NEWEST}."
+        ),
+        "settlement_unpublished_oldest_seconds": Metric(
+            "How long the event that waits longest has been true."
+        ),
+    },
+    """
+WITH waiting AS MATERIALIZED (
+    SELECT created_at FROM settlement_events
+    WHERE id > coalesce((SELECT published FROM event_publications
+                         WHERE channel = 'stream'), 0)
+    ORDER BY id LIMIT %(newest)s
+)
+SELECT 'settlement_unpublished_events', '', count(*) FROM waiting
+UNION ALL
+SELECT 'settlement_unpublished_oldest_seconds', '',
+       coalesce(extract(epoch FROM now() - min(created_at)), 0)
+FROM waiting
+""",
+)
+
+FIGURES = (COMBATS, OLDEST_PENDING, FAILURES, OPEN, SETTLED, MODE, EVENTS, UNPUBLISHED)
 
 
 def read() -> Iterator[Reading]:

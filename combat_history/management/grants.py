@@ -41,6 +41,8 @@ TABLES = {
     "settlement_ledger": Roles(ADD, ADD, READ),
     "settlement_failures": Roles(ADD, ADD, READ),
     "settlement_discrepancies": Roles(ADD, ADD, READ),
+    "settlement_events": Roles(ADD, ADD, READ),
+    "event_publications": Roles(CHANGE, READ, READ),
     "audit_log": Roles(ADD, ADD),
     # The world, and how it was reached.
     "characters": Roles(CHANGE, CHANGE, READ),
@@ -85,8 +87,9 @@ TABLES = {
     "combat_history_applied": Roles(READ, READ, READ),
 }
 
-SEQUENCE = "inventory_id_seq"
-"""The one that is asked by name: rows get their ids before they are written."""
+SEQUENCES = "inventory_id_seq", "settlement_events_id_seq"
+"""Those that are asked by name: rows get their ids before they are written, and how far
+events are complete depends on the last one."""
 
 CREATE_ROLE = """
 DO $$ BEGIN
@@ -106,7 +109,7 @@ BESIDE = "ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}"
 BASICS = """
 GRANT CONNECT ON DATABASE {database} TO {worker}, {web}, {reporter};
 GRANT USAGE ON SCHEMA {schema} TO {worker}, {web}, {reporter};
-GRANT USAGE ON SEQUENCE {sequence} TO {worker}, {web};
+GRANT USAGE ON SEQUENCE {sequences} TO {worker}, {web};
 ALTER ROLE {reporter} SET default_transaction_read_only = on;
 ALTER ROLE {reporter} SET statement_timeout = '60s'"""
 
@@ -145,8 +148,8 @@ def statements(
     else:
         for role in identifiers.values():
             yield sql.SQL(BESIDE).format(role=role, **where)
-    sequence = sql.Identifier(SEQUENCE)
-    yield sql.SQL(BASICS).format(sequence=sequence, **where, **identifiers)
+    sequences = sql.SQL(", ").join(map(sql.Identifier, SEQUENCES))
+    yield sql.SQL(BASICS).format(sequences=sequences, **where, **identifiers)
     for table in sorted(TABLES.keys() & set(tables)):
         yield from _of_table(table, names, TABLES[table])
     for table in sorted(set(games_own) & set(tables)):

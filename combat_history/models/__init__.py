@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from combat_history.models.access import ApiToken
 from combat_history.models.batch import ReplayBatch, ReplayBatchItem
+from combat_history.models.events import EventPublication, SettlementEvent
 from combat_history.models.history import (
     CombatHistory,
     CombatParticipant,
@@ -55,6 +56,7 @@ __all__ = [
     "CombatRedaction",
     "CombatReplay",
     "CombatRevision",
+    "EventPublication",
     "ExternalId",
     "InventoryItem",
     "ItemTemplate",
@@ -73,6 +75,7 @@ __all__ = [
     "SettlementAttempt",
     "SettlementControl",
     "SettlementDiscrepancy",
+    "SettlementEvent",
     "SettlementFailure",
     "Status",
     "Triage",

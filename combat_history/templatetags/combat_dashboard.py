@@ -30,6 +30,7 @@ BY_USE = (
     "ApiToken",
     "SettlementFailure",
     "SettlementAttempt",
+    "SettlementEvent",
     "AppliedOperation",
 )
 

@@ -32,6 +32,10 @@ ALIVE = "combat:alive"
 """Sorted set: worker@<host>:<pid> or beat@… -> when (ms) it was last heard of. An hour
 after that it is forgotten."""
 
+EVENTS = "combat:events"
+"""Stream: <event id>-0 -> `event`, JSON of an `Event`; about SETTLEMENT_EVENTS_KEPT of
+the newest."""
+
 INTENTS = "dispatch:intents"
 """Sorted set: <scope>:<character id> -> when it was asked for (us). Removed once saved,
 unless it was asked for again meanwhile; the sweep sends what is left."""

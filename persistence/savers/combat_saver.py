@@ -1,10 +1,10 @@
 """CombatStateSaver: look up -> lock -> load -> plan -> write.
 
 Tables: combat_history, combat_participants, combat_replay, characters, balances,
-inventory, settlement_ledger, settlement_discrepancies, rejected_payloads. Locks, in
-this order and nowhere else: known history rows by session id, characters by id, then
-the keys of new history rows by session id; a character's lock guards its inventory and
-its balances.
+inventory, settlement_ledger, settlement_discrepancies, settlement_events,
+rejected_payloads. Locks, in this order and nowhere else: known history rows by session
+id, characters by id, then the keys of new history rows by session id; a character's
+lock guards its inventory and its balances.
 
 New rows are written once, with their final status, after the plan: a session that
 another transaction recorded since the look-up raises ReceiptRaced, which rolls the
@@ -119,12 +119,14 @@ class CombatStateSaver:
 
     def _insert_receipts(self, cases: Iterable[Case]) -> list[Case]:
         cases = list(cases)
+        endings = {case.session_id: _receipt(case) for case in cases}
         recorded = self._insert_history(
-            write.history_row(case, _receipt(case)) for case in cases
+            write.history_row(case, endings[case.session_id]) for case in cases
         )
         # Only of those: another document's participants are not this session's.
         new = [case for case in cases if case.session_id in recorded]
-        sql.run(self._cursor.connection, write.participants(new))
+        told = write.events(new, endings, Plan())
+        sql.run(self._cursor.connection, [*write.participants(new), told])
         return new
 
     def receive(self, delivery: Delivery, *, is_checked: bool = False) -> Receipt:
@@ -157,10 +159,8 @@ class CombatStateSaver:
 
     def keep_conflict(self, delivery: Delivery) -> None:
         """Keep a document for review whose session has another one already."""
-        rejected.keep(
-            self._cursor,
-            conflict(delivery.session_id, delivery.sha256, delivery.raw),
-        )
+        other = conflict(delivery.session_id, delivery.sha256, delivery.raw)
+        rejected.keep(self._cursor, other)
 
     def _clock(self, deliveries: Sequence[Delivery]) -> datetime:
         """The time of a receipt that no door has told: PostgreSQL's."""
@@ -266,6 +266,7 @@ class CombatStateSaver:
                 write.finish_pending(intake.waiting, endings),
                 write.finish_requests(intake.waiting, endings),
                 *write.effects(plan),
+                write.events(intake.cases(), endings, plan),
                 write.released_belts(intake.cases(), endings),
                 rejected.record(intake.rejected),
             ],

@@ -1,9 +1,9 @@
 """OperationSaver: one operation of the game, now, as a whole or not at all.
 
-Tables: operations, characters, balances, inventory, settlement_ledger. Locks: the
-characters by id; then the key of the new row, where two operations of one name meet. In
-the ledger, and as the origin of rows that it made, an operation goes by its `id`, as a
-combat does by its session.
+Tables: operations, characters, balances, inventory, settlement_ledger,
+settlement_events. Locks: the characters by id; then the key of the new row, where two
+operations of one name meet. In the ledger, and as the origin of rows that it made, an
+operation goes by its `id`, as a combat does by its session.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from persistence.contract.events import EventKind
 from persistence.contract.operate import Operation, OperationAnswer
 from persistence.protocols import Applied, Hook
 from persistence.savers.combat import load, write
 from persistence.savers.combat.operation import Cause, answered, planned
 from persistence.savers.combat.rows import Plan
 from persistence.savers.combat.statements import insert_lines
-from persistence.worker import sql
+from persistence.worker import events, sql
+from persistence.worker.events import NewEvent
 from persistence.worker.sql import Row, Write
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class OperationSaver:
         writes = [
             Write(INSERT_OPERATION, [row], frozenset({0, 2, 3, 4, 5, 6})),
             *write.effects(plan, INSERT_LINES),
+            events.record([_event(cause, plan)]),
         ]
         sql.run(self._cursor.connection, writes)
         for hook in self._hooks:
@@ -95,3 +98,10 @@ def _applied(cause: Cause) -> Applied:
     one = cause.operation
     document = one.model_dump(mode="json", include={"characters"}, exclude_unset=True)
     return Applied(cause.session_id, cause.revision, document, one.op_id, one.reason)
+
+
+def _event(cause: Cause, plan: Plan) -> NewEvent:
+    characters = write.moved(plan.ledger)
+    body = {"id": cause.session_id, "characters": characters}
+    ids = sorted(map(int, characters))
+    return NewEvent(EventKind.APPLIED, cause.operation.op_id, ids, body)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from persistence.protocols import Verdict
+from persistence.worker import events, sql
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -46,6 +47,7 @@ UPDATE combat_history
 SET settlement_status = 'failed', failure_code = %s, failure_detail = %s,
     failure_subject = '', failure_traceback = %s
 WHERE session_id = %s AND settlement_status = 'pending'
+RETURNING participant_ids, revision
 """
 
 FAIL_REQUEST = """
@@ -80,7 +82,11 @@ def fail(
 ) -> bool:
     """pending -> failed. False where the row is not pending (any more)."""
     cursor.execute(FAIL, [code, detail, traceback, session_id])
-    if cursor.rowcount != 1:
+    failed = cursor.fetchone()
+    if failed is None:
         return False
     cursor.execute(FAIL_REQUEST, [f"{code}: {detail}", session_id])
+    participants, revision = failed
+    event = events.failure(session_id, participants, revision, code)
+    sql.run(cursor.connection, [events.record([event])])
     return True

@@ -40,6 +40,11 @@ def ring_for_batches() -> None:
     _hint("replay_batches", (), "ring failed; beat advances the batches")
 
 
+def ring_for_events() -> None:
+    """Ask for events to be published. A lost ring costs a beat."""
+    _hint("publish_events", (), "ring failed; beat has the events published")
+
+
 def send_sweep() -> None:
     _hint("sweep", (), "first sweep not sent; beat sends the next")
 

@@ -79,7 +79,7 @@ def test_a_bare_producer_needs_nothing_of_ours(
     use = f"\nsend(json.loads({json.dumps(document)!r}))\n"
     code = f"import os; os.chdir({str(tmp_path)!r})\n"
 
-    run(engine_python, code + snippets("docs/engine.md")[2] + use)
+    run(engine_python, code + snippets("docs/engine.md")[3] + use)
 
     wait_until(is_settled, "the fight is settled")
 

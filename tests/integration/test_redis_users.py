@@ -37,6 +37,7 @@ ENGINE_KEYS = {
     "ACTIVE",
     "DOORBELL",
     "EPOCH",
+    "EVENTS",
     "INBOX",
     "INTENTS",
     "INTENTS_SENT",
@@ -95,6 +96,7 @@ FORBIDDEN = {
         "ZRANGE combat:belts_orphaned 0 -1",
         "SCAN 0",
         "INFO",
+        "XADD combat:events * event x",
     ),
     "bot": (
         "GET ac:7",
@@ -102,6 +104,7 @@ FORBIDDEN = {
         "SET combat:result_cache:7 x",
         "DEL combat:result_cache:7",
         "LPUSH celery x",
+        "XADD combat:events * event x",
         "EVAL return(1) 0",
         "PUBLISH /0.celery.pidbox {}",
     ),
@@ -184,6 +187,15 @@ def test_the_engine_can_make_every_call(url: str) -> None:
         engine.dispatch_sync(SyncScope.VITALS, char_id=HERO)
         document = make_document()
         assert engine.submit_combat_sync(document) is Receipt.ACCEPTED
+        with redis.Redis.from_url(url_as("worker", url)) as worker:
+            event = (
+                '{"id": 1, "kind": "x", "session_id": null, "op_id": "a", "body": {},'
+                ' "character_ids": [], "created_at": "2026-01-01T00:00:00Z"}'
+            )
+            worker.xadd(redis_keys.EVENTS, {"event": event}, id="1-0")
+        told = engine.events_sync("game", "one")
+        assert next(told).id == 1
+        told.close()
         with redis.Redis.from_url(url_as("admin", url)) as admin:
             wait_until(lambda: _holds(admin, "celery", b"settle_inbox"), "a ring")
             wait_until(lambda: _holds(admin, "saves", b"sync_state"), "one to save")
@@ -236,7 +248,8 @@ def test_every_key_of_the_contract_is_somebody_s() -> None:
         assert _reaches("worker", keys[name]), name
     for name in keys.keys() - {"taker"}:
         assert _reaches("web", keys[name]), name
-    assert {name for name in keys if _reaches("bot", keys[name])} == {"tombstone"}
+    bots = {name for name in keys if _reaches("bot", keys[name])}
+    assert bots == {"EVENTS", "tombstone"}
     assert not any(_reaches("flower", key) for key in keys.values())
 
 

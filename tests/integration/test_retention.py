@@ -14,7 +14,9 @@ from combat_history.models import (
     AuditEntry,
     CombatHistory,
     CombatReplay,
+    EventPublication,
     MinuteCount,
+    SettlementEvent,
     Status,
 )
 from combat_history.reconcile import reconcile
@@ -121,6 +123,28 @@ def test_counts_go_by_their_minute(batch: str) -> None:
     assert run("prune_counts", *arguments) == "3 counts deleted"
     assert MinuteCount.objects.count() == 2
     assert AuditEntry.objects.get().detail == "3 rows, 0 bytes"
+
+
+@pytest.mark.parametrize("batch", ["1", "2", "1000"])
+def test_old_events_go_once_they_are_published(batch: str) -> None:
+    for days in (40, 31, 31, 29, 0, 40):
+        SettlementEvent.objects.create(
+            kind="operation.applied",
+            op_id="op",
+            character_ids=[],
+            body={},
+            created_at=NOW - timedelta(days=days),
+        )
+    *_, now, unpublished = SettlementEvent.objects.order_by("pk")
+    arguments = ["--older-than", "30", "--batch", batch]
+    assert run("prune_events", *arguments) == "0 events deleted"
+    EventPublication.objects.create(channel="stream", published=now.pk)
+
+    assert run("prune_events", *arguments, "--dry-run") == "3 events would be deleted"
+    assert run("prune_events", *arguments) == "3 events deleted"
+    left = SettlementEvent.objects.order_by("-pk").values_list("pk", flat=True)
+    assert [unpublished.pk, now.pk] == list(left)[:2]
+    assert len(left) == 3
 
 
 @pytest.mark.parametrize("command", ["prune_fight_logs", "prune_counts"])

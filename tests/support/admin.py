@@ -30,6 +30,7 @@ from combat_history.models import (
     ReviewRule,
     SettlementAttempt,
     SettlementDiscrepancy,
+    SettlementEvent,
     SettlementFailure,
     Status,
 )
@@ -49,6 +50,7 @@ RECORDS = (
     LedgerLine,
     Operation,
     SettlementDiscrepancy,
+    SettlementEvent,
     SettlementAttempt,
     SettlementFailure,
     RejectedPayload,

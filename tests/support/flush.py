@@ -24,6 +24,7 @@ GUARDED = (
     "combat_redactions",
     "combat_revisions",
     "operations",
+    "settlement_events",
     "settlement_failures",
     "settlement_ledger",
 )

@@ -11,9 +11,9 @@ TOKEN, OTHER_TOKEN = "an-engine's-own-token", "a-bot's-own-token"
 
 ENGINE = (
     "engine=results:read+combats:submit+belts:reserve+operations:write"
-    f"+characters:write={TOKEN}"
+    f"+characters:write+events:read={TOKEN}"
 )
-BOT = f"bot=results:read={OTHER_TOKEN}"
+BOT = f"bot=results:read+events:read={OTHER_TOKEN}"
 """The same, as the environment has them."""
 
 

@@ -227,6 +227,11 @@ class Oracle:
         )
         if short != expected:
             yield f"discrepancies are {short}, not {expected}"
+        settled = self._count(
+            "settlement_events", sessions, "AND kind = 'combat.settled'"
+        )
+        if settled != Counter(fight.session_id for fight in applied):
+            yield f"events of settled combats are {settled}"
         of_conflicts = "AND code = 'payload_conflict'"
         rejected = self._count("rejected_payloads", sessions, of_conflicts)
         for sid in rejected.keys() | journal.conflicts.keys():

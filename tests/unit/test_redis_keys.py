@@ -54,6 +54,10 @@ def test_lives() -> None:
     assert redis_keys.DAY_SECONDS == 86_400
 
 
+def test_events() -> None:
+    assert redis_keys.EVENTS == "combat:events"
+
+
 def test_epoch() -> None:
     assert redis_keys.EPOCH == "combat:epoch"
 

@@ -39,6 +39,7 @@ SCOPES: dict[Scope, str | _StrPromise] = {
     ),
     Scope.BELTS_RESERVE: _("reserve belts of a fight that goes on"),
     Scope.OPERATIONS_WRITE: _("give and take XP, gold and items outside of fights"),
+    Scope.EVENTS_READ: _("read what became true of all fights and operations"),
 }
 """What each lets a token do; one without words does nothing yet."""
 

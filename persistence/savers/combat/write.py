@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from pydantic_core import to_json
 
 from persistence.contract.errors import DomainFailure
+from persistence.contract.events import EventKind
 from persistence.savers.combat import statements
 from persistence.savers.combat.cases import Case
 from persistence.savers.combat.rows import (
@@ -19,7 +22,9 @@ from persistence.savers.combat.rows import (
     LedgerEntry,
     Plan,
 )
+from persistence.worker import events as worker_events
 from persistence.worker import sql
+from persistence.worker.events import NewEvent
 from persistence.worker.sql import Write
 
 Ending = tuple[str, DomainFailure | None]
@@ -99,6 +104,58 @@ def participants(cases: Sequence[Case]) -> list[Write]:
         Write(statements.INSERT_PARTICIPANTS, players),
         Write(statements.INSERT_FIGHT_LOGS, fight_logs, frozenset({1})),
     ]
+
+
+def events(cases: Iterable[Case], endings: Mapping[UUID, Ending], plan: Plan) -> Write:
+    """What became true of these; of one that only waits nothing did."""
+    lines, shortages = defaultdict(list), defaultdict(list)
+    for line in plan.ledger:
+        lines[line.session_id].append(line)
+    for shortage in plan.discrepancies:
+        shortages[shortage.session_id].append(shortage)
+    new: list[NewEvent] = []
+    # In the order of the plan.
+    for case in sorted(cases, key=attrgetter("finished_at", "session_id")):
+        status, failure = endings[case.session_id]
+        ids, revision = case.participants, case.revision
+        if failure:
+            failed = worker_events.failure(case.session_id, ids, revision, failure.code)
+            new.append(failed)
+        elif status == "processed":
+            body = {"revision": revision, "characters": moved(lines[case.session_id])}
+            new.append(NewEvent(EventKind.SETTLED, case.session_id, ids, body))
+            new += discrepancies(shortages[case.session_id])
+    return worker_events.record(new)
+
+
+def moved(lines: Iterable[LedgerEntry]) -> dict[str, dict[str, Any]]:
+    """What every character has gained, by its id."""
+    return {str(line.character_id): _gained(line) for line in lines}
+
+
+def _gained(line: LedgerEntry) -> dict[str, Any]:
+    gained: dict[str, Any] = {"xp": line.xp_delta, "gold": line.gold_delta}
+    if line.balances:
+        gained["balances"] = {id_: m["delta"] for id_, m in line.balances.items()}
+    return gained
+
+
+def discrepancies(
+    shortages: Iterable[Discrepancy], op_id: str | None = None
+) -> Iterator[NewEvent]:
+    """`op_id`: of the operation of the game that they are of, instead of a combat."""
+    for one in shortages:
+        body = {
+            "revision": one.revision,
+            "code": one.code,
+            "inventory_id": one.inventory_id,
+            "item_template_id": one.item_template_id,
+            "balance_id": one.balance_id,
+            "wanted": one.wanted,
+            "applied": one.applied,
+        }
+        subject = one.session_id if op_id is None else op_id
+        yield NewEvent(EventKind.DISCREPANCY, subject, [one.character_id], body)
 
 
 def effects(plan: Plan, insert_lines: str = statements.INSERT_LEDGER) -> list[Write]:

@@ -28,6 +28,7 @@ from combat_history.models import (
     ReplayBatch,
     SettlementAttempt,
     SettlementDiscrepancy,
+    SettlementEvent,
     SettlementFailure,
     Status,
 )
@@ -310,7 +311,13 @@ def test_data_is_escaped_on_every_page(client: Client) -> None:
         detail=SCRIPT,
     )
     failure = SettlementFailure.objects.get()
-    records = [line, lack, attempt, failure, rejected, trade, operation]
+    event = SettlementEvent.objects.create(
+        kind="operation.applied",
+        op_id=SCRIPT,
+        character_ids=[HERO],
+        body={SCRIPT: SCRIPT},
+    )
+    records = [event, line, lack, attempt, failure, rejected, trade, operation]
     rows = [character, template, balance, item, combat, *records, parked, batch, entry]
     # The name of a token is letters and digits.
     every = {*RECORDS, BalanceTemplate, ItemTemplate} - {ApiToken}
