@@ -5,7 +5,8 @@ From the repository's root, after `pip install '.[bot]'`:
     BOT_TOKEN=… SETTLEMENT_API_URL=http://127.0.0.1:8000 SETTLEMENT_API_TOKEN=… \
     GAME_API_TOKEN=… CHARACTERS='{"your Telegram id": 101}' python -m examples.bot.main
 
-The bot reads (scope results:read), the game hands over (combats:submit): two tokens.
+The bot reads (scopes results:read and events:read), the game hands over
+(combats:submit): two tokens.
 BOT_API_URL names a Bot API server of your own.
 """
 
@@ -24,8 +25,9 @@ from aiogram.enums import ParseMode
 from aiogram.types import CallbackQuery
 
 from examples.bot.game import Game, fights
-from persistence.bot.client import HttpResults
-from persistence.bot.router import finished_fights
+from persistence.bot.client import HttpEvents, HttpResults
+from persistence.bot.credited import Awaited
+from persistence.bot.router import finished_fights, follow_events
 
 
 async def main() -> None:
@@ -37,17 +39,22 @@ async def main() -> None:
         api_url,
         os.environ["GAME_API_TOKEN"],
     )
-    results = HttpResults(api_url, token)
+    results, events = HttpResults(api_url, token), HttpEvents(api_url, token)
+    awaited = Awaited()
     dispatcher = Dispatcher()
     # In this order: a running fight costs no question, a finished one is told about,
     # and no press is left waiting.
     dispatcher.include_routers(
-        fights(game), finished_fights(results, game.character_of), leftovers()
+        fights(game), finished_fights(results, game.character_of, awaited), leftovers()
     )
-    dispatcher.shutdown.register(results.aclose)
+    bot = telegram()
+    following = asyncio.create_task(follow_events(bot, events, results, awaited))
     await dispatcher.start_polling(
-        telegram(), allowed_updates=dispatcher.resolve_used_update_types()
+        bot, allowed_updates=dispatcher.resolve_used_update_types()
     )
+    following.cancel()
+    await results.aclose()
+    await events.aclose()
 
 
 def leftovers() -> Router:

@@ -1,7 +1,7 @@
 """An aiogram 3 router that answers the buttons of fights that are over.
 
 For the bot, which is another program: it needs aiogram, and of this one only the
-client beside it and `persistence.contract.ids`.
+client beside it, `persistence.contract.ids` and `persistence.contract.events`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -26,7 +26,7 @@ from aiogram.exceptions import (
     TelegramServerError,
 )
 from aiogram.filters.callback_data import CallbackData
-from aiogram.methods import TelegramMethod
+from aiogram.methods import EditMessageCaption, EditMessageText, TelegramMethod
 from aiogram.types import (
     CallbackQuery,
     InaccessibleMessage,
@@ -38,6 +38,8 @@ from aiogram.types import (
 from pydantic import BeforeValidator, PlainSerializer
 
 from persistence.bot.client import Answer, Results, ResultsUnavailable
+from persistence.bot.credited import Awaited, Shown
+from persistence.contract.events import Event, EventKind
 from persistence.contract.ids import parse_session_id, short_id
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ SOON_SECONDS = 5
 """How long a client may keep an answer that is going to change."""
 
 _VIEW_CAPTION = {"en": "View the result", "ru": "Посмотреть итог"}
+_CREDITED = {"en": "The reward is credited.", "ru": "Награда начислена."}
 _APOLOGY = {
     "en": "The result cannot be looked up right now. Please try again later.",
     "ru": "Сейчас не удаётся узнать итог боя. Попробуйте чуть позже.",
@@ -96,11 +99,14 @@ CharacterOf = Callable[[User], Awaitable[int | None]]
 """The character that a Telegram user plays, if any."""
 
 
-def finished_fights(results: Results, character_of: CharacterOf) -> Router:
+def finished_fights(
+    results: Results, character_of: CharacterOf, awaited: Awaited | None = None
+) -> Router:
     """A router for every FightButton whose fight is no longer going on.
 
     A press of a fight that is going on, or by a user without a character, is passed
-    on to the routers that follow.
+    on to the routers that follow. `awaited` gets the messages whose reward is still
+    being credited, for `follow_events` to edit.
     """
     router = Router(name="finished_fights")
     recent = _Recent()
@@ -125,9 +131,65 @@ def finished_fights(results: Results, character_of: CharacterOf) -> Router:
         # First: Telegram forgets a query soon, and the player sees it waiting.
         cache_time = REPEAT_SECONDS if answer.is_final else SOON_SECONDS
         await _notify(bot, callback, answer.short, cache_time)
-        await _Reply(bot, callback.message, callback_data, answer).deliver(recent)
+        reply = _Reply(bot, callback.message, callback_data, answer)
+        shown = reply.shown(char_id)
+        # Before it is there: what comes meanwhile is not missed.
+        if awaited is not None and shown is not None:
+            awaited.add(shown)
+        await reply.deliver(recent)
 
     return router
+
+
+async def follow_events(
+    bot: Bot, events: AsyncIterable[Event], results: Results, awaited: Awaited
+) -> None:
+    """Edit each awaited message when its reward is credited; for as long as `events`.
+
+    To be run as a task of its own beside the polling. What is decided about a reward in
+    any other way is shown, too.
+    """
+    async for event in events:
+        for shown in awaited.of(event.session_id):
+            try:
+                is_final = await _retell(bot, event, results, shown)
+            except (ResultsUnavailable, TelegramBadRequest) as error:
+                logger.warning("outcome of %s stays: %s", shown.session_id, error)
+                continue
+            if is_final:
+                awaited.done(shown)
+
+
+async def _retell(bot: Bot, event: Event, results: Results, shown: Shown) -> bool:
+    """Whether nothing is left to be told."""
+    answer = await results(shown.session_id, shown.char_id, shown.language)
+    text = answer.short
+    if event.kind == EventKind.SETTLED:
+        text = f"{_spoken(_CREDITED, answer.language)}\n{text}"
+    keyboard = _view_keyboard(shown.session_id, answer.language)
+    method: TelegramMethod[Any]
+    if shown.has_caption:
+        method = EditMessageCaption(
+            chat_id=shown.chat_id,
+            message_id=shown.message_id,
+            caption=text,
+            reply_markup=keyboard,
+            parse_mode=None,
+        )
+    else:
+        method = EditMessageText(
+            chat_id=shown.chat_id,
+            message_id=shown.message_id,
+            text=text,
+            reply_markup=keyboard,
+            parse_mode=None,
+        )
+    try:
+        await _call(bot, method)
+    except TelegramBadRequest as error:
+        if not _says(error, _UNCHANGED + _UNEDITABLE):
+            raise
+    return answer.is_final
 
 
 class _Recent:
@@ -159,6 +221,26 @@ class _Reply:
     message: Message | InaccessibleMessage | None
     button: FightButton
     answer: Answer
+
+    def shown(self, char_id: int) -> Shown | None:
+        """The message that this makes an outcome which is going to change."""
+        message = self.message
+        if (
+            not isinstance(message, Message)
+            or message.chat.type != ChatType.PRIVATE
+            or self.button.action == VIEW
+            or self.answer.state != "finished"
+            or self.answer.is_final
+        ):
+            return None
+        return Shown(
+            self.button.session_id,
+            char_id,
+            message.chat.id,
+            message.message_id,
+            self.answer.language,
+            has_caption=message.text is None,
+        )
 
     async def deliver(self, recent: _Recent) -> None:
         """Do it, unless it was done a moment ago or is being done."""
@@ -231,11 +313,15 @@ class _Reply:
         return await _call(self.bot, method)
 
     def _keyboard(self) -> InlineKeyboardMarkup:
-        view = FightButton(action=VIEW, session_id=self.button.session_id)
-        button = InlineKeyboardButton(
-            text=_spoken(_VIEW_CAPTION, self.answer.language), callback_data=view.pack()
-        )
-        return InlineKeyboardMarkup(inline_keyboard=[[button]])
+        return _view_keyboard(self.button.session_id, self.answer.language)
+
+
+def _view_keyboard(session_id: UUID, language: str) -> InlineKeyboardMarkup:
+    view = FightButton(action=VIEW, session_id=session_id)
+    button = InlineKeyboardButton(
+        text=_spoken(_VIEW_CAPTION, language), callback_data=view.pack()
+    )
+    return InlineKeyboardMarkup(inline_keyboard=[[button]])
 
 
 async def _notify(bot: Bot, callback: CallbackQuery, text: str, cache: int) -> None:
