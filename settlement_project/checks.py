@@ -272,7 +272,10 @@ def check_redis(**_: Any) -> list[CheckMessage]:
 
 SAFETY = """
 SELECT current_setting('server_version_num')::int, current_setting('fsync'),
-       current_setting('full_page_writes'), current_setting('synchronous_commit')
+       current_setting('full_page_writes'), current_setting('synchronous_commit'),
+       ARRAY(SELECT name FROM unnest(ARRAY[
+           'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout'
+       ]) AS name WHERE current_setting(name) = '0')
 """
 
 
@@ -285,7 +288,7 @@ def check_postgres(
     try:
         with connection.cursor() as cursor:
             cursor.execute(SAFETY)
-            version, fsync, full_pages, commit = cursor.fetchone()
+            version, fsync, full_pages, commit, unbound = cursor.fetchone()
     except DatabaseError as error:
         problem = f"PostgreSQL cannot be asked: {error}".strip()
         return [_fault("030", problem, "Look at DATABASE_URL.")]
@@ -308,6 +311,14 @@ def check_postgres(
             "033",
             "A commit is confirmed before it is kept: synchronous_commit is off.",
             "Take it out of the options of DATABASE_URL.",
+        ),
+        (
+            not unbound,
+            "034",
+            f"A session may hold a row for ever: {', '.join(unbound)} is not set. A "
+            "proxy has taken no notice of what this process asks for.",
+            "Set SETTLEMENT_PGBOUNCER=true, and the limits of the role: manage.py "
+            "database_roles --apply.",
         ),
     )
 

@@ -119,8 +119,14 @@ def _is_local(host: str) -> bool:
     return host in _LOOPBACK or host.startswith(("/", "@"))
 
 
-def django_database(url: str, session_options: str) -> dict[str, Any]:
-    """A Django DATABASES entry for a libpq URL, sockets and query options included."""
+def django_database(
+    url: str, session_options: str, *, shared: bool = False
+) -> dict[str, Any]:
+    """A Django DATABASES entry for a libpq URL, sockets and query options included.
+
+    `shared`: a proxy gives each transaction another session. What is said to one is
+    then the role's to say, and no statement is prepared there.
+    """
     parts = conninfo_to_dict(url)
     options: dict[str, Any] = {
         key: value
@@ -128,7 +134,8 @@ def django_database(url: str, session_options: str) -> dict[str, Any]:
         if key not in {"dbname", "user", "password", "host", "port", "options"}
     }
     given = parts.get("options") or ""
-    options["options"] = f"{session_options} {given}".strip()
+    if not shared:
+        options["options"] = f"{session_options} {given}".strip()
     options.setdefault("connect_timeout", 5)
     # A network that is cut without FIN: nobody waits for hours for an answer. What the
     # server holds for us is let go by its own time-outs, in `session_options`.
@@ -137,7 +144,7 @@ def django_database(url: str, session_options: str) -> dict[str, Any]:
     options.setdefault("keepalives_count", 3)
     options.setdefault("tcp_user_timeout", 15000)
     # The set-based statements repeat; Django turns preparing off by default.
-    options.setdefault("prepare_threshold", 5)
+    options.setdefault("prepare_threshold", None if shared else 5)
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.get("dbname", ""),
@@ -148,5 +155,6 @@ def django_database(url: str, session_options: str) -> dict[str, Any]:
         # Kept for life, and asked whether it still answers before it is used again.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": shared,
         "OPTIONS": options,
     }

@@ -119,6 +119,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # How long a statement waits for a row lock: no longer than its task may live.
 LOCK_TIMEOUT_MS = env.integer("SETTLEMENT_LOCK_TIMEOUT_MS", 5_000, 10, 60_000)
+# On where PgBouncer in transaction mode stands before PostgreSQL: the limits are then
+# those of the role, which `manage.py database_roles` sets.
+PGBOUNCER = env.flag("SETTLEMENT_PGBOUNCER", default=False)
 # No client holds a row for ever: a statement ends, and so does a transaction whose
 # client says nothing any more. What is answered as committed is on disk.
 DATABASES = {
@@ -126,6 +129,7 @@ DATABASES = {
         DATABASE_URL,
         f"-c lock_timeout={LOCK_TIMEOUT_MS}ms -c statement_timeout=10s "
         "-c idle_in_transaction_session_timeout=15s -c synchronous_commit=on",
+        shared=PGBOUNCER,
     )
 }
 # Connections of a web process: under ASGI every request has a thread of its own. There

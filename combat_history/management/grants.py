@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from django.conf import settings
 from psycopg import sql
 
 PREFIX = "settlement"
@@ -113,6 +114,13 @@ GRANT USAGE ON SEQUENCE {sequences} TO {worker}, {web};
 ALTER ROLE {reporter} SET default_transaction_read_only = on;
 ALTER ROLE {reporter} SET statement_timeout = '60s'"""
 
+# The limits of a session are the role's as well: behind PgBouncer nobody else says so.
+LIMITS = """
+ALTER ROLE {role} SET lock_timeout = {lock_timeout};
+ALTER ROLE {role} SET statement_timeout = '10s';
+ALTER ROLE {role} SET idle_in_transaction_session_timeout = '15s';
+ALTER ROLE {role} SET synchronous_commit = on"""
+
 # What a migration makes serves at once; then `TABLES` says what exactly it is for.
 LATER = """
 ALTER DEFAULT PRIVILEGES IN SCHEMA {schema}
@@ -150,6 +158,9 @@ def statements(
             yield sql.SQL(BESIDE).format(role=role, **where)
     sequences = sql.SQL(", ").join(map(sql.Identifier, SEQUENCES))
     yield sql.SQL(BASICS).format(sequences=sequences, **where, **identifiers)
+    lock_timeout = sql.Literal(f"{settings.LOCK_TIMEOUT_MS}ms")
+    for name in ("worker", "web"):
+        yield sql.SQL(LIMITS).format(role=identifiers[name], lock_timeout=lock_timeout)
     for table in sorted(TABLES.keys() & set(tables)):
         yield from _of_table(table, names, TABLES[table])
     for table in sorted(set(games_own) & set(tables)):

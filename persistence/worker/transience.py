@@ -9,8 +9,9 @@ from django.db.utils import InterfaceError, OperationalError
 
 from persistence.contract.errors import ReceiptRaced
 
-_CONNECTION_CLASSES = ("08", "53", "57P", "25P")
-"""Lost connections, exhausted resources, shutdown, idle-in-transaction timeout."""
+_CONNECTION_CLASSES = ("08", "53", "57P", "25P", "26000", "42P05")
+"""Lost connections, exhausted resources, shutdown, idle-in-transaction timeout; and
+prepared statements that a proxy has given to another client: no combat is at fault."""
 
 _CONTENTION_CLASSES = ("40", "55P03", "57014")
 """Serialization, deadlock, lock timeout, statement timeout."""

@@ -28,6 +28,9 @@ def wrapped(error: psycopg.Error) -> OperationalError:
         pg.CannotConnectNow(),
         pg.IdleInTransactionSessionTimeout(),
         pg.InFailedSqlTransaction(),
+        pg.ProtocolViolation(),
+        pg.InvalidSqlStatementName(),
+        pg.DuplicatePreparedStatement(),
     ],
     ids=lambda e: type(e).__name__,
 )
