@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from combat_history.callers import read_environment
 from persistence.contract.signing import NO_KEYS, EngineKeys
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -40,6 +41,30 @@ class Environment:
             )
             return ""
         return value
+
+    def secrets(
+        self, name: str, default: str | Callable[[], str], *, least: int = 0
+    ) -> list[str]:
+        """A comma-separated secret. `least`: characters that each part has."""
+        parts = [part.strip() for part in self.secret(name, default).split(",")]
+        found = [part for part in parts if part]
+        if any(len(part) < least for part in found):
+            self._problems.append(f"{name} has at least {least} characters")
+        return found
+
+    def tokens(
+        self, name: str, default: str | Callable[[], str], *, least: int
+    ) -> list[str]:
+        """Tokens of the HTTP API, as `read_environment` reads them."""
+        found = self.secrets(name, default)
+        try:
+            tokens = read_environment(found)
+        except ValueError as error:
+            self._problems.append(f"{name}: {error}")
+            return found
+        if any(len(token.secret) < least for token in tokens):
+            self._problems.append(f"{name}: a secret has at least {least} characters")
+        return found
 
     def engine_keys(self, name: str) -> EngineKeys:
         """`NAME` or the file of `NAME_FILE`, as `EngineKeys.parse` reads it."""

@@ -23,6 +23,9 @@ _UNSAID = frozenset(
 )
 
 
+SERVERS = "uvicorn", "uvicorn.access", "uvicorn.error", "django.server"
+
+
 class KeyValueFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -56,6 +59,25 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             said["stack"] = self.formatStack(record.stack_info)
         return json.dumps(said, ensure_ascii=False, default=str)
+
+
+def configuration(level: str, form: str) -> dict[str, Any]:
+    """As logging.config.dictConfig takes it. `form`: text or json."""
+    found: dict[str, Any] = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "text": {"()": KeyValueFormatter},
+            "json": {"()": JsonFormatter},
+        },
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": form}},
+        "root": {"handlers": ["console"], "level": level},
+    }
+    if form == "json":
+        # uvicorn has handlers of its own, whose lines are no JSON.
+        quiet = {"handlers": [], "propagate": True}
+        found["loggers"] = dict.fromkeys(SERVERS, quiet)
+    return found
 
 
 def _extra(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:

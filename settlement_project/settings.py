@@ -7,17 +7,16 @@ No variable at all is the demo: embedded servers, DEBUG on, secrets of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from kombu import Queue
 
-from combat_history.callers import read_environment
 from persistence.engine import connecting
-from persistence.protocols import QUEUE, QUEUES, ROUTES, SAVES_QUEUE, SWEEP_QUEUE
-from settlement_project import extensions, servers
+from persistence.protocols import QUEUE, QUEUES, ROUTES
+from settlement_project import extensions, logs, servers
 from settlement_project.env import Environment
+from settlement_project.schedule import schedule
 
 PACKAGE = Path(__file__).resolve().parent
 # What is written lies in the checkout, or, where the package is installed, in the
@@ -51,8 +50,7 @@ def _own_tokens() -> str:
 SECRET_KEY = env.secret("SECRET_KEY", _drawn("secret-key") if DEBUG else None)
 # Former ones, comma-separated: what they signed (sessions, links) stays good while the
 # secret is rotated.
-_former_keys = env.secret("SECRET_KEY_FALLBACKS", "")
-SECRET_KEY_FALLBACKS = [key.strip() for key in _former_keys.split(",") if key.strip()]
+SECRET_KEY_FALLBACKS = env.secrets("SECRET_KEY_FALLBACKS", "")
 # Hosts that may be served; must be set unless DEBUG is on.
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [])
 if not DEBUG and not ALLOWED_HOSTS:
@@ -270,17 +268,9 @@ FLOWER_URL = env.text("FLOWER_URL", "")
 # Tokens of the HTTP API beside those of `manage.py api_token`, comma-separated, each
 # `name=scope+scope=secret` with a secret of 16 characters or more. A bare secret may
 # read results alone.
-_api_tokens = env.secret("SETTLEMENT_API_TOKENS", _own_tokens if DEBUG else "")
-SETTLEMENT_API_TOKENS = [t.strip() for t in _api_tokens.split(",") if t.strip()]
-try:
-    _are_short = any(
-        len(token.secret) < 16 for token in read_environment(SETTLEMENT_API_TOKENS)
-    )
-except ValueError as error:
-    env.problem(f"SETTLEMENT_API_TOKENS: {error}")
-else:
-    if not DEBUG and _are_short:
-        env.problem("SETTLEMENT_API_TOKENS: a secret has at least 16 characters")
+SETTLEMENT_API_TOKENS = env.tokens(
+    "SETTLEMENT_API_TOKENS", _own_tokens if DEBUG else "", least=0 if DEBUG else 16
+)
 # Unknown ids that a token may ask for, for one character, before it gets 429.
 SETTLEMENT_API_UNKNOWN_PER_MINUTE = env.integer(
     "SETTLEMENT_API_UNKNOWN_PER_MINUTE", 30, 1, 100_000
@@ -291,10 +281,9 @@ SETTLEMENT_REQUEST_SECONDS = env.integer("SETTLEMENT_REQUEST_SECONDS", 10, 1, 60
 
 # Bearer token of /metrics, 16 characters or more, or several, comma-separated, while it
 # is rotated; none: 404 outside DEBUG.
-_metrics_tokens = env.secret("SETTLEMENT_METRICS_TOKEN", "")
-SETTLEMENT_METRICS_TOKENS = [t.strip() for t in _metrics_tokens.split(",") if t.strip()]
-if not DEBUG and any(len(token) < 16 for token in SETTLEMENT_METRICS_TOKENS):
-    env.problem("SETTLEMENT_METRICS_TOKEN has at least 16 characters")
+SETTLEMENT_METRICS_TOKENS = env.secrets(
+    "SETTLEMENT_METRICS_TOKEN", "", least=0 if DEBUG else 16
+)
 
 # Celery. Messages are hints, and no setting makes a broker lossless: the inbox is what
 # counts (docs/decisions/0001). Each line says which window it closes or narrows.
@@ -306,15 +295,11 @@ CELERY_TASK_DEFAULT_QUEUE = QUEUE
 # Of RabbitMQ: quorum queues outlive a node of a cluster. The type of a queue that is
 # there does not change: drain it and delete it first.
 QUEUE_TYPE = env.choice("SETTLEMENT_QUEUE_TYPE", "classic", ("classic", "quorum"))
-_queue_arguments = {
-    "x-queue-type": QUEUE_TYPE,
-    # Deliveries of a message that ends its worker each time: it is kept as unreadable
-    # long before, and dropped by the broker only if nobody could.
-    "x-delivery-limit": 100,
-}
+# Deliveries: one that ends its worker each time is kept as unreadable long before.
+_quorum = {"x-queue-type": "quorum", "x-delivery-limit": 100}
 # A worker takes from them in turn: what waits in one holds nothing up in the others.
 CELERY_TASK_QUEUES = [
-    Queue(name, queue_arguments=_queue_arguments if QUEUE_TYPE == "quorum" else None)
+    Queue(name, queue_arguments=_quorum if QUEUE_TYPE == "quorum" else None)
     for name in QUEUES
 ]
 # A misspelt queue is an error, not a queue that nobody reads.
@@ -403,56 +388,12 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {
 CELERY_DB_REUSE_MAX = 10_000
 # No file, which would need a volume and could be damaged: docs/decisions/0046.
 CELERY_BEAT_SCHEDULER = "settlement_project.liveness:BeatScheduler"
-# After an outage none of them pile up: each expires with its interval.
-CELERY_BEAT_SCHEDULE = {
-    "drain-inbox": {
-        "task": "settle_inbox",
-        "schedule": timedelta(seconds=SETTLEMENT_BEAT_SECONDS),
-        "options": {"expires": SETTLEMENT_BEAT_SECONDS},
-    },
-    "replay-batches": {
-        "task": "replay_batches",
-        "schedule": timedelta(seconds=SETTLEMENT_BEAT_SECONDS),
-        "options": {"expires": SETTLEMENT_BEAT_SECONDS},
-    },
-    "publish-events": {
-        "task": "publish_events",
-        "schedule": timedelta(seconds=SETTLEMENT_BEAT_SECONDS),
-        "options": {"expires": SETTLEMENT_BEAT_SECONDS},
-    },
-    "sweep": {
-        "task": "sweep",
-        "schedule": timedelta(seconds=SETTLEMENT_SWEEP_SECONDS),
-        "options": {"expires": SETTLEMENT_SWEEP_SECONDS, "queue": SWEEP_QUEUE},
-    },
-    "measure-rules": {
-        "task": "measure_rules",
-        "schedule": timedelta(hours=1),
-        "options": {"expires": 3600, "queue": SAVES_QUEUE},
-    },
-}
+CELERY_BEAT_SCHEDULE = schedule(SETTLEMENT_BEAT_SECONDS, SETTLEMENT_SWEEP_SECONDS)
 
 # Of the root logger.
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 # text: lines for people, key=value. json: an object a line, tracebacks inside.
 LOG_FORMAT = env.choice("LOG_FORMAT", "text", ("text", "json"))
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "text": {"()": "settlement_project.logs.KeyValueFormatter"},
-        "json": {"()": "settlement_project.logs.JsonFormatter"},
-    },
-    "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}
-    },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-}
-if LOG_FORMAT == "json":
-    # uvicorn has handlers of its own, whose lines are no JSON.
-    LOGGING["loggers"] = {
-        name: {"handlers": [], "propagate": True}
-        for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "django.server")
-    }
+LOGGING = logs.configuration(LOG_LEVEL, LOG_FORMAT)
 
 env.raise_if_invalid()

@@ -28,7 +28,10 @@ SECTIONS = {
         "persistence/contract/signing.py",
     ),
 }
-KINDS = ("text", "secret", "engine_keys", "flag", "integer", "choice", "names")
+KINDS = (
+    *("text", "secret", "secrets", "tokens", "engine_keys"),
+    *("flag", "integer", "choice", "names"),
+)
 
 
 class Variable(NamedTuple):
@@ -110,7 +113,7 @@ def _allowed(kind: str, arguments: list[ast.expr]) -> str:
             return "`true`, `false`"
         case "names", _:
             return "names, comma-separated"
-        case "secret" | "engine_keys", _:
+        case "secret" | "secrets" | "tokens" | "engine_keys", _:
             return "text, *file*"
     return ""
 

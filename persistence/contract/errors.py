@@ -276,11 +276,8 @@ class CombatRunning(_Players):
 
 
 class CharactersUnknown(_Players):
-    """The game has made no such characters in PostgreSQL: they are not in the combat,
-    which was not begun with them.
-
-    Of one that had begun before a worker could tell: it fails when it is settled.
-    """
+    """PostgreSQL has no such characters: no combat begins with them, and one that had
+    begun before a worker could tell fails when it is settled."""
 
     code = str(FailureCode.UNKNOWN_CHARACTER)
 
@@ -301,9 +298,8 @@ class ItemReserved(PersistenceError):
         self.inventory_ids = inventory_ids
 
     def __str__(self) -> str:
-        ids = ", ".join(map(str, self.inventory_ids))
-        belt = f"the belt of character {self.char_id}"
-        return f"[{self.code}] items {ids} are on {belt} in combat {self.session_id}"
+        where = f"on the belt of character {self.char_id} in combat {self.session_id}"
+        return f"[{self.code}] items {', '.join(map(str, self.inventory_ids))} {where}"
 
 
 class OperationInvalid(PersistenceError):
@@ -375,11 +371,8 @@ class SettlementError(PersistenceError):
 
 
 class DomainFailure(SettlementError):
-    """This combat can never be applied as it stands; nothing of it was.
-
-    `subject`: the one thing that is wrong, by which failures of one cause are grouped:
-    an item, a character, the place of a fault.
-    """
+    """This combat can never be applied as it stands; nothing of it was. `subject`: what
+    failures of one cause are grouped by, an item, a character, the place of a fault."""
 
     def __init__(
         self, session_id: str, code: str, detail: str, subject: str = ""

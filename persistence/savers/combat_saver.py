@@ -19,11 +19,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from pydantic_core import from_json
-
 from persistence.contract.errors import FailureCode, ReceiptRaced
 from persistence.contract.identity import identity
-from persistence.contract.outcome import Amounts, summary, tombstone
+from persistence.contract.outcome import Amounts, summary
 from persistence.contract.signing import NO_KEYS, EngineKeys
 from persistence.engine.handoff import Receipt, in_the_future
 from persistence.protocols import Applied, Delivery, Hook, Outcome, Saved, Verdict
@@ -34,9 +32,9 @@ from persistence.savers.combat.cases import (
     is_early,
     object_in,
     read_delivery,
-    read_row,
 )
 from persistence.savers.combat.fingerprint import fingerprint
+from persistence.savers.combat.intake import FAILED, PENDING, PROCESSED, Intake
 from persistence.savers.combat.plan import plan_batch
 from persistence.savers.combat.rows import Catalogue, Combat, Plan, World
 from persistence.savers.combat.signed import is_unsigned, reopen, signed, unsigned
@@ -46,8 +44,6 @@ from persistence.worker.rejected import Rejected
 
 if TYPE_CHECKING:
     from psycopg import Cursor
-
-PENDING, PROCESSED, FAILED = "pending", "processed", "failed"
 
 
 class CombatStateSaver:
@@ -170,10 +166,10 @@ class CombatStateSaver:
         ((now,),) = sql.fetch(self._cursor, statements.READ_CLOCK, [])
         return cast("datetime", now)
 
-    def _receive(self, batch: Sequence[Delivery]) -> _Intake:
+    def _receive(self, batch: Sequence[Delivery]) -> Intake:
         now = self._clock(batch)
         known = self._known(batch)
-        intake = _Intake()
+        intake = Intake()
         for delivery in batch:
             row = known.get(delivery.session_id)
             if row is None:
@@ -250,7 +246,7 @@ class CombatStateSaver:
             fail_on_shortage=self._fail_on_shortage,
         )
 
-    def _write(self, intake: _Intake, plan: Plan) -> None:
+    def _write(self, intake: Intake, plan: Plan) -> None:
         endings = {case.session_id: _ending(case, plan) for case in intake.cases()}
         recorded = self._insert_history(
             write.history_row(case, endings[case.session_id]) for case in intake.fresh
@@ -273,7 +269,7 @@ class CombatStateSaver:
         )
         self._tell_hooks(intake, endings)
 
-    def _tell_hooks(self, intake: _Intake, endings: Mapping[UUID, Ending]) -> None:
+    def _tell_hooks(self, intake: Intake, endings: Mapping[UUID, Ending]) -> None:
         if not self._hooks:
             return
         applied = [
@@ -290,72 +286,6 @@ class CombatStateSaver:
             return set()
         recorded = sql.fetch(self._cursor, statements.INSERT_HISTORY, parameters)
         return {row[0] for row in recorded}
-
-
-class _Intake:
-    """The deliveries of a batch, sorted by the state that their sessions are in."""
-
-    def __init__(self) -> None:
-        self.fresh: list[Case] = []
-        self.waiting: list[Case] = []
-        self.rejected: list[Rejected] = []
-        self.verdicts: list[Verdict] = []
-
-    def cases(self) -> list[Case]:
-        return [*self.fresh, *self.waiting]
-
-    def add_new(self, delivery: Delivery, case: Case | Rejected) -> None:
-        if isinstance(case, Case):
-            case.roster = delivery.roster
-            self.fresh.append(case)
-            return
-        self.rejected.append(case)
-        detail = "; ".join(error["message"] for error in case.errors)
-        self.verdicts.append(
-            Verdict(delivery.session_id, Outcome.REJECTED, case.code, detail)
-        )
-
-    def add_known(
-        self,
-        delivery: Delivery,
-        row: Sequence[Any],
-        sha256: str,
-        others: list[Rejected],
-    ) -> None:
-        """`others`: bodies of the delivery that are not the document of the row."""
-        self.rejected += others
-        if delivery.raw is not None and not others:
-            # Of the same document; Redis is to know it by the hash of now.
-            sha256 = delivery.sha256 or sha256
-        if row[1] == PENDING:
-            case = read_row(row)
-            case.sha256, case.roster = sha256, delivery.roster
-            self.waiting.append(case)
-        else:
-            self.verdicts.append(_terminal(row, sha256, conflicting=bool(others)))
-
-
-def _terminal(row: Sequence[Any], sha256: str, *, conflicting: bool) -> Verdict:
-    session_id, status = row[0], row[1]
-    code = FailureCode.PAYLOAD_CONFLICT if conflicting else ""
-    if is_unsigned(row):
-        # Redis is to forget it, so that the signed one is the first again.
-        code = FailureCode.BAD_SIGNATURE
-    return Verdict(
-        session_id,
-        Outcome.CONFLICT if conflicting else Outcome.DUPLICATE,
-        code=str(code),
-        detail=f"already {status}",
-        # Once more: whoever settled it may have died before its effects.
-        tombstone=_tombstone(row) if status == PROCESSED else None,
-        sha256=sha256,
-    )
-
-
-def _tombstone(row: Sequence[Any]) -> bytes | None:
-    revision, text, undone_at, moved = row[4], row[5], row[7], row[8]
-    document = from_json(text)
-    return tombstone(document, moved or {}, revision, is_undone=undone_at is not None)
 
 
 def _hash_of(row: Sequence[Any]) -> str:
@@ -389,7 +319,7 @@ def _ending(case: Case, plan: Plan) -> Ending:
     return (FAILED, failure) if failure else (PROCESSED, None)
 
 
-def _verdicts(intake: _Intake, plan: Plan) -> Iterator[Verdict]:
+def _verdicts(intake: Intake, plan: Plan) -> Iterator[Verdict]:
     moved: defaultdict[UUID, dict[str, Amounts]] = defaultdict(dict)
     for line in plan.ledger:
         amounts = Amounts(gold=line.gold_delta, balances=line.balances)

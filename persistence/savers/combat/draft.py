@@ -53,7 +53,6 @@ class Draft:
     def apply(self) -> None:
         players = self.cause.asked()
         unknown = [str(i) for i in players if i not in self.world.characters]
-        # All or nothing: the others of the fight wait with it for a replay.
         if unknown:
             raise self.failure(
                 FailureCode.UNKNOWN_CHARACTER,
@@ -198,7 +197,6 @@ class Draft:
             code = DiscrepancyCode.ITEM_RESERVED
         else:
             return row
-        # The least, so that a rehearsal names the one that settling names.
         template_id = min(templates) if templates else None
         self._discrepancy(char_id, code, wanted, 0, row_id, template_id)
         return None
@@ -216,7 +214,6 @@ class Draft:
             )
         if not taken:
             return
-        # Before it is changed: an undo puts back the row as it was.
         image = row.image() if taken == row.quantity else None
         row = self._writable(row)
         row.quantity -= taken
@@ -343,7 +340,6 @@ class Draft:
             durability=template.max_durability,
             max_durability=template.max_durability,
             origin_session_id=self.cause.session_id,
-            # All of it comes by the ledger: reconcile adds nothing of its own.
             opening_quantity=0,
             properties=properties,
         )
