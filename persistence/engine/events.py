@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from persistence.contract import redis_keys
 from persistence.contract.events import Event
+from persistence.engine import connecting
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class Feed:
         }
 
     def run(self, steps: Reading) -> Generator[Event, None, None]:
-        client = redis.Redis.from_url(
+        client = connecting.client(
             self._url, retry=Retry(NoBackoff(), 0), **self._options
         )
         answer: object = None
@@ -175,7 +176,7 @@ class Feed:
 
     async def arun(self, steps: Reading) -> AsyncGenerator[Event, None]:
         """The asynchronous twin of `run`."""
-        client = redis.asyncio.Redis.from_url(
+        client = connecting.async_client(
             self._url, retry=AsyncRetry(NoBackoff(), 0), **self._options
         )
         answer: object = None

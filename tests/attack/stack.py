@@ -55,10 +55,12 @@ MAY_CHANGE = frozenset(
         "combat_history_full",
         "combat_participants",
         "combat_replay",
+        "event_publications",
         "minute_counts",
         "parked_operations",
         "rejected_payloads",
         "settlement_attempts",
+        "settlement_events",
         "settlement_failures",
     }
 )

@@ -48,8 +48,13 @@ def calls() -> Iterator[tuple[str, str, Scope, bytes]]:
     for path, methods in openapi.document()["paths"].items():
         for method, described in methods.items():
             for needed in described["security"]:
-                own = path.format(session_id=uuid4(), character_id=HERO)
-                body = forged if method == "post" else b""
+                own = path.format(
+                    session_id=uuid4(),
+                    character_id=HERO,
+                    item_id="forged",
+                    balance_id="forged",
+                )
+                body = b"" if method == "get" else forged
                 (scope,) = needed["bearer"]
                 yield method.upper(), f"{own}?char_id={HERO}", Scope(scope), body
 

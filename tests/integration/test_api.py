@@ -38,6 +38,7 @@ PATHS = [
     ("PUT", "/api/items/wolf_pelt"),
     ("PUT", "/api/balances/dust"),
     ("GET", f"/api/characters/{HERO}/ledger"),
+    ("GET", "/api/events"),
     *(
         ("POST", f"/api/combats/{NOBODYS}/{call}")
         for call in ("start", "heartbeat", "use", "join", "leave", "finish")

@@ -73,6 +73,7 @@ ACTS = {
     "character_combats": ("GET", Scope.RESULTS_READ),
     "character_belt": ("GET", Scope.RESULTS_READ),
     "ledger": ("GET", Scope.RESULTS_READ),
+    "events": ("GET", Scope.EVENTS_READ),
     "character": ("PUT", Scope.CHARACTERS_WRITE),
     "item": ("PUT", Scope.CHARACTERS_WRITE),
     "balance": ("PUT", Scope.CHARACTERS_WRITE),

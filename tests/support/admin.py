@@ -191,8 +191,15 @@ def one_of_each() -> list[Any]:
         name=template.pk, digest=template.pk, scopes=["results:read"]
     )
     failure = SettlementFailure.objects.get(session_id=combat.pk)
+    event = SettlementEvent.objects.create(
+        kind="combat.failed",
+        session_id=combat.pk,
+        character_ids=[character.pk],
+        body={"code": "unknown_item"},
+    )
     records = [line, lack, attempt, rejected, trade, operation]
     others = [character, item, template, parked, batch, entry, failure, rule, token]
+    others.append(event)
     return [combat, *records, *others, balance]
 
 
