@@ -80,7 +80,7 @@ def settle(combats: Iterable[Combat]) -> Steps:
     by_end = sorted(by_id.values(), key=lambda c: (c.finished_at, c.session_id))
     loot = [(char_id, entry) for c in by_end for char_id, entry in _loot(c)]
     new, templates, characters = yield [
-        (statements.INSERT_HISTORY, _columns(map(_history, by_end), {1, 4, 6, 9})),
+        (statements.INSERT_HISTORY, _columns(map(_history, by_end), {1, 4, 6, 9, 10})),
         (statements.LOAD_TEMPLATES, _kinds(entry for _, entry in loot)),
         (statements.LOCK_CHARACTERS, [_array(sorted(_players(by_end)))]),
     ]
@@ -194,8 +194,10 @@ def _history(combat: Combat) -> Row:
         combat.sha256,
         None,
         combat.received_at,
+        # Of a failure, which there is none of: code, detail, subject.
         None,
         None,
+        "",
     )
 
 
