@@ -372,8 +372,6 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
     "health_check_interval": 10,
-    # RabbitMQ says that it has a message before its sender goes on.
-    "confirm_publish": True,
     **_broker_options,
 }
 # A ring is bounded in time; beat makes up for one that is given up.

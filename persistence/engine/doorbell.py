@@ -103,7 +103,6 @@ def _producer(broker_url: str) -> Celery:
         broker_transport_options={
             "socket_timeout": 2,
             "socket_connect_timeout": 1,
-            "confirm_publish": True,
             **options,
         },
         task_publish_retry_policy={

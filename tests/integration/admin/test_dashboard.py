@@ -109,9 +109,11 @@ def test_latency_of_a_busy_interval_is_sampled(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dashboard, "SAMPLE", 3)
+    # The middle of one minute, so that all fall into the same interval.
+    ago = timedelta(minutes=5, seconds=datetime.now(UTC).second - 30)
     for _ in range(10):
-        add_settled(timedelta(minutes=5))
-    add_settled(timedelta(minutes=5), timedelta(hours=1))
+        add_settled(ago)
+    add_settled(ago, timedelta(hours=1))
     latency = read(Span.HOUR).latency_of_all
     assert latency is not None
     assert latency.p99 < 1
