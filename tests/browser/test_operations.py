@@ -63,7 +63,8 @@ def test_a_group_of_failures_is_replayed_in_the_background(
     visitor = visit(member("Operator"))
     page = visitor.open("/admin/")
     visitor.press("Failed settlements", within=page.locator("#content"))
-    visitor.press("Replay this group")
+    # Its name says as well which group.
+    page.get_by_role("link", name="Replay this group").click()
     assert "3 combats have failed" in visitor.text()
     page.get_by_label("Reason").fill(REASON)
     visitor.press("Replay in the background")
