@@ -93,6 +93,14 @@ def json_response(
     )
 
 
+def page_response(page: Any) -> HttpResponse:
+    """With the next page's address in the header `Link`, too."""
+    response = json_response(page)
+    if page.next is not None:
+        response["Link"] = f'<{page.next}>; rel="next"'
+    return response
+
+
 def not_allowed(allowed: tuple[str, ...]) -> Problem:
     return Problem(
         HTTPStatus.METHOD_NOT_ALLOWED,

@@ -23,9 +23,9 @@ from combat_history.api.endpoint import (
     endpoint,
     json_response,
     not_allowed,
+    page_response,
 )
 from combat_history.api.problems import Problem
-from combat_history.api.schemas import CombatPage, EventPage
 from combat_history.callers import Caller, Scope
 
 
@@ -58,7 +58,7 @@ async def event_page(request: HttpRequest, caller: Caller) -> HttpResponseBase:
     after = parameters.after(request)
     limit = parameters.limit(request, events.DEFAULT_LIMIT, events.MAX_LIMIT)
     page = await sync_to_async(events.page)(after, limit, request.path)
-    return _linked(page)
+    return page_response(page)
 
 
 @endpoint("GET", Scope.RESULTS_READ)
@@ -70,14 +70,7 @@ async def character_combats(
     text = request.GET.get("cursor")
     cursor = None if text is None else pages.Cursor.parse(text)
     page = await sync_to_async(pages.combats)(char_id, limit, cursor, request.path)
-    return _linked(page)
-
-
-def _linked(page: CombatPage | EventPage) -> HttpResponse:
-    response = json_response(page)
-    if page.next is not None:
-        response["Link"] = f'<{page.next}>; rel="next"'
-    return response
+    return page_response(page)
 
 
 @endpoint("GET", Scope.RESULTS_READ)

@@ -13,7 +13,12 @@ from django.http import HttpRequest, HttpResponseBase
 from combat_history.actions import register
 from combat_history.actions.register import Refused
 from combat_history.api import handoff, parameters
-from combat_history.api.endpoint import by_method, endpoint, json_response
+from combat_history.api.endpoint import (
+    by_method,
+    endpoint,
+    json_response,
+    page_response,
+)
 from combat_history.api.problems import Problem, bad_parameter
 from combat_history.api.schemas import Fault
 from combat_history.api.world_schemas import (
@@ -71,10 +76,7 @@ async def ledger(
     text = request.GET.get("cursor")
     before = None if text is None else parameters.character_id("cursor", text)
     page = await sync_to_async(_ledger)(char_id, limit, before, request.path)
-    response = json_response(page)
-    if page.next is not None:
-        response["Link"] = f'<{page.next}>; rel="next"'
-    return response
+    return page_response(page)
 
 
 @endpoint("PUT", Scope.CHARACTERS_WRITE)

@@ -6,6 +6,7 @@ goes on with `--from-line`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from itertools import islice
@@ -22,7 +23,7 @@ MAX_TOLD = 100
 """Faults that are told one by one; the others are counted."""
 
 
-class ImportCommand(BaseCommand):
+class ImportCommand(BaseCommand, ABC):
     """A command that brings lines in. `bring` does it for a chunk of them."""
 
     requires_system_checks = []
@@ -38,9 +39,9 @@ class ImportCommand(BaseCommand):
             "--from-line", type=int, default=1, metavar="N", help="go on with line N"
         )
 
+    @abstractmethod
     def bring(self, lines: list[Line]) -> tuple[int, list[Fault]]:
         """How many are new, and what is wrong with the others that were not taken."""
-        raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._told = 0

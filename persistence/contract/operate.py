@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import (
@@ -18,7 +18,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
@@ -28,19 +27,14 @@ from persistence.contract.document import (
     Document,
     canonical_json,
     digest,
-    parse_strictly,
-    unstorable,
-    whole,
-    write_document,
 )
-from persistence.contract.errors import FailureCode, PayloadInvalid
 from persistence.contract.operations import OURS, OpId
 from persistence.contract.payload import (
     MAX_PARTICIPANTS,
     PLAYER_KEY,
     Loot,
-    invalid,
 )
+from persistence.contract.said import Said
 
 MAX_REASON = 500
 
@@ -79,10 +73,8 @@ class Asked:
         return [*(self.changes.items_gained or ())]
 
 
-class Operation(BaseModel):
+class Operation(Said):
     """What the game asks for. `reason` is for people: it stands in the admin."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     op_id: Annotated[OpId, AfterValidator(_given_by_a_game)]
     reason: Annotated[
@@ -96,19 +88,6 @@ class Operation(BaseModel):
             json_schema_extra={"additionalProperties": False},
         ),
     ]
-
-    @classmethod
-    def read(cls, given: Document | bytes) -> Self:
-        """Raises PayloadInvalid with one entry per fault."""
-        raw = given if isinstance(given, bytes) else write_document(given)
-        document = whole(parse_strictly(raw))
-        try:
-            operation = cls.model_validate(document)
-        except ValidationError as error:
-            raise invalid(error) from None
-        if fault := unstorable(operation.text, document):
-            raise PayloadInvalid.single(FailureCode.INVALID_PAYLOAD, "", fault)
-        return operation
 
     @cached_property
     def text(self) -> bytes:

@@ -7,9 +7,9 @@ nothing then.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from persistence.contract.changes import (
     MAX_BALANCES,
@@ -19,16 +19,8 @@ from persistence.contract.changes import (
     Quantity,
     TemplateId,
 )
-from persistence.contract.document import (
-    Document,
-    canonical_json,
-    parse_strictly,
-    unstorable,
-    whole,
-    write_document,
-)
-from persistence.contract.errors import FailureCode, PayloadInvalid
-from persistence.contract.payload import invalid
+from persistence.contract.errors import FailureCode
+from persistence.contract.said import Said
 
 
 class Refusal(StrEnum):
@@ -62,31 +54,14 @@ ExternalId = Annotated[str, Field(min_length=1, max_length=128, pattern=NAME)]
 Amount = Annotated[int, Field(ge=0, le=MAX_BIGINT)]
 
 
-class _Said(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    @classmethod
-    def read(cls, given: Document | bytes) -> Self:
-        """Raises PayloadInvalid with one entry per fault."""
-        raw = given if isinstance(given, bytes) else write_document(given)
-        document = whole(parse_strictly(raw))
-        try:
-            said = cls.model_validate(document)
-        except ValidationError as error:
-            raise invalid(error) from None
-        if fault := unstorable(canonical_json(document), document):
-            raise PayloadInvalid.single(FailureCode.INVALID_PAYLOAD, "", fault)
-        return said
-
-
-class OpeningItem(_Said):
+class OpeningItem(Said):
     """Pieces in the bag: one stack, or a row for each where the kind does not stack."""
 
     item_template_id: TemplateId
     qty: Quantity
 
 
-class Opening(_Said):
+class Opening(Said):
     """What a character comes with. Said once: of one that is there it counts no more,
     for all that moves from then on is in the ledger."""
 
@@ -104,7 +79,7 @@ class Opening(_Said):
     items: Annotated[list[OpeningItem], Field(max_length=MAX_ENTRIES)] = []
 
 
-class Registration(_Said):
+class Registration(Said):
     """A character. `external_ids`: what other systems call its player, such as
     {"telegram": "123456789"}; where they are left out those that are known stay."""
 
@@ -122,7 +97,7 @@ class Registration(_Said):
     opening: Opening = Opening()
 
 
-class ItemKind(_Said):
+class ItemKind(Said):
     """A kind of item. `stackable` changes only while nobody owns one."""
 
     name: Name
@@ -131,7 +106,7 @@ class ItemKind(_Said):
     max_durability: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
 
 
-class BalanceKind(_Said):
+class BalanceKind(Said):
     """A kind of named balance. Whoever is beyond new bounds stays there."""
 
     name: Name

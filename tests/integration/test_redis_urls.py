@@ -73,7 +73,7 @@ def test_a_socket_and_ipv6_are_ways_to_redis(scheme: str, tmp_path: Path) -> Non
         url, options = f"unix://{path}?db=0", ["--port", "0", "--unixsocket", str(path)]
     else:
         if not _has_ipv6():
-            pytest.skip("this machine has no IPv6")
+            pytest.skip("this machine has no IPv6; the URL is read all the same")
         url, options = f"redis://[::1]:{port}/0", ["--port", str(port), "--bind", "::1"]
     assert connecting.fault(url) is None
     with serving(tmp_path, *options), closing(SyncDispatcher(url)) as engine:

@@ -39,7 +39,7 @@ def pgbouncer(database_url: str) -> Iterator[str]:
     """The URL of the same database by way of it."""
     binary = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if binary is None:
-        pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
+        pytest.skip("no package of PyPI brings it: apt-get install pgbouncer")
     parts = conninfo_to_dict(database_url)
     port, password = free_port(), parts.get("password")
     socket_dir, number = Path(str(parts["host"])), int(str(parts["port"]))
