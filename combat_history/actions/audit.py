@@ -7,7 +7,7 @@ what was denied or failed is written by itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from combat_history.models import AuditEntry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
     from django.http import HttpRequest
 
 logger = logging.getLogger(__name__)
@@ -59,34 +60,63 @@ class Act:
 def record(
     actor: User, verb: str, target_type: str, acts: Iterable[Act], reason: str
 ) -> None:
-    """One entry and one log line for each target; runs in the caller's transaction."""
+    """One entry and one log line for all targets that fared alike, its members.
+
+    Runs in the caller's transaction.
+    """
     entries = [
         AuditEntry(
             actor_id=actor.pk,
             actor_name=actor.get_username(),
             verb=verb,
             target_type=target_type,
-            target_id=act.target_id,
+            target_id="" if alike[1:] else alike[0].target_id,
+            members=[act.target_id for act in alike] if alike[1:] else None,
             reason=reason[:MAX_REASON_LENGTH],
-            before=act.before,
-            after=act.after,
-            outcome=act.outcome,
-            detail=act.detail,
+            before=_before(alike),
+            after=alike[0].after,
+            outcome=alike[0].outcome,
+            detail=alike[0].detail,
             request_id=origin.request_id.get(),
         )
-        for act in acts
+        for alike in _alike(acts)
     ]
     AuditEntry.objects.bulk_create(entries)
     for entry in entries:
+        targets = len(entry.members or [0])
         logger.info(
             verb,
             extra={
-                "target": f"{target_type} {entry.target_id}",
+                "target": f"{target_type} {entry.target_id or f'x {targets}'}",
                 "actor": actor.pk,
                 "outcome": f"{entry.outcome} {entry.detail}".strip(),
                 "request_id": entry.request_id,
             },
         )
+
+
+def _alike(acts: Iterable[Act]) -> Iterable[list[Act]]:
+    """Acts with one result together, in the order of their first ones."""
+    found: dict[tuple[str, str, str], list[Act]] = {}
+    for act in acts:
+        result = (act.outcome, act.detail, repr(act.after))
+        found.setdefault(result, []).append(act)
+    return found.values()
+
+
+def _before(alike: Sequence[Act]) -> Mapping[str, Any] | None:
+    first = alike[0].before
+    if all(act.before == first for act in alike):
+        return first
+    return {act.target_id: act.before for act in alike}
+
+
+def about(*target_ids: str) -> QuerySet[AuditEntry]:
+    """Entries of these targets, alone or as members, by the index of each."""
+    entries = AuditEntry.objects
+    alone = entries.filter(target_id__in=target_ids).values("pk")
+    among = entries.filter(members__overlap=list(target_ids)).values("pk")
+    return entries.filter(pk__in=alone.union(among))
 
 
 def deny(

@@ -4,6 +4,8 @@ A batch is what had failed when it was made. Whoever advances, pauses or cancels
 holds its row, so no two do at once; and it never has more than some replays queued, so
 that live fights do not wait behind it. A chunk is reopened as `replay` does it, in the
 transaction that takes it off the batch: a process that dies loses and doubles nothing.
+What it has learnt of its canary, and of failures in a row, is what the answers of its
+replays say, read anew for each chunk.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -56,7 +59,26 @@ CHUNK = 100
 MAX_QUEUED = 200
 """Replays of a batch that wait for a worker; beyond, no further chunk is reopened."""
 
+NOT_PERMITTED = "no permission any more"
+EQUAL_FAILURES = "equal failures"
+"""Begins the detail of a batch that they stopped; code and subject follow."""
+
 State = ReplayBatch.State
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """How much a batch risks; 0 is no bound.
+
+    `canary`: so many are answered before another one is reopened. `stop_after`: so many
+    failures in a row, of one cause and subject, stop it.
+    """
+
+    canary: int = 0
+    stop_after: int = 0
+
+
+NO_CAUTION = Caution()
 
 
 class Verb(StrEnum):
@@ -86,6 +108,7 @@ def create(
     actor: User,
     reason: str,
     shortages: str | None = None,
+    caution: Caution = NO_CAUTION,
 ) -> int:
     """Make a batch of those of `rows` that have failed; how many they are.
 
@@ -100,6 +123,8 @@ def create(
         pk=batch_id,
         selection=dict(selection),
         shortages=shortages,
+        canary=caution.canary,
+        stop_after=caution.stop_after,
         actor_id=actor.pk,
         actor_name=actor.get_username(),
         reason=audit.checked_reason(reason),
@@ -184,11 +209,19 @@ def _create(batch: ReplayBatch, rows: QuerySet[CombatHistory]) -> tuple[int, Act
     return total, Act(target, Outcome.DONE, f"{total} combats", after=after)
 
 
+_DECIDED = (
+    "selection",
+    "shortages",
+    "canary",
+    "stop_after",
+    "actor_id",
+    "actor_name",
+    "reason",
+)
+
+
 def _insert(batch: ReplayBatch) -> bool:
-    values = {
-        name: getattr(batch, name)
-        for name in ("selection", "shortages", "actor_id", "actor_name", "reason")
-    }
+    values = {name: getattr(batch, name) for name in _DECIDED}
     return ReplayBatch.objects.get_or_create(pk=batch.pk, defaults=values)[1]
 
 
@@ -227,15 +260,16 @@ def _advance(batch_id: UUID) -> tuple[bool, Sequence[UUID]]:
     # Asked for each chunk: a batch runs for hours, and may outlive the permission.
     actor = User.objects.filter(pk=batch.actor_id).first()
     if actor is None or not actor.has_perm(PERMISSION):
-        _stop(batch, Outcome.DENIED, "no permission any more")
+        _stop(batch, Outcome.DENIED, NOT_PERMITTED)
         return True, []
-    queued = ReplayRequest.objects.filter(
-        batch_id=batch_id, state=ReplayRequest.State.QUEUED
-    ).count()
-    if queued >= MAX_QUEUED:
-        return False, []
-    waiting = _waiting(batch).order_by("position")
-    chunk = list(waiting.values_list("session_id", flat=True)[:CHUNK])
+    requests = ReplayRequest.objects.filter(batch_id=batch_id)
+    queued = requests.filter(state=ReplayRequest.State.QUEUED).count()
+    begun = requests[: batch.canary + 1].count()
+    waiting = _waiting(batch).order_by("position").values_list("session_id", flat=True)
+    chunk = list(waiting[: _room(batch.canary, begun, queued)])
+    if chunk and (cause := _equal_failures(batch)):
+        _stop(batch, Outcome.FAILED, f"{EQUAL_FAILURES}: {cause}")
+        return True, []
     if chunk:
         terms = Terms(batch.shortages, batch_id=batch.pk)
         reopened, skipped = reopen(sorted(chunk), actor, batch.reason, terms)
@@ -245,6 +279,47 @@ def _advance(batch_id: UUID) -> tuple[bool, Sequence[UUID]]:
         return False, []
     _end(batch, State.FINISHED)
     return True, []
+
+
+def _room(canary: int, begun: int, queued: int) -> int:
+    """How many may be reopened now; `begun`: counted to one beyond the canary."""
+    if begun < canary:
+        return min(canary - begun, CHUNK)
+    is_canary_out = begun == canary and queued > 0
+    return 0 if is_canary_out or queued >= MAX_QUEUED else CHUNK
+
+
+# By the index of a batch's answers, which tells the last ones of each state.
+_LAST_ANSWERS = """
+SELECT min(h.failure_code), min(h.failure_subject)
+FROM (
+    SELECT answer.session_id, answer.state
+    FROM unnest(ARRAY['processed', 'refused', 'failed']) AS of (state)
+    CROSS JOIN LATERAL (
+        SELECT id, session_id, state FROM replay_requests
+        WHERE batch_id = %(batch)s AND state = of.state
+        ORDER BY id DESC LIMIT %(number)s
+    ) AS answer
+    ORDER BY answer.id DESC
+    LIMIT %(number)s
+) AS last
+LEFT JOIN combat_history h
+    ON h.session_id = last.session_id
+    AND h.settlement_status = 'failed' AND last.state = 'failed'
+HAVING count(h.session_id) = %(number)s
+   AND min(h.failure_code) = max(h.failure_code)
+   AND min(h.failure_subject) = max(h.failure_subject)
+"""
+
+
+def _equal_failures(batch: ReplayBatch) -> str:
+    """What the last answers have all failed for, as code and subject."""
+    if not batch.stop_after:
+        return ""
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST_ANSWERS, {"batch": batch.pk, "number": batch.stop_after})
+        found = cursor.fetchone()
+    return ": ".join(found) if found else ""
 
 
 def _take_off(

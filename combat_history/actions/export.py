@@ -222,6 +222,7 @@ AUDIT = Table(
         "verb",
         "target_type",
         "target_id",
+        "members",
         "outcome",
         "detail",
         "reason",

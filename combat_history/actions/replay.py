@@ -138,10 +138,10 @@ def replay(
     """Open failed combats again and put them into the inbox.
 
     One transaction moves the rows, writes a replay request with the terms, which the
-    settlement obeys and answers, and an audit entry for every session asked for; what
-    is not failed is skipped with its reason, so that a second call changes nothing. The
-    inbox learns of it after the commit: if Redis is away, or this process dies in
-    between, the sweep finds the pending rows and puts them there.
+    settlement obeys and answers, and an audit entry for all sessions that fared alike;
+    what is not failed is skipped with its reason, so that a second call changes
+    nothing. The inbox learns of it after the commit: if Redis is away, or this process
+    dies in between, the sweep finds the pending rows and puts them there.
 
     Raises PermissionDenied, audited; ValueError for a reason or a number of combats out
     of bounds; the database's own error, audited where it still can be, with nothing
@@ -188,22 +188,26 @@ def reopen(
     revisions = {row[0]: row[3] for row in rows if row[0] in codes}
     _request(revisions, actor, reason, terms)
     skipped = _skipped(session_ids, {row[0]: row[1] for row in rows})
-    of_batch = f"; batch {terms.batch_id}" if terms.batch_id else ""
-    acts = [
+    # A batch is one decision, audited where it was made; its items are the members.
+    if terms.batch_id is None:
+        audit.record(actor, VERB, TARGET, _acts(codes, skipped), reason)
+    return list(codes), skipped
+
+
+def _acts(
+    codes: Mapping[UUID, str | None], skipped: Mapping[UUID, SkipReason]
+) -> list[Act]:
+    done = [
         Act(
             str(pk),
             Outcome.DONE,
-            f"was failed ({code}){of_batch}",
+            f"was failed ({code})",
             before={"settlement_status": Status.FAILED, "failure_code": code},
             after={"settlement_status": Status.PENDING},
         )
         for pk, code in codes.items()
     ]
-    acts += [
-        Act(str(pk), Outcome.SKIPPED, f"{why}{of_batch}") for pk, why in skipped.items()
-    ]
-    audit.record(actor, VERB, TARGET, acts, reason)
-    return list(codes), skipped
+    return done + [Act(str(pk), Outcome.SKIPPED, why) for pk, why in skipped.items()]
 
 
 def _request(

@@ -74,21 +74,19 @@ def say(
     what: Say,
     *,
     actor: User,
-    group: str = "",
 ) -> Said:
     """Say it of everything named that still waits; others are skipped.
 
-    One transaction, with an audit entry for each target. Raises PermissionDenied,
-    audited, in one entry where the targets are a `group`; ValueError for what cannot
-    be said, or of too much at once; the database's own error, audited where it still
-    can be, with nothing changed.
+    One transaction, with an audit entry for all that fared alike. Raises
+    PermissionDenied, audited; ValueError for what cannot be said, or of too much at
+    once; the database's own error, audited where it still can be, with nothing changed.
     """
     ids = sorted(set(target_ids))
     if len(ids) > MAX_TARGETS:
         raise ValueError(f"{len(ids)} targets; at most {MAX_TARGETS} at a time")
     verb, target = str(what.verb), str(Triage.Kind(kind).value)
     if not actor.has_perm(PERMISSION):
-        audit.deny(actor, verb, target, [group] if group else ids, what.note)
+        audit.deny(actor, verb, target, ids, what.note)
     values = _values(what, actor)
     try:
         with transaction.atomic(durable=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -72,6 +73,47 @@ def counts(batch: ReplayBatch) -> Mapping[Result, int]:
         for state, number in cursor.fetchall():
             found[_RESULT_OF[state]] += number
     return found
+
+
+_PACE = """
+SELECT count(*),
+       extract(epoch FROM clock_timestamp() - min(finished_at))::float8
+FROM (
+    SELECT answer.finished_at
+    FROM unnest(ARRAY['processed', 'refused', 'failed']) AS of (state)
+    CROSS JOIN LATERAL (
+        SELECT id, finished_at FROM replay_requests
+        WHERE batch_id = %(batch)s AND state = of.state
+        ORDER BY id DESC LIMIT %(number)s
+    ) AS answer
+    ORDER BY answer.id DESC
+    LIMIT %(number)s
+) AS last
+"""
+
+LAST = 200
+"""Answers that the pace is taken from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a batch goes of late, and how long it takes still at that pace."""
+
+    per_minute: float
+    left: timedelta
+
+
+def pace(batch: ReplayBatch, counted: Mapping[Result, int]) -> Pace | None:
+    """None of a batch that does not run, or of which nothing is answered yet."""
+    if batch.state != ReplayBatch.State.RUNNING:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(_PACE, {"batch": batch.pk, "number": LAST})
+        answered, seconds = cursor.fetchone()
+    if not answered or not seconds:
+        return None
+    ahead = counted[Result.WAITING] + counted[Result.UNDER_WAY]
+    return Pace(answered / seconds * 60, timedelta(seconds=ahead * seconds / answered))
 
 
 def results(

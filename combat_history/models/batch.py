@@ -16,7 +16,8 @@ class ReplayBatch(models.Model):
     """A person's decision to replay the combats that failed at that moment.
 
     `selection`: how they were chosen, as the pages show it. Actors are named, not
-    referenced: a batch outlives its user, though it stops without them.
+    referenced: a batch outlives its user, though it stops without them. 0 of `canary`
+    or `stop_after` is none.
     """
 
     class State(models.TextChoices):
@@ -36,6 +37,14 @@ class ReplayBatch(models.Model):
         _("state"), max_length=20, choices=State.choices, db_default=Value("running")
     )
     total = models.IntegerField(_("combats"), db_default=Value(0))
+    canary = models.SmallIntegerField(
+        db_default=Value(0),
+        help_text=_("So many are answered before another one is replayed."),
+    )
+    stop_after = models.SmallIntegerField(
+        db_default=Value(0),
+        help_text=_("Failures in a row of one cause and subject that stop it."),
+    )
     created_at = models.DateTimeField(_("begun"), db_default=Now())
     finished_at = models.DateTimeField(_("ended"), null=True)
     detail = models.TextField(_("detail"), db_default=Value(""))
@@ -63,6 +72,10 @@ class ReplayBatch(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(total__gte=0), name="replay_batches_total"
+            ),
+            models.CheckConstraint(
+                condition=Q(canary__gte=0, stop_after__gte=0),
+                name="replay_batches_caution",
             ),
         ]
         indexes = [models.Index(F("created_at").desc(), name="replay_batches_newest")]

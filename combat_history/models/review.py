@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import TransactionNow
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
@@ -16,7 +17,8 @@ class AuditEntry(models.Model):
     """One action of a person, also a denied or failed one. Append-only (trigger).
 
     Actors are named, not referenced: an entry outlives its user. `before` and `after`
-    hold what the action changed, in the shape of its target.
+    hold what the action changed, in the shape of its target; a `before` that the
+    members of one decision do not share is an object by member.
     """
 
     class Outcome(models.TextChoices):
@@ -31,7 +33,14 @@ class AuditEntry(models.Model):
     actor_name = models.CharField(_("who"), max_length=150)
     verb = models.CharField(_("action"), max_length=40)
     target_type = models.CharField(max_length=40)
-    target_id = models.CharField(_("target"), max_length=200)
+    target_id = models.CharField(
+        _("target"), max_length=200, help_text=_("Empty where there are members.")
+    )
+    members = ArrayField(
+        models.TextField(),
+        null=True,
+        help_text=_("The targets of one decision about several."),
+    )
     reason = models.TextField(_("reason"), db_default=Value(""))
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
@@ -56,6 +65,11 @@ class AuditEntry(models.Model):
             ),
             models.Index(F("actor_name"), F("id"), name="audit_log_actor"),
             GinIndex(SearchWords("reason"), name="audit_log_words"),
+            GinIndex(
+                fields=["members"],
+                condition=Q(members__isnull=False),
+                name="audit_log_members",
+            ),
         ]
 
     def __str__(self) -> str:

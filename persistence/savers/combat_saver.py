@@ -89,6 +89,10 @@ class CombatStateSaver:
         seen = fingerprint(combat.payload, combat.revision, world, catalogue)
         return self._plan_of([combat], world, catalogue), seen
 
+    def rehearse_all(self, cases: Sequence[Case]) -> Plan:
+        """Plan what settling these one after the other would do now, as `rehearse`."""
+        return self._plan(cases)
+
     def save(self, char_id: int) -> Saved:
         """Find results of the player that nobody handed off; the inbox settles them.
 

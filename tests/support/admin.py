@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from combat_history.actions.audit import about
 from combat_history.models import (
     ApiToken,
     AppliedOperation,
@@ -258,7 +259,7 @@ def status(session_id: UUID) -> str:
 
 def audit(target: UUID | int) -> list[str]:
     """What the audit says of a target, oldest first."""
-    entries = AuditEntry.objects.filter(target_id=str(target)).order_by("id")
+    entries = about(str(target)).order_by("id")
     return [
         f"{entry.verb} {entry.outcome}: {entry.detail}; reason: {entry.reason}"
         for entry in entries

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from combat_history.actions import batches
 from combat_history.actions.batch_tasks import replay_batches as advance_all
+from combat_history.actions.batches import NO_CAUTION, Caution
 from combat_history.insight import batch_progress
 from combat_history.insight.failures import Cause, members
 from combat_history.models import CombatHistory, ReplayBatch, Status
@@ -43,7 +44,11 @@ def add_many_failed(number: int, loot: str = "dragon_scale") -> list[UUID]:
 
 
 def make_batch(
-    actor: User, rows: QuerySet[CombatHistory] | None = None, *, reason: str = REASON
+    actor: User,
+    rows: QuerySet[CombatHistory] | None = None,
+    *,
+    reason: str = REASON,
+    caution: Caution = NO_CAUTION,
 ) -> ReplayBatch:
     batch_id = uuid4()
     batches.create(
@@ -52,6 +57,7 @@ def make_batch(
         batch_id=batch_id,
         actor=actor,
         reason=reason,
+        caution=caution,
     )
     return ReplayBatch.objects.get(pk=batch_id)
 

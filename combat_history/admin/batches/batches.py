@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -20,18 +20,26 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.actions.batches import ALLOWED, Verb, decide
+from combat_history.actions.batches import (
+    ALLOWED,
+    EQUAL_FAILURES,
+    NOT_PERMITTED,
+    Verb,
+    decide,
+)
 from combat_history.actions.replay import PERMISSION
 from combat_history.admin.base import Page, ReadOnlyAdmin, actor_of, audit_of, column
 from combat_history.admin.batches.making import batch_url, selection_text, selection_url
 from combat_history.admin.forms import ReasonForm
 from combat_history.admin.rendering import EMPTY, visible
-from combat_history.admin.timeline import POLICIES
+from combat_history.admin.review.failures import cause_text, group_url
+from combat_history.admin.timeline import POLICIES, shown_duration
 from combat_history.insight import batch_progress, explain
 from combat_history.insight.batch_progress import Result, Told
+from combat_history.insight.failures import Cause
 from combat_history.models import ReplayBatch
 from persistence.contract.ids import short_id
 
@@ -70,6 +78,8 @@ REASONS: dict[str, str | _StrPromise] = {
     "superseded": _("replayed again by somebody else"),
     "voided": _("voided"),
 }
+
+STOPPED = {NOT_PERMITTED: _("whoever began it may not replay any more")}
 
 BADGES = {
     ReplayBatch.State.RUNNING: "pending",
@@ -206,6 +216,31 @@ class ReplayBatchAdmin(ReadOnlyAdmin):
         }
 
 
+def _detail(row: ReplayBatch) -> SafeString | str:
+    """Why a batch was stopped, in words where it is known."""
+    head, _separator, rest = row.detail.partition(": ")
+    if head != EQUAL_FAILURES:
+        return str(STOPPED.get(row.detail) or visible(row.detail))
+    code, _separator, subject = rest.partition(": ")
+    cause = Cause(code, subject)
+    text = ngettext(
+        "%(count)d failure in a row for the same cause:",
+        "%(count)d failures in a row for the same cause:",
+        row.stop_after,
+    )
+    told = text % {"count": row.stop_after}
+    return format_html(
+        '{} <a href="{}">{}</a>', told, group_url(cause), cause_text(cause)
+    )
+
+
+def _pace(row: ReplayBatch, counts: Mapping[Result, int]) -> tuple[str, str] | None:
+    pace = batch_progress.pace(row, counts)
+    if pace is None:
+        return None
+    return f"{pace.per_minute:.0f}", shown_duration(pace.left)
+
+
 def _results(request: HttpRequest, row: ReplayBatch) -> dict[str, Any]:
     """Numbers by result, and one page of the combats of the one that is asked for."""
     asked = request.GET.get("result", "")
@@ -215,7 +250,8 @@ def _results(request: HttpRequest, row: ReplayBatch) -> dict[str, Any]:
     return {
         "batch": row,
         "badge": state(row),
-        "detail": visible(row.detail),
+        "detail": _detail(row),
+        "pace": _pace(row, counts),
         "done": sum(counts[over] for over in OVER),
         "numbers": [
             (

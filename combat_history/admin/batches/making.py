@@ -14,10 +14,11 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import BadRequest
-from django.db import Error
+from django.db import Error, OperationalError
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
@@ -26,7 +27,8 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions import batches
-from combat_history.actions.batches import MAX_ITEMS
+from combat_history.actions.batches import MAX_ITEMS, Caution
+from combat_history.actions.dry_run import outlook
 from combat_history.actions.replay import MAX_COMBATS, PERMISSION, preview
 from combat_history.admin.base import Page, actor_of
 from combat_history.admin.forms import SHORTAGES, ReasonForm
@@ -53,12 +55,42 @@ PAGING = ("p", "all", "e")
 class BatchForm(ReasonForm):
     """`batch_id` is given with the page: sent twice, it makes one batch."""
 
+    canary = forms.IntegerField(
+        label=_("Try first"),
+        initial=5,
+        min_value=0,
+        max_value=batches.CHUNK,
+        required=False,
+        help_text=_("So many are replayed before the others. Empty: all at once."),
+    )
+    stop_after = forms.IntegerField(
+        label=_("Stop after equal failures in a row"),
+        initial=3,
+        min_value=0,
+        max_value=batches.CHUNK,
+        required=False,
+        help_text=_("For the same cause; the others stay failed. Empty: never."),
+    )
+
     shortages = forms.ChoiceField(
         label=_("Shortages"),
         choices=[("", _("as the setting says")), *SHORTAGES],
         required=False,
     )
     batch_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        canary, stop_after = values.get("canary"), values.get("stop_after")
+        if canary and not 0 < (stop_after or 0) <= canary:
+            text = _("At most as many as are tried first, or the trial stops nothing.")
+            self.add_error("stop_after", text)
+        return values
+
+    def caution(self) -> Caution:
+        """Of a form that may be wrong: then it is not acted on."""
+        values = self.cleaned_data
+        return Caution(values.get("canary") or 0, values.get("stop_after") or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +139,8 @@ class BatchPage(Page):
             counted.values_list("failure_code", "number"), key=lambda cause: -cause[1]
         )
         total = sum(number for _code, number in causes)
-        oldest = failed.order_by("finished_at", "session_id").values_list("pk")
-        shown = preview([pk for (pk,) in oldest[:MAX_LISTED]]).stakes
+        oldest = failed.order_by("finished_at", "session_id")
+        shown = preview(list(oldest.values_list("pk", flat=True)[:MAX_LISTED])).stakes
         context = {
             **self.context(request),
             "title": _("Replay in the background"),
@@ -130,6 +162,7 @@ class BatchPage(Page):
                 for stake in shown
             ],
             "unlisted": max(0, total - len(shown)),
+            "outlook": _outlook(oldest),
         }
         template = "admin/combat_history/combathistory/replay_batch.html"
         return TemplateResponse(request, template, context)
@@ -146,6 +179,7 @@ class BatchPage(Page):
                 actor=actor_of(request),
                 reason=request.POST.get("reason", ""),
                 shortages=form.cleaned_data.get("shortages") or None,
+                caution=form.caution(),
             )
         except Error as error:
             text = gettext("The database refused; nothing was replayed. It said: %s")
@@ -194,6 +228,22 @@ class BatchPage(Page):
             raise BadRequest(str(error)) from None
         named = parameters.urlencode()
         return Chosen(rows, {"kind": "list", "list": named}, [("list", named)])
+
+
+def _outlook(rows: QuerySet[CombatHistory]) -> dict[str, Any] | None:
+    """The dry run in words; None where its rows are held by somebody else."""
+    is_strict = settings.SETTLEMENT_SHORTAGES == "fail"
+    try:
+        seen = outlook(rows, fail_on_shortage=is_strict)
+    except OperationalError:
+        return None
+    causes = [(cause_text(Cause(*cause)), number) for cause, number in seen.failures]
+    return {
+        "seen": seen,
+        "failing": seen.combats - seen.settled,
+        "causes": causes[:MAX_LISTED],
+        "tone": "good" if not causes else "warn" if seen.settled else "bad",
+    }
 
 
 def batch_url(batch_id: UUID) -> str:

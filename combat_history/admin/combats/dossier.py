@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext
 
+from combat_history.actions import audit
 from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.admin import catalogue, movements, sides, timeline
 from combat_history.admin.naming import Names, names
@@ -164,8 +165,8 @@ def _audit(
 ) -> tuple[list[AuditEntry], bool]:
     if not user.has_perm("combat_history.view_auditentry"):
         return [], False
-    target = {"target_type": timeline.AUDIT_TARGET, "target_id": str(row.pk)}
-    return _first(AuditEntry.objects.filter(**target).defer("before", "after"))
+    entries = audit.about(str(row.pk)).filter(target_type=timeline.AUDIT_TARGET)
+    return _first(entries.defer("before", "after", "members"))
 
 
 def _document_in_force(row: CombatHistory) -> object:

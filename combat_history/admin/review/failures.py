@@ -38,10 +38,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
 MAX_MEMBERS = 100
-"""Combats of one group that its page shows."""
-
-MAX_GROUP_NAME = 200
-"""As long as the audit's target."""
+"""Combats of one group that its page shows at a time."""
 
 FAILURES = "admin:combat_history_combathistory_failures"
 BATCH = "admin:combat_history_combathistory_replay_batch"
@@ -87,15 +84,20 @@ class FailureGroupPage(Page):
         self, request: HttpRequest, cause: Cause, form: TriageForm
     ) -> HttpResponse:
         rows = members(cause).only("session_id", "received_at", "participant_ids")
-        found = list(rows[: MAX_MEMBERS + 1])
+        page = min(_number(request.GET.get("p", "")), MAX_TARGETS // MAX_MEMBERS - 1)
+        first = page * MAX_MEMBERS
+        found = list(rows[first : first + MAX_MEMBERS])
+        total = rows[: MAX_TARGETS + 1].count()
         context = {
             **self.context(request),
             **_failure_context(request),
             "title": cause_text(cause),
             "cause": explain.failure(cause.code),
             "remedies": catalogue.remedies(cause, request.user, group_url(cause)),
-            "rows": _members(found[:MAX_MEMBERS]),
-            "is_cut": len(found) > MAX_MEMBERS,
+            "rows": _members(found),
+            "total": min(total, MAX_TARGETS),
+            "is_cut": total > MAX_TARGETS,
+            "pages": _pages(cause, page, min(total, MAX_TARGETS)),
             "list_url": _list_url(cause.code),
             "named": group_query(cause),
             "replay_url": f"{reverse(BATCH)}?{urlencode(group_query(cause))}",
@@ -114,11 +116,6 @@ class CombatTriagePage(TriagePage):
             return super().targets(request)
         ids = member_ids(cause_of(request.POST), limit=MAX_TARGETS)
         return [str(session_id) for session_id in ids]
-
-    def group(self, request: HttpRequest) -> str:
-        if "whole_group" not in request.POST:
-            return ""
-        return urlencode(group_query(cause_of(request.POST)))[:MAX_GROUP_NAME]
 
     def target(self, text: str) -> str:
         return str(parse_session_id(text))
@@ -169,6 +166,18 @@ def cause_text(cause: Cause) -> str:
 def group_url(cause: Cause) -> str:
     page = reverse("admin:combat_history_combathistory_failure_group")
     return f"{page}?{urlencode(group_query(cause))}"
+
+
+def _pages(cause: Cause, page: int, total: int) -> list[tuple[int, str, bool]]:
+    """Number and address of each, and whether it is this one; none of a single one."""
+    if total <= MAX_MEMBERS:
+        return []
+    numbers = range(-(-total // MAX_MEMBERS))
+    return [(n + 1, f"{group_url(cause)}&p={n}", n == page) for n in numbers]
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
 
 
 def _members(rows: list[CombatHistory]) -> list[dict[str, Any]]:

@@ -151,10 +151,6 @@ class TriagePage(Page):
             raise BadRequest(f"at most {MAX_SELECTED} targets are expected")
         return found
 
-    def group(self, request: HttpRequest) -> str:
-        """The name of what a POST names as a whole, for the audit."""
-        return ""
-
     def target(self, text: str) -> str:
         """An id in its standard form. Raises ValueError."""
         if not (text.isascii() and text.isdigit() and len(text) < 19):
@@ -186,7 +182,6 @@ class TriagePage(Page):
                 targets,
                 what,
                 actor=actor_of(request),
-                group=self.group(request),
             )
         except (Error, ValueError) as error:
             text = gettext("Nothing was changed: %s")

@@ -12,15 +12,18 @@ from django.test import Client
 from django.urls import reverse
 
 from combat_history.actions import batches
+from combat_history.actions.batches import Caution
 from combat_history.actions.replay import MAX_COMBATS
 from combat_history.admin.batches.batches import PAGE_ROWS
 from combat_history.models import (
     CombatHistory,
+    LedgerLine,
     ReplayBatch,
     ReplayBatchItem,
     ReplayRequest,
     Status,
 )
+from persistence.contract.ids import short_id
 from tests.support.admin import (
     LIST_URL,
     add_failed,
@@ -36,6 +39,7 @@ from tests.support.pages import text_of
 
 pytestmark = pytest.mark.usefixtures("world")
 
+AUDIT_URL = "/admin/combat_history/auditentry/"
 NEW_URL = f"{LIST_URL}replay/batch/"
 GROUP = {"code": "unknown_item"}
 SCRIPT = "<script>alert(1)</script>"
@@ -90,6 +94,41 @@ def test_a_group_is_replayed_from_the_page_of_failures(client: Client) -> None:
     assert "Nothing of this group has failed any more" in body(
         client, back[1].replace("&amp;", "&")
     )
+
+
+def test_a_group_is_rehearsed_before_it_is_replayed(client: Client) -> None:
+    add_many_failed(3)
+    add_many_failed(2, "of nowhere")
+    add_template("dragon_scale")
+
+    page = text_of(body(client, NEW_URL, GROUP))
+
+    assert "would settle 3 of them with a shortage 0 would fail 2" in page
+    assert "Unknown item: of nowhere: 2" in page
+    assert not LedgerLine.objects.exists()
+    data = {**GROUP, "reason": REASON, "canary": "2", "stop_after": "3"}
+    refused = client.post(NEW_URL, data).content.decode()
+    assert "or the trial stops nothing" in refused
+    assert not ReplayBatch.objects.exists()
+    client.post(NEW_URL, {**data, "stop_after": "2"})
+    batch = ReplayBatch.objects.get()
+    assert (batch.canary, batch.stop_after) == (2, 2)
+
+
+def test_what_stopped_a_batch_leads_to_its_group(
+    client: Client, operator: User
+) -> None:
+    ids = add_many_failed(3, "of nowhere")
+    batch = run(make_batch(operator, caution=Caution(2, 2)))
+
+    page = body(client, url_of(batch))
+
+    assert "2 failures in a row for the same cause: Unknown item: of nowhere" in (
+        text_of(page)
+    )
+    assert "failures/group/?code=unknown_item&amp;subject=of+nowhere" in page
+    found = body(client, AUDIT_URL, {"q": str(ids[0])})
+    assert short_id(batch.pk) in found
 
 
 def test_all_that_match_the_list_are_a_batch(client: Client) -> None:

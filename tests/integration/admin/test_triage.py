@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from combat_history.actions.triage import Say, Verb, say
+from combat_history.admin.review.failures import MAX_MEMBERS
 from combat_history.insight import failures
 from combat_history.models import AuditEntry, CombatHistory, CombatRevision, Triage
 from tests.support.admin import (
@@ -27,6 +28,7 @@ from tests.support.admin import (
     told,
     viewer,
 )
+from tests.support.batches import add_many_failed
 from tests.support.documents import HERO, make_document, make_participant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -192,6 +194,29 @@ def test_a_whole_group_is_snoozed_and_folded_until_its_time(client: Client) -> N
     assert not Triage.objects.filter(target_id=str(another)).exists()
 
 
+def test_all_of_a_group_are_chosen_across_its_pages_and_audited_once(
+    client: Client,
+) -> None:
+    ids = add_many_failed(MAX_MEMBERS + 1)
+    url = f"{FAILURES_URL}group/?code=unknown_item"
+    first = body(client, url)
+    assert "all 101 of the group, on all pages" in first
+    shown = [
+        page.count('name="target"') for page in (first, body(client, f"{url}&p=1"))
+    ]
+    assert shown == [MAX_MEMBERS, 1]
+
+    data = {"code": "unknown_item", "whole_group": "on", "verb": "acknowledge"}
+    client.post(TRIAGE_URL, data)
+
+    entry = AuditEntry.objects.get()
+    assert entry.members == sorted(map(str, ids))
+    of_one = body(client, list_url(AuditEntry), {"q": str(ids[-1])})
+    assert "combat × 101" in of_one
+    page = body(client, f"{list_url(AuditEntry)}{entry.pk}/change/")
+    assert page.count('class="combat-id" href=') == 101
+
+
 def test_a_note_and_an_assignment_keep_what_was_said_before(client: Client) -> None:
     session_id = failed()
     target = {"target": str(session_id)}
@@ -313,7 +338,7 @@ def test_a_group_that_somebody_may_not_triage_is_denied_in_one_entry() -> None:
 
     assert response.status_code == 403
     entry = AuditEntry.objects.get()
-    assert (entry.outcome, entry.target_id) == ("denied", "code=unknown_item")
+    assert (entry.outcome, len(entry.members or [])) == ("denied", 2)
 
 
 @pytest.mark.parametrize("data", [{}, {"verb": "acknowledge"}])
