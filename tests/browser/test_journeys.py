@@ -169,7 +169,7 @@ def test_a_failed_combat_is_voided(
     settle_here(document)
     visitor = visit(game_admin)
     page = visitor.open(f"{LIST_URL}{document['session_id']}/change/")
-    visitor.press("Void")
+    visitor.choose("Void")
     visitor.press_in_vain("Void this combat")
     assert status(document["session_id"]) == "failed"
 
@@ -191,7 +191,7 @@ def test_a_settled_combat_is_undone_and_all_is_as_before(
     assert world_now() != before
     visitor = visit(game_admin)
     page = visitor.open(f"{LIST_URL}{document['session_id']}/change/")
-    visitor.press("Undo")
+    visitor.choose("Undo")
     text = visitor.text()
     assert "1250 → 0" in text
     assert "3 → 5" in text

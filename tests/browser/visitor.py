@@ -61,6 +61,12 @@ class Visitor:
         """Follow the link or push the button of this name, whichever there is."""
         self.follow(self._named(name, within))
 
+    def choose(self, name: str) -> None:
+        """Of the menu beside the first button; opening it is a click of its own."""
+        self.clicks += 1
+        self.page.locator(".combat-menu summary").click()
+        self.press(name, within=self.page.locator(".combat-menu"))
+
     def follow(self, place: Locator) -> None:
         self.clicks += 1
         with self.page.expect_navigation():

@@ -14,18 +14,21 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from combat_history.actions import audit
 from combat_history.actions.replay import PERMISSION as REPLAY_PERMISSION
 from combat_history.admin import catalogue, movements, sides, timeline
+from combat_history.admin.combats.rail import stations
 from combat_history.admin.naming import Names, names
 from combat_history.admin.rendering import badges, bytes_as_text, cut, pretty, visible
+from combat_history.admin.review.failures import group_url
 from combat_history.admin.review.rules import held_by
 from combat_history.insight import explain
+from combat_history.insight.failures import Cause
 from combat_history.models import (
     AuditEntry,
     CombatHistory,
-    CombatReplay,
     CombatRevision,
     LedgerLine,
     ReplayRequest,
@@ -43,6 +46,15 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
     from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
+
+RECORDS: dict[str, str | _StrPromise] = {
+    "ledgerline": _("Ledger"),
+    "settlementdiscrepancy": _("Discrepancies"),
+    "settlementattempt": _("Attempts"),
+    "settlementfailure": _("Failures"),
+    "rejectedpayload": _("Rejected and conflicting documents"),
+}
+"""Lists that hold more of a combat."""
 
 RENEW_SECONDS = 2
 """How often the page of a combat that waits asks whether it still does."""
@@ -97,6 +109,7 @@ def context(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
     known = _names(document, lines, lacks)
     return {
         **_summary(row, document),
+        "stations": stations(row, attempts, requests, revisions),
         "sides": sides.sides_of(document, known),
         "is_settled": row.settlement_status == Status.PROCESSED,
         "failure": _failure(row),
@@ -118,12 +131,7 @@ def context(row: CombatHistory, user: User | AnonymousUser) -> dict[str, Any]:
             (more_attempts, more_failures, more_requests, more_entries, more_revisions)
         ),
         "revisions": [_revision(entry, row) for entry in revisions],
-        "links": _links(row),
-        "batch_url": _batch_url(requests, user),
-        "has_fight_log": CombatReplay.objects.filter(pk=row.pk).exists(),
-        "fight_log_url": reverse(
-            "admin:combat_history_combathistory_fight_log", args=[row.pk]
-        ),
+        "beside": _beside(row, requests, user),
         "document": pretty(row.result_payload),
         "raw_document": bytes_as_text(bytes(row.raw_payload))
         if row.raw_payload is not None
@@ -328,20 +336,22 @@ def _batch_url(requests: list[ReplayRequest], user: User | AnonymousUser) -> str
     return reverse("admin:combat_history_replaybatch_change", args=[batches[-1]])
 
 
-def _links(row: CombatHistory) -> dict[str, str]:
-    """To the lists that hold more of this combat, and to its tasks."""
-    lists = {
-        "ledger": "ledgerline",
-        "discrepancies": "settlementdiscrepancy",
-        "attempts": "settlementattempt",
-        "failures": "settlementfailure",
-        "rejected": "rejectedpayload",
-    }
-    found = {
-        name: f"{reverse(f'admin:combat_history_{model}_changelist')}?q={row.pk}"
-        for name, model in lists.items()
-    }
-    flower = settings.FLOWER_URL.rstrip("/")
-    # Flower puts `name:` before what it is given; the rest narrows to this combat.
-    search = quote(f"settle_combat args:{row.pk}")
-    return {**found, "flower": f"{flower}/tasks?name={search}" if flower else ""}
+def _beside(
+    row: CombatHistory, requests: list[ReplayRequest], user: User | AnonymousUser
+) -> list[tuple[str, str | _StrPromise]]:
+    """Addresses and names of what is related: its group, its batch, its records."""
+    found: list[tuple[str, str | _StrPromise]] = []
+    if row.settlement_status == Status.FAILED and row.failure_code:
+        cause = Cause(row.failure_code, row.failure_subject)
+        found.append((group_url(cause), _("All that failed for the same")))
+    if url := _batch_url(requests, user):
+        found.append((url, _("Replay batch")))
+    for model, label in RECORDS.items():
+        if user.has_perm(f"combat_history.view_{model}"):
+            url = reverse(f"admin:combat_history_{model}_changelist")
+            found.append((f"{url}?q={row.pk}", label))
+    if flower := settings.FLOWER_URL.rstrip("/"):
+        # Flower puts `name:` before what it is given; the rest narrows to this combat.
+        search = quote(f"settle_combat args:{row.pk}")
+        found.append((f"{flower}/tasks?name={search}", _("Tasks in Flower")))
+    return found

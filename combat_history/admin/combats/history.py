@@ -59,7 +59,7 @@ from combat_history.admin.review.failures import (
 from combat_history.admin.search import SearchPage
 from combat_history.admin.settlement.dashboard import DashboardPage
 from combat_history.insight import explain
-from combat_history.models import CombatHistory, Operation, Status
+from combat_history.models import CombatHistory, CombatReplay, Operation, Status
 from combat_history.reading.outcomes import winner_of
 from persistence.contract.ids import short_id
 from persistence.contract.meta import FinishReason
@@ -207,20 +207,37 @@ class StatusPage(Page):
 
 
 def decisions(request: HttpRequest, row: CombatHistory) -> list[tuple[str, str]]:
-    """Pages on which this user may decide about the combat, as (address, label)."""
+    """Pages on which this user may decide about the combat, as (address, label).
+
+    What its state asks for comes first.
+    """
     may = request.user.has_perm
     is_failed = row.settlement_status == Status.FAILED
     waits = is_failed or row.settlement_status == Status.PENDING
     offered = [
-        ("preview", gettext("Preview"), waits),
-        ("correct", gettext("Correct"), is_failed and may(correct.PERMISSION)),
-        ("void", gettext("Void"), waits and may(void.PERMISSION)),
+        (_page("preview", row) if waits else None, gettext("Preview")),
+        (replay_url(request, row), gettext("Replay")),
+        (
+            _page("correct", row) if is_failed and may(correct.PERMISSION) else None,
+            gettext("Correct"),
+        ),
+        (
+            _page("void", row) if waits and may(void.PERMISSION) else None,
+            gettext("Void"),
+        ),
+        (_fight_log_url(row), gettext("Watch the fight")),
+        (undo_url(request, row), gettext("Undo")),
     ]
-    return [
-        (reverse(f"admin:combat_history_combathistory_{page}", args=[row.pk]), label)
-        for page, label, is_offered in offered
-        if is_offered
-    ]
+    return [(url, label) for url, label in offered if url is not None]
+
+
+def _page(name: str, row: CombatHistory) -> str:
+    return reverse(f"admin:combat_history_combathistory_{name}", args=[row.pk])
+
+
+def _fight_log_url(row: CombatHistory) -> str | None:
+    has_log = CombatReplay.objects.filter(pk=row.pk).exists()
+    return _page("fight_log", row) if has_log else None
 
 
 class CombatHistoryAdmin(ReadOnlyAdmin):
@@ -312,11 +329,11 @@ class CombatHistoryAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, {**(extra_context or {}), **window})
 
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        offered = decisions(request, row)
         return {
             **dossier.context(row, request.user),
-            "decisions": decisions(request, row),
-            "replay_url": replay_url(request, row),
-            "undo_url": undo_url(request, row),
+            "first_decision": offered[0] if offered else None,
+            "decisions": offered[1:],
         }
 
     def _get_obj_does_not_exist_redirect(
