@@ -19,6 +19,7 @@ from django.utils import timezone
 from combat_history.actions import audit
 from combat_history.actions.audit import Act, Outcome
 from combat_history.models import (
+    Character,
     CombatHistory,
     ParkedOperation,
     RejectedPayload,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 PERMISSION = "combat_history.change_triage"
+NOTE_PERMISSION = "combat_history.note_player"
 MAX_TARGETS = 5000
 """How many one decision is about: a whole group of failed combats."""
 
@@ -85,7 +87,7 @@ def say(
     if len(ids) > MAX_TARGETS:
         raise ValueError(f"{len(ids)} targets; at most {MAX_TARGETS} at a time")
     verb, target = str(what.verb), str(Triage.Kind(kind).value)
-    if not actor.has_perm(PERMISSION):
+    if not actor.has_perm(permission_of(kind)):
         audit.deny(actor, verb, target, ids, what.note)
     values = _values(what, actor)
     try:
@@ -94,6 +96,11 @@ def say(
     except Error as error:
         audit.record_failure(actor, verb, target, ids, what.note, error)
         raise
+
+
+def permission_of(kind: Triage.Kind) -> str:
+    """Support may say something of players, and of nothing that is decided about."""
+    return NOTE_PERMISSION if kind == Triage.Kind.PLAYER else PERMISSION
 
 
 def _values(what: Say, actor: User) -> dict[str, Any]:
@@ -182,6 +189,8 @@ def _waiting(kind: Triage.Kind, ids: Sequence[str]) -> list[Any]:
             rows = RejectedPayload.objects.all()
         case Triage.Kind.PARKED:
             rows = ParkedOperation.objects.filter(resolved_at=None)
+        case Triage.Kind.PLAYER:
+            rows = Character.objects.all()
     return list(rows.filter(pk__in=map(int, ids)).values_list("pk", flat=True))
 
 

@@ -54,6 +54,7 @@ TARGETS: dict[str, str | _StrPromise] = {
     "operation": _("operation of the game"),
     "parked": _("parked operation"),
     "parked operation": _("parked operation"),
+    "player": _("player"),
     "rejected": _("rejected payload"),
     "replay batch": _("replay batch"),
     "retention": _("retention"),

@@ -60,6 +60,31 @@ def step_chart(
     return _chart([line], frame, axis, title, description, key)
 
 
+def course_chart(
+    points: Sequence[Point],
+    dots: Sequence[tuple[float, float, str]],
+    *,
+    key: str,
+    title: str,
+    description: str,
+    axis: tuple[str, str],
+) -> SafeString:
+    """A step chart over time; each of `dots` tells its words when pointed at."""
+    first, last = points[0][0], points[-1][0]
+    corners: list[Point] = []
+    for (x, y), (next_x, _y) in zip(points, [*points[1:], (last, 0.0)], strict=True):
+        corners += [(x, y), (next_x, y)]
+    frame = _frame([corners], first, last)
+    ends = [("start", frame.x0, axis[0]), ("end", frame.x1, axis[1])]
+    marks = format_html_join(
+        "",
+        '<circle class="combat-mark" r="3" cx="{}" cy="{}"><title>{}</title></circle>',
+        ((*frame.at(x, y).split(","), words) for x, y, words in dots),
+    )
+    line = Line(title, "combat-line-1", corners)
+    return _chart([line], frame, ends, title, description, key, marks)
+
+
 def line_chart(
     lines: Sequence[Line],
     *,
@@ -88,16 +113,18 @@ def _chart(
     title: str,
     description: str,
     key: str,
+    marks: SafeString | str = "",
 ) -> SafeString:
     return format_html(
         '<svg class="combat-chart" viewBox="0 0 {} {}" role="img"'
         ' aria-labelledby="{}-title {}-desc">'
-        '<title id="{}-title">{}</title><desc id="{}-desc">{}</desc>{}{}{}</svg>',
+        '<title id="{}-title">{}</title><desc id="{}-desc">{}</desc>{}{}{}{}</svg>',
         WIDTH,
         HEIGHT,
         *(key, key, key, title, key, description),
         _scale(frame),
         _drawn(lines, frame),
+        marks,
         format_html_join(
             "",
             '<text class="combat-axis" text-anchor="{}" x="{}" y="{}">{}</text>',

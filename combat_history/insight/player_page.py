@@ -6,15 +6,18 @@ a bounded number of rows, however long the player's history is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import JSONField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTransform
 
+from combat_history.insight.search import characters, items, query_text
 from combat_history.models import (
     CombatHistory,
     CombatParticipant,
@@ -26,6 +29,7 @@ from combat_history.models import (
     SettlementDiscrepancy,
     Status,
 )
+from persistence.contract.changes import MAX_BIGINT
 
 PAGE = 20
 """Fights, and ledger lines, on one page."""
@@ -39,6 +43,42 @@ REFUSAL_WINDOW = 1_000
 
 MAX_FIGHTERS = 20
 """Of one fight whose names are read; a document may hold a thousand."""
+
+SEARCH_WINDOW = 1_000
+"""Latest fights of the player, within the range, that a search looks at."""
+
+_FIND = """
+WITH fight AS MATERIALIZED (
+    SELECT finished_at, session_id FROM combat_participants
+    WHERE character_id = %(player)s
+      AND (%(since)s::timestamptz IS NULL OR finished_at >= %(since)s)
+      AND (%(until)s::timestamptz IS NULL OR finished_at <= %(until)s)
+    ORDER BY finished_at DESC, session_id DESC
+    LIMIT %(window)s
+)
+SELECT fight.finished_at, fight.session_id
+FROM fight
+JOIN combat_history h USING (session_id)
+WHERE h.participant_ids && %(characters)s::bigint[]
+   OR EXISTS (
+        SELECT FROM jsonb_each(CASE
+            WHEN jsonb_typeof(h.result_payload -> 'participants') = 'object'
+            THEN h.result_payload -> 'participants' END) AS other (key, value)
+        WHERE other.key <> %(player)s::text
+          AND (other.key = %(term)s OR search_words(other.value ->> 'name')
+               @@ to_tsquery('simple', %(words)s)))
+   OR EXISTS (
+        SELECT FROM settlement_ledger l
+        WHERE l.session_id = fight.session_id AND l.character_id = %(player)s
+          AND (abs(l.gold_delta) = %(amount)s OR abs(l.xp_delta) = %(amount)s
+               OR EXISTS (
+                    SELECT FROM jsonb_array_elements(l.items) AS item
+                    WHERE item ->> 'item_template_id' = ANY (%(items)s::text[])
+                       OR item -> 'delta' IN (to_jsonb(%(amount)s::bigint),
+                                              to_jsonb(-%(amount)s::bigint)))))
+ORDER BY 1 DESC, 2 DESC
+LIMIT %(page)s
+"""
 
 _FIGHTERS = """(
 SELECT jsonb_object_agg(key, jsonb_build_object(
@@ -119,6 +159,13 @@ def fights(char_id: int, below: Position | None, within: Range | None = None) ->
     newest = keys.order_by("-finished_at", "-session_id")
     found = list(newest.values_list("finished_at", "session_id")[: PAGE + 1])
     positions = [Position(*key) for key in found[:PAGE]]
+    older = positions[-1] if len(found) > PAGE else None
+    return _of_keys(char_id, positions, older)
+
+
+def _of_keys(
+    char_id: int, positions: Sequence[Position], older: Position | None = None
+) -> Fights:
     ids = [position.session_id for position in positions]
     rows = {row.pk: row for row in _told_to(char_id).filter(pk__in=ids)}
     settled = LedgerLine.objects.filter(
@@ -130,8 +177,33 @@ def fights(char_id: int, below: Position | None, within: Range | None = None) ->
             Fight(at, rows.get(at.session_id), lines.get(at.session_id))
             for at in positions
         ],
-        positions[-1] if len(found) > PAGE else None,
+        older,
     )
+
+
+def find(char_id: int, term: str, within: Range | None) -> Fights:
+    """Of the latest SEARCH_WINDOW fights in the range the newest that `term` is about.
+
+    It is an opponent's id or words of their name, an item's id or words of its name, or
+    an amount of gold, of XP or of an item. A few queries.
+    """
+    opponents = characters(term).exclude(pk=char_id).values_list("pk", flat=True)
+    is_amount = term.isascii() and term.isdigit() and int(term) <= MAX_BIGINT
+    named: dict[str, Any] = {
+        "player": char_id,
+        "since": within and within.since,
+        "until": within and within.until,
+        "window": SEARCH_WINDOW,
+        "page": PAGE,
+        "term": term,
+        "amount": int(term) if is_amount else None,
+        "words": query_text(term),
+        "characters": list(opponents[:MAX_FIGHTERS]),
+        "items": list(items(term).values_list("pk", flat=True)[:MAX_ITEMS]),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, named)
+        return _of_keys(char_id, [Position(*key) for key in cursor.fetchall()])
 
 
 def ledger(char_id: int, below: int | None) -> Lines:

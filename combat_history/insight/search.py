@@ -79,14 +79,20 @@ def id_range(term: str) -> tuple[UUID, UUID] | None:
     return None
 
 
-def of_words(term: str) -> SearchQuery | None:
+def query_text(term: str) -> str | None:
     """What `search_words` of a text has to match; None of a term without a word."""
     plain = unicodedata.normalize("NFKD", term.lower())
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     words = re.findall(r"[^\W_]+", plain)
     if not words:
         return None
-    query = " & ".join(f"{word}:*" for word in words)
+    return " & ".join(f"{word}:*" for word in words)
+
+
+def of_words(term: str) -> SearchQuery | None:
+    query = query_text(term)
+    if query is None:
+        return None
     return SearchQuery(query, search_type="raw", config="simple")
 
 
@@ -96,7 +102,7 @@ def _combats(term: str) -> QuerySet[CombatHistory] | None:
     return rows.filter(pk__range=ends).order_by("-pk") if ends else None
 
 
-def _characters(term: str) -> QuerySet[Character]:
+def characters(term: str) -> QuerySet[Character]:
     # By one index each: of one question with an OR the table would be read.
     ids = set(
         ExternalId.objects.filter(value=term).values_list("character_id", flat=True)
@@ -139,10 +145,12 @@ def _audit(term: str) -> QuerySet[AuditEntry]:
     return _with_words(AuditEntry, "reason", term)
 
 
+items = _in_catalogue(ItemTemplate)
+
 LOOKS: dict[type[Model], Callable[[str], QuerySet[Any] | None]] = {
     CombatHistory: _combats,
-    Character: _characters,
-    ItemTemplate: _in_catalogue(ItemTemplate),
+    Character: characters,
+    ItemTemplate: items,
     BalanceTemplate: _in_catalogue(BalanceTemplate),
     Operation: _operations,
     ReplayBatch: _batches,

@@ -22,6 +22,27 @@ class Waiting(NamedTuple):
     oldest: datetime
 
 
+MAX_PLAYERS = 10
+"""Players handed over who are told, those who wait longest first."""
+
+
+class HandedOver(NamedTuple):
+    character_id: int
+    name: str
+    to: str
+    note: str
+    since: datetime
+
+
+_HANDED_OVER = """
+SELECT c.id, c.name, t.assigned_to, t.note, t.updated_at
+FROM (SELECT * FROM triage
+      WHERE kind = 'player' AND assigned_to <> ''
+      ORDER BY updated_at LIMIT %s) t
+JOIN characters c ON c.id = t.target_id::bigint
+ORDER BY t.updated_at
+"""
+
 _SEEN = """
 NOT EXISTS (
     SELECT FROM triage
@@ -53,3 +74,10 @@ def waiting() -> list[Waiting]:
         cursor.execute(_WAITING, {"rows": MAX_LOOKED_AT})
         found = [Waiting(*row) for row in cursor.fetchall()]
     return [one for one in found if one.number]
+
+
+def handed_over() -> list[HandedOver]:
+    """Players whom somebody of the team has to look at."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HANDED_OVER, [MAX_PLAYERS])
+        return [HandedOver(*row) for row in cursor.fetchall()]

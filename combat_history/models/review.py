@@ -214,13 +214,17 @@ def standing_document() -> Coalesce:
 
 
 class Triage(models.Model):
-    """The team's word on one thing that waits: seen, by whom, until when."""
+    """The team's word on one thing that waits: seen, by whom, until when.
+
+    Or on a player: a note, and to whom they were handed over.
+    """
 
     class Kind(models.TextChoices):
         COMBAT = "combat", _("failed combat")
         DISCREPANCY = "discrepancy", _("discrepancy")
         REJECTED = "rejected", _("rejected payload")
         PARKED = "parked", _("parked operation")
+        PLAYER = "player", _("player")
 
     id = models.BigAutoField(primary_key=True)
     kind = models.CharField(max_length=20, choices=Kind.choices)
@@ -236,8 +240,17 @@ class Triage(models.Model):
         db_table = "triage"
         verbose_name = _("triage")
         verbose_name_plural = _("triage")
+        permissions = [("note_player", _("Can write notes of players, and hand over"))]
         constraints = [
             models.UniqueConstraint(fields=["kind", "target_id"], name="triage_once"),
+        ]
+        indexes = [
+            # The worklist: players who were handed over.
+            models.Index(
+                fields=["updated_at"],
+                condition=Q(kind="player") & ~Q(assigned_to=""),
+                name="triage_players",
+            ),
         ]
 
     def __str__(self) -> str:

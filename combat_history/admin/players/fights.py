@@ -13,13 +13,13 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 
-from combat_history.admin import movements
+from combat_history.admin import movements, sides
 from combat_history.admin.combats import filters
 from combat_history.admin.naming import Names
 from combat_history.admin.players.answer import PARAMETER as FIGHT
 from combat_history.admin.rendering import badges, session_link, visible
-from combat_history.insight import explain
-from combat_history.insight.player_page import Fight, Position, Range
+from combat_history.insight import explain, player_page
+from combat_history.insight.player_page import Fight, Fights, Position, Range
 from persistence.contract.changes import MAX_BIGINT
 from persistence.contract.ids import short_id
 from persistence.contract.payload import PLAYER_KEY
@@ -32,6 +32,7 @@ MAX_PARAMETER = 200
 MAX_OPPONENTS = 5
 MAX_NAME = 60
 RANGE = ("since", "until")
+WITH = "with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class FightRow:
     opponents: SafeString
     answer_url: str
     end: str | _StrPromise
+    promised: str
     is_winner: bool
     xp: movements.Change | None
     gold: movements.Change | None
@@ -55,6 +57,17 @@ def position_of(request: HttpRequest) -> Position | None:
         return Position(*filters.read_position(token)) if token else None
     except IncorrectLookupParameters:
         return None
+
+
+def read(char_id: int, request: HttpRequest, within: Range | None) -> Fights:
+    """What the address asks for; of what is searched for the newest alone."""
+    if asked := term(request):
+        return player_page.find(char_id, asked, within)
+    return player_page.fights(char_id, position_of(request), within)
+
+
+def term(request: HttpRequest) -> str:
+    return request.GET.get(WITH, "").strip()[:MAX_PARAMETER]
 
 
 def older(position: Position | None, request: HttpRequest) -> str:
@@ -124,6 +137,7 @@ def shown(fight: Fight, char_id: int, known: Names) -> FightRow:
         opponents=_opponents(fight, char_id, known),
         answer_url=f"?{urlencode({FIGHT: short_id(fight.position.session_id)})}#answer",
         end=explain.FINISH_REASONS.get(reason, "") if isinstance(reason, str) else "",
+        promised=sides.promise(part, known),
         is_winner=isinstance(part, dict) and part.get("is_winner") is True,
         xp=line.xp if line else None,
         gold=line.gold if line else None,

@@ -19,6 +19,7 @@ from combat_history.admin.combats import dossier
 from combat_history.admin.naming import Names, combats_url, names, session_search
 from combat_history.admin.players import fights
 from combat_history.admin.players.answer import Answer, answer, asked
+from combat_history.admin.players.course import shown as shown_course
 from combat_history.admin.rendering import (
     EMPTY,
     UNDONE,
@@ -28,6 +29,7 @@ from combat_history.admin.rendering import (
 )
 from combat_history.admin.review.parked_codes import explained
 from combat_history.insight import explain, player_page
+from combat_history.insight.course import Course, course
 from combat_history.insight.player_page import Fights, Lines, Range
 from combat_history.models import (
     Character,
@@ -90,6 +92,7 @@ class Seen:
     more_items: bool = False
     fights: Fights = field(default_factory=Fights)
     lines: Lines = field(default_factory=Lines)
+    course: Course = field(default_factory=lambda: Course([], []))
     lacks: list[SettlementDiscrepancy] = field(default_factory=list)
     without_effect: list[Any] = field(default_factory=list)
     parked: list[ParkedOperation] = field(default_factory=list)
@@ -115,7 +118,9 @@ def page_context(row: Character, request: HttpRequest) -> dict[str, Any]:
         "answer": _answer(row.pk, seen, request) if may["combats"] else None,
         "since": request.GET.get("since", "")[:MAX_PARAMETER],
         "until": request.GET.get("until", "")[:MAX_PARAMETER],
-        "is_ranged": within is not None,
+        "with": fights.term(request),
+        "is_narrowed": within is not None or fights.term(request),
+        "course": shown_course(seen.course, known),
         "all_fights_url": combats_url(row.pk),
         "lines": [movements.line_of(line, known) for line in seen.lines.lines],
         "older_lines": seen.lines.older,
@@ -141,11 +146,11 @@ def _read(
     if may["inventory"]:
         found["items"], found["more_items"] = player_page.inventory(char_id)
     if may["combats"]:
-        below = fights.position_of(request)
-        found["fights"] = player_page.fights(char_id, below, within)
+        found["fights"] = fights.read(char_id, request, within)
         found["without_effect"] = player_page.without_effect(char_id)
     if may["ledger"]:
         found["lines"] = player_page.ledger(char_id, _ledger_position(request))
+        found["course"] = course(char_id)
     if may["discrepancies"]:
         found["lacks"] = player_page.discrepancies(char_id)
     if may["parked"]:
@@ -158,6 +163,7 @@ def _read(
 def _names(char_id: int, seen: Seen, owned: Iterable[str]) -> Names:
     settled = [fight.line for fight in seen.fights.fights if fight.line]
     parts = [row.document_part for row in seen.without_effect]
+    parts += [f.row.document_part for f in seen.fights.fights if f.row]
     return names(
         [char_id, *chain.from_iterable(map(fights.player_ids, seen.fights.fights))],
         [
@@ -169,6 +175,7 @@ def _names(char_id: int, seen: Seen, owned: Iterable[str]) -> Names:
         ],
         [
             *owned,
+            *seen.course.named,
             *movements.balance_ids(seen.lines.lines),
             *movements.balance_ids(settled),
             *(lack.balance_id for lack in seen.lacks),

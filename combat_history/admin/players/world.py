@@ -22,8 +22,9 @@ from combat_history.admin.audited_forms import AuditedForms
 from combat_history.admin.base import SEARCH_BY_BOTH, ReadOnlyAdmin, column
 from combat_history.admin.catalogue import BACK
 from combat_history.admin.naming import Names, name_of, session_search
-from combat_history.admin.players import page
+from combat_history.admin.players import notes, page
 from combat_history.admin.players.adjust import InventoryPage, adjust_url
+from combat_history.admin.players.notes import NotePage
 from combat_history.admin.rendering import (
     EMPTY,
     preformatted,
@@ -44,7 +45,7 @@ def _location(row: Character) -> str | None:
 
 
 class CharacterAdmin(ReadOnlyAdmin):
-    pages = (InventoryPage,)
+    pages = (InventoryPage, NotePage)
     columns = (
         column(_("name"), _name, name="name"),
         column(_("XP"), "xp"),
@@ -76,6 +77,7 @@ class CharacterAdmin(ReadOnlyAdmin):
     def page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         return {
             **page.page_context(row, request),
+            **notes.context(row, request),
             "adjust_url": adjust_url(request, row),
         }
 

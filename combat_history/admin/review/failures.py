@@ -129,7 +129,7 @@ class CombatTriagePage(TriagePage):
             return group.show(request, cause_of(request.POST), form)
         return super().ask(request, targets, form)
 
-    def back_url(self) -> str:
+    def back_url(self, request: HttpRequest) -> str:
         return reverse(FAILURES)
 
 

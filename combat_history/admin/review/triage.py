@@ -27,10 +27,18 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from combat_history.actions.triage import MAX_NOTE_LENGTH, PERMISSION, Say, Verb, say
+from combat_history.actions.triage import (
+    MAX_NOTE_LENGTH,
+    PERMISSION,
+    Say,
+    Verb,
+    permission_of,
+    say,
+)
 from combat_history.admin.base import BoundedAdmin, Page, actor_of
 from combat_history.admin.rendering import EMPTY, visible
 from combat_history.models import (
+    Character,
     CombatHistory,
     ParkedOperation,
     RejectedPayload,
@@ -112,6 +120,7 @@ KINDS: dict[type[Model], Triage.Kind] = {
     SettlementDiscrepancy: Triage.Kind.DISCREPANCY,
     RejectedPayload: Triage.Kind.REJECTED,
     ParkedOperation: Triage.Kind.PARKED,
+    Character: Triage.Kind.PLAYER,
 }
 
 
@@ -123,17 +132,19 @@ class TriagePage(Page):
 
     route = "triage/"
     name = "triage"
+    form_class: type[TriageForm] = TriageForm
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
-        may_triage = self.may_act(request, PERMISSION)
+        permission = permission_of(KINDS[self.admin.model])
+        may_triage = self.may_act(request, permission)
         if request.method != "POST":
-            return HttpResponseRedirect(self.back_url())
+            return HttpResponseRedirect(self.back_url(request))
         targets = self.targets(request)
-        form = TriageForm(request.POST)
+        form = self.form_class(request.POST)
         if may_triage and not targets:
             text = gettext("Nothing was chosen, and nothing was changed.")
             messages.warning(request, text)
-            return HttpResponseRedirect(self.back_url())
+            return HttpResponseRedirect(self.back_url(request))
         if form.is_valid():
             return self._say(request, targets, form.said())
         if not may_triage:
@@ -157,7 +168,7 @@ class TriagePage(Page):
             raise ValueError("ids are whole numbers")
         return str(int(text))
 
-    def back_url(self) -> str:
+    def back_url(self, request: HttpRequest) -> str:
         return self.admin.list_url()
 
     def ask(
@@ -169,7 +180,7 @@ class TriagePage(Page):
             "form": form,
             "targets": targets,
             "action_url": self.url(),
-            "back_url": self.back_url(),
+            "back_url": self.back_url(request),
         }
         return TemplateResponse(request, TEMPLATE, context)
 
@@ -186,7 +197,7 @@ class TriagePage(Page):
         except (Error, ValueError) as error:
             text = gettext("Nothing was changed: %s")
             messages.error(request, text % error)
-            return HttpResponseRedirect(self.back_url())
+            return HttpResponseRedirect(self.back_url(request))
         if count := len(said.done):
             text = ngettext(
                 "Saved for %(count)d thing.",
@@ -201,7 +212,7 @@ class TriagePage(Page):
                 count,
             )
             messages.warning(request, text % {"count": count})
-        return HttpResponseRedirect(self.back_url())
+        return HttpResponseRedirect(self.back_url(request))
 
 
 def may_triage(admin: BoundedAdmin, request: HttpRequest) -> bool:

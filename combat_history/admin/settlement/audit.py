@@ -39,6 +39,7 @@ TARGET_PAGES = {
     "operation": "operation",
     "balancetemplate": "balancetemplate",
     "character": "character",
+    "player": "character",
 }
 """Kinds of target with a page of their own."""
 

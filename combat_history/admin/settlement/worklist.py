@@ -12,6 +12,8 @@ from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from combat_history.admin.naming import player_url
+from combat_history.admin.rendering import visible
 from combat_history.admin.review.failures import FAILURES, group_context
 from combat_history.insight import worklist
 from combat_history.insight.failures import failures
@@ -21,6 +23,7 @@ from persistence.contract.errors import FailureCode
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
+MAX_NOTE = 200
 MAX_GROUPS = 5
 """Groups of failures with a card of their own; the others are behind one link."""
 
@@ -51,7 +54,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     seen = failures(worklist.MAX_LOOKED_AT)
     awake = [group for group in seen.groups if not group.cause.is_snoozed]
     told = [group_context(group, request.user) for group in awake[:MAX_GROUPS]]
-    cards = [*map(_of_group, told), *_of_records(request)]
+    cards = [*map(_of_group, told), *_of_records(request), *_of_players(request)]
     return {
         "cards": sorted(cards, key=lambda card: card.tone != BAD),
         "more_groups": max(0, len(awake) - MAX_GROUPS) + seen.more_groups,
@@ -89,6 +92,19 @@ def _of_records(request: HttpRequest) -> Iterator[Card]:
             facts = [f"{one.number}+" if many else str(one.number)]
             facts += [_players(one.players)] if one.players else []
             yield Card(tone, title, url, _("Look at it"), facts, one.oldest)
+
+
+def _of_players(request: HttpRequest) -> Iterator[Card]:
+    if not request.user.has_perm("combat_history.view_character"):
+        return
+    for one in worklist.handed_over():
+        title = gettext("%(player)s: handed over to %(who)s") % {
+            "player": f"{visible(one.name)} ({one.character_id})",
+            "who": one.to,
+        }
+        facts = [visible(one.note[:MAX_NOTE])] if one.note else []
+        url = player_url(one.character_id)
+        yield Card(WARN, title, url, _("Look at it"), facts, one.since)
 
 
 def _combats(count: int) -> str:

@@ -20,6 +20,7 @@ GAME_ADMIN = (
     "replay_parkedoperation",
     "discard_parkedoperation",
     "change_triage",
+    "note_player",
     "export_combathistory",
     "export_auditentry",
     "add_itemtemplate",
@@ -30,14 +31,15 @@ GAME_ADMIN = (
     "add_reviewrule",
     "change_reviewrule",
 )
+SUPPORT = ("note_player",)
 OPERATOR = ("replay_combat", "replay_parkedoperation", "control_settlement")
 
 GROUPS = {
-    "Support": LOOK,
+    "Support": LOOK | Q(content_type__app_label=APP, codename__in=SUPPORT),
     "Game admin": LOOK | Q(content_type__app_label=APP, codename__in=GAME_ADMIN),
     "Operator": LOOK | Q(content_type__app_label=APP, codename__in=OPERATOR),
 }
-"""Support looks; a game admin decides about combats; an operator keeps them flowing."""
+"""Support looks, and notes; a game admin decides; an operator keeps combats flowing."""
 
 
 class Command(BaseCommand):

@@ -40,7 +40,7 @@ from persistence.contract.operate import Operation
 from persistence.worker import mode as settlement
 from tests.conftest import Settle
 from tests.support.actions import corrected
-from tests.support.admin import REASON, logged_in, unknown_loot
+from tests.support.admin import REASON, logged_in, unknown_loot, viewer
 from tests.support.documents import HERO, PELT, sample_document
 from tests.support.operating import operation
 
@@ -118,11 +118,12 @@ ACTING: dict[str, Asked] = {
         [quote(TRADE)],
         {"on_shortage": "refuse"},
     ),
+    "combat_history_character_triage": lambda w: said(HERO),
     f"{TOKEN}_make": lambda w: ([], {"name": "bot-2", "scopes": "results:read"}),
     f"{TOKEN}_rotate": lambda w: ([w.token], {}),
     f"{TOKEN}_revoke": lambda w: ([w.token], {}),
 }
-"""Support may do none of it."""
+"""Who looks only may do none of it."""
 
 SECRET = {f"{TOKEN}_make", f"{TOKEN}_rotate"}
 """What these have done is told in the answer itself, and only there."""
@@ -264,8 +265,7 @@ def test_no_action_of_a_list_is_forgotten(rf: RequestFactory, db: None) -> None:
 
 @pytest.mark.parametrize("name", ACTING)
 def test_nobody_acts_who_may_not_and_no_get_acts(name: str, rows: World) -> None:
-    call_command("create_groups", verbosity=0)
-    support, guest = of_group("Support"), User.objects.create_user("guest")
+    looker, guest = logged_in(viewer()), User.objects.create_user("guest")
     guest.is_staff = True
     guest.save()
     boss = User.objects.create_superuser("boss")
@@ -291,7 +291,7 @@ def test_nobody_acts_who_may_not_and_no_get_acts(name: str, rows: World) -> None
     assert audited() == [*written, "denied"]
     written = audited()
 
-    assert support.post(url, data).status_code == 403
+    assert looker.post(url, data).status_code == 403
     assert everything() == before
     assert audited() == [*written, "denied"]
 

@@ -6,12 +6,16 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 
-from combat_history.management.commands.create_groups import GAME_ADMIN, OPERATOR
+from combat_history.management.commands.create_groups import (
+    GAME_ADMIN,
+    OPERATOR,
+    SUPPORT,
+)
 
 pytestmark = pytest.mark.django_db
 
 MAY_ACT = {
-    "Support": set(),
+    "Support": set(SUPPORT),
     "Game admin": set(GAME_ADMIN),
     "Operator": set(OPERATOR),
 }
@@ -39,4 +43,5 @@ def test_a_permission_that_was_given_beside_is_taken_back() -> None:
 
     call_command("create_groups", verbosity=0)
 
-    assert not support.permissions.exclude(codename__startswith="view_").exists()
+    others = support.permissions.exclude(codename__startswith="view_")
+    assert [permission.codename for permission in others] == list(SUPPORT)

@@ -244,7 +244,7 @@ def test_a_page_costs_a_fixed_number_of_queries(
     few = count_queries(client, change_url(hero))
     for _ in range(60):
         live()
-    assert count_queries(client, change_url(hero)) == few == 18
+    assert count_queries(client, change_url(hero)) == few == 21
 
 
 def test_nobody_sees_here_what_they_may_not_see_elsewhere(
