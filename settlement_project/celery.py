@@ -37,6 +37,7 @@ app.autodiscover_tasks(["persistence.belts"])
 app.autodiscover_tasks(["persistence.worker"], related_name="unreadable")
 app.autodiscover_tasks(["combat_history.actions"], related_name="batch_tasks")
 app.autodiscover_tasks(["combat_history.insight"], related_name="usual")
+app.autodiscover_tasks(["persistence.savers"], related_name="economy")
 
 
 @worker_process_init.connect

@@ -7,6 +7,7 @@ from typing import Any
 
 from persistence.protocols import SAVES_QUEUE, SWEEP_QUEUE
 
+MINUTE = 60
 HOUR = 60 * 60
 
 
@@ -16,6 +17,7 @@ def schedule(beat_seconds: int, sweep_seconds: int) -> dict[str, dict[str, Any]]
         "replay-batches": _every(beat_seconds, "replay_batches"),
         "publish-events": _every(beat_seconds, "publish_events"),
         "sweep": _every(sweep_seconds, "sweep", queue=SWEEP_QUEUE),
+        "roll-up-economy": _every(MINUTE, "roll_up_economy", queue=SWEEP_QUEUE),
         "measure-rules": _every(HOUR, "measure_rules", queue=SAVES_QUEUE),
     }
 

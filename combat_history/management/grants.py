@@ -57,6 +57,9 @@ TABLES = {
     "scenario_sessions": Roles(CHANGE, READ, READ),
     "settlement_attempts": Roles(CHANGE, READ, READ),
     "minute_counts": Roles(CHANGE, CHANGE, READ),
+    "economy_days": Roles(CHANGE, READ, READ),
+    "economy_earners": Roles(OWN, READ, READ),
+    "economy_progress": Roles(CHANGE, READ, READ),
     # What waits for people, and what they decide.
     "parked_operations": Roles(CHANGE, CHANGE),
     "rejected_payloads": Roles(CHANGE, CHANGE),

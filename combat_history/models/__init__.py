@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from combat_history.models.access import ApiToken
 from combat_history.models.batch import ReplayBatch, ReplayBatchItem
+from combat_history.models.economy import EconomyDay, EconomyEarner, EconomyProgress
 from combat_history.models.events import EventPublication, SettlementEvent
 from combat_history.models.history import (
     CombatHistory,
@@ -56,6 +57,9 @@ __all__ = [
     "CombatRedaction",
     "CombatReplay",
     "CombatRevision",
+    "EconomyDay",
+    "EconomyEarner",
+    "EconomyProgress",
     "EventPublication",
     "ExternalId",
     "InventoryItem",

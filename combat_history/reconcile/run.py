@@ -7,6 +7,7 @@ from django.db import connection, transaction
 
 from combat_history.reconcile.combat_checks import COMBAT_CHECKS
 from combat_history.reconcile.document_check import DOCUMENT_CHECKS
+from combat_history.reconcile.economy_check import ECONOMY_CHECKS
 from combat_history.reconcile.item_checks import ITEM_CHECKS
 from combat_history.reconcile.ledger_checks import LEDGER_CHECKS
 from combat_history.reconcile.operated_checks import OPERATED_CHECKS
@@ -24,6 +25,7 @@ TABLE_CHECKS = (
     *ITEM_CHECKS,
     *OPERATION_CHECKS,
     *DOCUMENT_CHECKS,
+    *ECONOMY_CHECKS,
 )
 
 SNAPSHOT = """

@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 
 from combat_history.actions.replay import replay
 from combat_history.models import CombatHistory, MinuteCount
+from persistence.savers.economy import roll_up
 from persistence.tasks import settle_inbox
 from tests.browser import living
 from tests.browser.conftest import Visit
@@ -40,6 +41,7 @@ BESIDE_THE_SCREEN = """
 def lived(settle_here: Settle) -> dict[str, str]:
     """The address of each main page."""
     living.live(settle_here)
+    roll_up("0 seconds")
     history = CombatHistory.objects.order_by("-finished_at")
     won = history.filter(result_payload__meta__finish_reason="victory")
     settled = won.filter(participant_ids__len=2, settlement_status="processed")[0].pk
@@ -54,6 +56,7 @@ def lived(settle_here: Settle) -> dict[str, str]:
         "preview": f"{LIST_URL}{failed.pk}/preview/",
         "undo": f"{LIST_URL}{settled}/undo/",
         "failed-settlements": f"{LIST_URL}failures/",
+        "economy": f"{LIST_URL}economy/",
         "player": f"/admin/combat_history/character/{player}/change/",
     }
 
@@ -137,7 +140,14 @@ def test_a_phone_shows_each_row_as_a_card_and_nothing_beside_the_screen(
 ) -> None:
     visitor = visit(game_admin)
     visitor.page.set_viewport_size({"width": 390, "height": 800})
-    for name in ("dashboard", "combat", "failed", "failed-settlements", "player"):
+    for name in (
+        "dashboard",
+        "combat",
+        "failed",
+        "failed-settlements",
+        "economy",
+        "player",
+    ):
         page = visitor.open(lived[name])
         wide = page.evaluate(BESIDE_THE_SCREEN)
         assert wide == [], name

@@ -23,6 +23,7 @@ from combat_history.models import (
     ReviewRule,
 )
 from persistence.dispatcher import SyncDispatcher
+from persistence.savers.economy import roll_up_economy
 from persistence.tasks import settle_combat, settle_inbox, sweep, task_sync_state
 from tests.support.documents import HERO, PELT, hero_fight, op, sample_document
 from tests.support.roles import NAMES, PREFIX, acting_as
@@ -173,6 +174,7 @@ def test_a_worker_can_do_all_its_work(
         settle_inbox()
         sweep()
         measure_rules()
+        roll_up_economy()
         with connection.cursor() as cursor:
             cursor.execute("SELECT current_user")
             assert cursor.fetchone() == (NAMES.worker,)

@@ -58,6 +58,7 @@ from combat_history.admin.review.failures import (
 )
 from combat_history.admin.search import SearchPage
 from combat_history.admin.settlement.dashboard import DashboardPage
+from combat_history.admin.settlement.economy import EconomyPage
 from combat_history.insight import explain
 from combat_history.models import CombatHistory, CombatReplay, Operation, Status
 from combat_history.reading.outcomes import winner_of
@@ -246,6 +247,7 @@ class CombatHistoryAdmin(ReadOnlyAdmin):
     pages = (
         DashboardPage,
         ExportPage,
+        EconomyPage,
         FailuresPage,
         FailureGroupPage,
         CombatTriagePage,

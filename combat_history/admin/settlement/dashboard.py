@@ -69,13 +69,26 @@ SWEPT = {
 KINDS = {"worker": _("worker"), "beat": _("beat")}
 
 LINKS = (
-    ("combathistory", "failures", _("Failed settlements")),
-    ("settlementdiscrepancy", "changelist", _("Discrepancies")),
-    ("rejectedpayload", "changelist", _("Rejected and conflicting documents")),
-    ("parkedoperation", "changelist", _("Parked operations")),
-    ("settlementcontrol", "changelist", _("Pause and resume settlement")),
+    ("combathistory", "combathistory_failures", _("Failed settlements")),
+    ("economyday", "combathistory_economy", _("Economy")),
+    (
+        "settlementdiscrepancy",
+        "settlementdiscrepancy_changelist",
+        _("Discrepancies"),
+    ),
+    (
+        "rejectedpayload",
+        "rejectedpayload_changelist",
+        _("Rejected and conflicting documents"),
+    ),
+    ("parkedoperation", "parkedoperation_changelist", _("Parked operations")),
+    (
+        "settlementcontrol",
+        "settlementcontrol_changelist",
+        _("Pause and resume settlement"),
+    ),
 )
-"""Model, page of it, and its name."""
+"""The model that a user has to be allowed to view, the page, and its name."""
 
 PLAIN, GOOD, WARN, BAD = "plain", "good", "warn", "bad"
 
@@ -175,7 +188,7 @@ def _links(request: HttpRequest) -> Iterator[tuple[str, str | _StrPromise]]:
     """Where what waits for a person is, and how settlement is paused."""
     for model, page, label in LINKS:
         if request.user.has_perm(f"combat_history.view_{model}"):
-            yield reverse(f"admin:combat_history_{model}_{page}"), label
+            yield reverse(f"admin:combat_history_{page}"), label
 
 
 def _facts(

@@ -136,6 +136,7 @@ LOOKING: dict[str, Asked] = {
     f"{HISTORY}_search": lambda w: ([], {"q": "nobody of this name"}),
     f"{HISTORY}_fight_log": lambda w: ([w.failed], {}),
     f"{HISTORY}_status": lambda w: ([w.failed], {}),
+    f"{HISTORY}_economy": lambda w: ([], {}),
     f"{HISTORY}_failures": lambda w: ([], {}),
     f"{HISTORY}_failure_group": lambda w: ([], {"code": "unknown_item"}),
     f"{BATCH}_progress": lambda w: ([w.batch], {}),
