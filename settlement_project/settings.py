@@ -90,6 +90,7 @@ MIDDLEWARE = [
     "settlement_project.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "settlement_project.time_zones.viewers_time_zone",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -173,7 +174,7 @@ LOCALE_PATHS = [PACKAGE / "locale"]
 USE_I18N = True
 FORMAT_MODULE_PATH = ["settlement_project.formats"]
 USE_TZ = True
-# Time zone of the admin's dates.
+# Time zone of the admin's dates where a browser names none of its own.
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

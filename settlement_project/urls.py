@@ -10,6 +10,11 @@ from settlement_project import health, metrics
 # them took a third of their start.
 admin.autodiscover()
 
+handler400 = "combat_history.admin.error_pages.bad_request"
+handler403 = "combat_history.admin.error_pages.permission_denied"
+handler404 = "combat_history.admin.error_pages.page_not_found"
+handler500 = "combat_history.admin.error_pages.server_error"
+
 urlpatterns = [
     path("admin/sign-in-again/", SignInAgain.as_view(), name="sign_in_again"),
     path("admin/", admin.site.urls),

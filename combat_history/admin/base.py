@@ -169,7 +169,8 @@ class Page(ABC):
 
     def require_view(self, request: HttpRequest) -> None:
         if not self.admin.has_view_permission(request):
-            raise PermissionDenied
+            opts = self.admin.opts
+            raise PermissionDenied(f"{opts.app_label}.view_{opts.model_name}")
 
     def may_act(
         self, request: HttpRequest, permission: str, *, viewers_look: bool = False
@@ -183,7 +184,7 @@ class Page(ABC):
         if request.method == "POST" and not may_act:
             return False
         if not may_act and not viewers_look:
-            raise PermissionDenied
+            raise PermissionDenied(permission)
         self.require_view(request)
         return may_act
 

@@ -151,7 +151,7 @@ class DashboardPage(Page):
 
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         if not is_allowed(request):
-            raise PermissionDenied
+            raise PermissionDenied(PERMISSION)
         template = "admin/combat_history/includes/figures.html"
         return TemplateResponse(request, template, context(request))
 

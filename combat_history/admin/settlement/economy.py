@@ -69,7 +69,7 @@ class EconomyPage(Page):
     def __call__(self, request: HttpRequest, **named: Any) -> HttpResponse:
         self.require_view(request)
         if not request.user.has_perm(PERMISSION):
-            raise PermissionDenied
+            raise PermissionDenied(PERMISSION)
         thing = _asked(request)
         days, anomalies = economy.series(thing), economy.anomalies()
         things, earners = economy.things(), economy.earners()
