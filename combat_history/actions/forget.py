@@ -3,8 +3,8 @@
 Of a combat that is over the document keeps the contract's fields, without the player's
 name, and the fight log goes; the original hash stays, and a redaction says that what is
 left is not what was received (docs/decisions/0052). Operations of the game lose their
-reasons. What waits for a decision is left
-alone. In batches, each a transaction; a run that was stopped goes on with the next.
+reasons, and the team its note. What waits for a decision is left alone. In batches,
+each a transaction; a run that was stopped goes on with the next.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from combat_history.models import (
     ExternalId,
     RejectedPayload,
     Status,
+    Triage,
     operations_of,
 )
 from persistence.contract import redis_keys
@@ -93,6 +94,9 @@ def forget(character_id: int) -> Iterator[int]:
         _rejected(character_id).update(raw=None, errors=[])
         operations_of(character_id).exclude(reason="").update(reason="")
         ExternalId.objects.filter(character_id=character_id).delete()
+        Triage.objects.filter(
+            kind=Triage.Kind.PLAYER, target_id=str(character_id)
+        ).delete()
         Character.objects.filter(pk=character_id).update(name=f"#{character_id}")
 
 

@@ -27,6 +27,7 @@ from combat_history.models import (
     RejectedPayload,
     ScenarioSession,
     SettlementDiscrepancy,
+    Triage,
     operations_of,
 )
 from persistence.contract.fight_log import unpack
@@ -59,6 +60,8 @@ def _rows(character_id: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         found = model._base_manager.filter(character_id=character_id)
         for row in _paged(found.order_by("pk").values()):
             yield kind, row
+    notes = Triage.objects.filter(kind=Triage.Kind.PLAYER, target_id=str(character_id))
+    yield from (("note of the team", row) for row in notes.values())
     yield from _operations(character_id)
     yield from _combats(character_id)
     rejected = RejectedPayload.objects.filter(participant_ids__contains=[character_id])

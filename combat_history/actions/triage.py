@@ -79,22 +79,23 @@ def say(
 ) -> Said:
     """Say it of everything named that still waits; others are skipped.
 
-    One transaction, with an audit entry for all that fared alike. Raises
-    PermissionDenied, audited; ValueError for what cannot be said, or of too much at
-    once; the database's own error, audited where it still can be, with nothing changed.
+    One transaction, with an audit entry for all that fared alike; the words of a note
+    of a player are in none, so that they can be forgotten. Raises PermissionDenied,
+    audited; ValueError for what cannot be said, or of too much at once; the database's
+    own error, audited where it still can be, with nothing changed.
     """
     ids = sorted(set(target_ids))
     if len(ids) > MAX_TARGETS:
         raise ValueError(f"{len(ids)} targets; at most {MAX_TARGETS} at a time")
     verb, target = str(what.verb), str(Triage.Kind(kind).value)
     if not actor.has_perm(permission_of(kind)):
-        audit.deny(actor, verb, target, ids, what.note)
+        audit.deny(actor, verb, target, ids, _reason(kind, what))
     values = _values(what, actor)
     try:
         with transaction.atomic(durable=True):
             return _say(kind, ids, what, values, actor)
     except Error as error:
-        audit.record_failure(actor, verb, target, ids, what.note, error)
+        audit.record_failure(actor, verb, target, ids, _reason(kind, what), error)
         raise
 
 
@@ -159,22 +160,24 @@ def _say(
         update_fields=[*values, "updated_at"],
     )
     new = Triage()
+    told = [name for name in values if name != "note" or kind != Triage.Kind.PLAYER]
     acts = [
         Act(
             id_,
             Outcome.DONE,
-            before={
-                name: _plain(getattr(before.get(id_, new), name)) for name in values
-            },
-            after={name: _plain(value) for name, value in values.items()},
+            before={name: _plain(getattr(before.get(id_, new), name)) for name in told},
+            after={name: _plain(values[name]) for name in told},
         )
         for id_ in done
     ]
     acts += [Act(id_, Outcome.SKIPPED, "does not wait") for id_ in skipped]
-    audit.record(
-        actor, str(what.verb), str(Triage.Kind(kind).value), acts, what.note.strip()
-    )
+    target = str(Triage.Kind(kind).value)
+    audit.record(actor, str(what.verb), target, acts, _reason(kind, what))
     return Said(done, skipped)
+
+
+def _reason(kind: Triage.Kind, what: Say) -> str:
+    return "" if kind == Triage.Kind.PLAYER else what.note.strip()
 
 
 def _waiting(kind: Triage.Kind, ids: Sequence[str]) -> list[Any]:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import redis
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import Error, connection, transaction
 
 from combat_history.actions.operate import operate
+from combat_history.actions.triage import Say, Verb, say
 from combat_history.models import (
     AuditEntry,
     Character,
@@ -19,6 +21,7 @@ from combat_history.models import (
     CombatReplay,
     LedgerLine,
     RejectedPayload,
+    Triage,
 )
 from combat_history.reconcile import reconcile
 from persistence.contract.document import Document
@@ -103,6 +106,10 @@ def test_no_name_and_no_text_of_the_player_is_left(settled: Document) -> None:
     asked = operation("gift", f"{NAME}'s birthday", c101={}, c202={})
     operate(Operation.read(asked), "engine")
     lines = list(LedgerLine.objects.order_by("id").values())
+    boss = User.objects.create_superuser("boss")
+    note = Say(Verb.NOTE, note=f"{NAME} writes every day")
+    say(Triage.Kind.PLAYER, [str(HERO)], note, actor=boss)
+    assert "note of the team" in run("export_player", str(HERO))
 
     forget()
 
