@@ -123,6 +123,8 @@ def _pages() -> list[Page]:
         Page("audit of a combat", f"{ADMIN}auditentry/?q={oldest.pk}"),
         Page("failed settlements", f"{LIST}failures/"),
         Page("a group of failures", f"{LIST}failures/group/?code=poison"),
+        Page("a group to be replayed", f"{LIST}replay/batch/?code=poison"),
+        Page("economy", f"{LIST}economy/"),
         Page("pause and resume", f"{ADMIN}settlementcontrol/"),
         Page("export of the history", f"{LIST}export/"),
     ]

@@ -78,6 +78,7 @@ _SOURCES = """
 SELECT source, '', sum(minted), sum(sunk)
 FROM economy_days
 WHERE kind = %(kind)s AND subject = %(subject)s AND day > %(today)s::date - %(days)s
+  AND source <> 'opening'
 GROUP BY 1 ORDER BY 3 DESC, 1
 """
 

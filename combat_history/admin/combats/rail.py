@@ -82,12 +82,12 @@ def _repaired(
     repairs = [repair for repair in repairs if repair[0] >= row.failed_at]
     if row.settlement_status in (Status.FAILED, Status.VOIDED) and not repairs:
         if row.settlement_status == Status.FAILED:
-            yield Station(_("repaired"), NOW, note=_("waits for a person"))
+            yield Station(_("repair"), NOW, note=_("waits for a person"))
         return
     if not repairs:
         return
     at, who, how = max(repairs, key=lambda repair: repair[0])
-    yield Station(_("repaired"), DONE, at, visible(who), how)
+    yield Station(_("repair"), DONE, at, visible(who), how)
 
 
 def _last(row: CombatHistory) -> Station:

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.formats import date_format
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -43,7 +44,6 @@ SOURCES: dict[str, str | _StrPromise] = {
     "operation": _("operations of the game"),
     "inventory": _("inventories, also corrected by admins"),
     "undo": _("undone by admins"),
-    "opening": _("opening balances"),
 }
 
 
@@ -129,7 +129,7 @@ def _label(thing: Thing, known: Names) -> str:
         case Kind.BALANCE:
             return known.balance(thing.subject)
         case _:
-            return str(Kind(thing.kind).label)
+            return capfirst(str(Kind(thing.kind).label))
 
 
 def _thing(moved: Moved, known: Names) -> ThingRow:

@@ -72,7 +72,6 @@ def test_what_fights_operations_and_undoing_move_is_told_apart(lived: None) -> N
     roll_up(NOW)
 
     gold = told(Thing("gold", ""))
-    gold.pop("opening", None)
     assert gold == {"victory": (120, 30), "undo": (0, 20), "operation": (0, 15)}
     assert told(Thing("xp", ""))["victory"] == (30, 0)
     assert told(Thing("item", PELT))["victory"] == (3, 0)

@@ -349,13 +349,13 @@ def test_a_rail_says_how_far_a_combat_has_come(
     failed = [ended, received, ("failed", "bad", "")]
     assert rail(loot["session_id"]) == [
         *failed,
-        ("repaired", "now", ""),
+        ("repair", "now", ""),
         ("settled", "ahead", ""),
     ]
     replay([UUID(loot["session_id"])], actor=operator, reason=REASON)
     assert rail(loot["session_id"]) == [
         *failed,
-        ("repaired", "done", "operator"),
+        ("repair", "done", "operator"),
         ("settled", "now", ""),
     ]
 
