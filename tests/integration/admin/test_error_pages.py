@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
+from django.utils.translation import override
 
 from combat_history.admin import error_pages
 from tests.support.admin import LIST_URL, add_combat, body, change_url, logged_in
@@ -82,7 +83,7 @@ def test_a_form_that_is_too_old_says_so(operator: User) -> None:
 def test_what_broke_asks_no_database(
     rf: RequestFactory, django_assert_num_queries: object
 ) -> None:
-    with django_assert_num_queries(0):  # type: ignore[operator]
+    with override("en"), django_assert_num_queries(0):  # type: ignore[operator]
         response = error_pages.server_error(rf.get("/admin/"))
     assert response.status_code == 500
     assert "Something broke here" in response.content.decode()
