@@ -12,6 +12,9 @@ from kombu.transport import TRANSPORT_ALIASES
 from settlement_project.liveness import WorkerHeartbeat
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settlement_project.settings")
+# Celery would run Django's checks, which load the admin and the API, and tell nobody
+# what they find: half of the time a worker takes to start. `check` and `doctor` tell.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 # Transports of ours, which read each message before Celery does: docs/decisions/0010.
 # By name: without celery[redis] a check says so, instead of this import.

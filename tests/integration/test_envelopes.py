@@ -205,7 +205,7 @@ def test_a_compressed_message_and_one_of_protocol_1_are_run(
     app.send_task("settle_combat", args=[packed], compression="zlib")
     body = {"task": "settle_combat", "id": str(uuid4()), "args": [old], "kwargs": {}}
     hybrid = {"args": [], "kwargs": {"payload": mixed}}
-    put(queue, envelope(body, headers={}), envelope(hybrid))
+    put(queue, envelope(body, headers={}), envelope(hybrid), ends=3)
 
     assert CombatHistory.objects.filter(settlement_status="processed").count() == 3
 
