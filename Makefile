@@ -14,6 +14,9 @@ SEED ?=
 MINUTES ?= 10
 SERVERS ?= embedded
 
+# Tests start hundreds of programs: what they import is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo run test coverage test-browser test-api test-json test-amqp test-packages storm matrix attack crashes properties mutants fuzz audit lint docs bench peers wheel lock clean
 

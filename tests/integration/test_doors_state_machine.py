@@ -126,6 +126,8 @@ class Doors(RuleBasedStateMachine):
         as_it_was = door == "http"
         document = fight.document if as_it_was else respelt(fight.document, spelling)
         assert self._send(door, document) in ("accepted", "duplicate")
+        if as_it_was:
+            self._has_row.add(fight.session_id)
         self._after(door)
 
     @rule(fight=fights, door=doors)
