@@ -204,7 +204,7 @@ def test_while_the_http_api_is_away_the_buttons_stay(
         road.pause()
     else:
         for _ in range(2):  # aiohttp asks again where a kept connection breaks
-            road.lose_reply(b"HTTP/1.1")
+            road.lose_reply_to(b"/result?")
     started = time.monotonic()
     try:
         (answer,) = press(settled, message=message).calls
