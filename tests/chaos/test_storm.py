@@ -25,7 +25,7 @@ def test_a_short_storm_leaves_nothing_to_find(tmp_path: Path) -> None:
         mortal(
             *(sys.executable, "-m", "tests.storm", "--minutes", "2"),
             # Not the load that `make storm` has, but every kind of fault.
-            *("--seed", str(SEED), "--rate", "3", "--gap", "2.5"),
+            *("--seed", str(SEED), "--rate", "2", "--gap", "5"),
             *("--folder", str(tmp_path / "storm"), "--json", str(figures)),
         ),
         cwd=PROJECT_ROOT,
