@@ -8,6 +8,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
 
+# Its import loads the pages, which tests here take the list of.
+import settlement_project.urls  # noqa: F401
 from combat_history.models import CombatHistory
 from tests.conftest import Settle
 from tests.support import admin
