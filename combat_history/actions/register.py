@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from persistence.contract.world import (
     BalanceKind,
@@ -142,6 +142,14 @@ def register(said: Registrations) -> set[int]:
 
 def keep_item(template_id: str, kind: ItemKind) -> bool:
     """Whether it is new. Raises Refused: `name_taken`, `in_use`."""
+    try:
+        return _keep_item(template_id, kind)
+    except IntegrityError:
+        # Another item took the name since it was looked for: now it is found.
+        return _keep_item(template_id, kind)
+
+
+def _keep_item(template_id: str, kind: ItemKind) -> bool:
     row = (kind.name, kind.name_en, kind.stackable, kind.max_durability)
     with transaction.atomic():
         was = _value(IS_STACKABLE, [template_id])

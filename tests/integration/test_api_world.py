@@ -7,6 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+import psycopg
 import pytest
 from django.http import HttpResponse
 
@@ -26,7 +27,8 @@ from tests.support.api import OTHER_TOKEN, TOKEN
 from tests.support.documents import HERO, PELT
 from tests.support.factories import add_balance, add_item
 from tests.support.operating import operate, operation
-from tests.support.parallel import in_threads
+from tests.support.parallel import in_threads, wait_until_blocked
+from tests.support.worker import database_url
 
 pytestmark = pytest.mark.usefixtures("world", "api")
 
@@ -213,6 +215,22 @@ def test_a_kind_of_item_is_kept_and_found_by_loot() -> None:
 def test_a_name_of_another_item_is_refused() -> None:
     answer = put("items/moon_dust", {"name": "Шкура волка"})
 
+    assert refused(answer, HTTPStatus.CONFLICT).code == "name_taken"
+
+
+def test_of_two_items_that_take_a_name_at_once_one_is_refused() -> None:
+    answers: list[HttpResponse] = []
+    with psycopg.connect(database_url()) as other:
+        other.execute("INSERT INTO item_templates (id, name) VALUES ('first', 'Пыль')")
+
+        def commit_first() -> None:
+            wait_until_blocked(1)
+            other.commit()
+
+        second = partial(put, "items/second", {"name": "Пыль"})
+        in_threads(lambda: answers.append(second()), commit_first)
+
+    (answer,) = answers
     assert refused(answer, HTTPStatus.CONFLICT).code == "name_taken"
 
 
