@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib import admin
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.template import loader
 from django.urls import reverse
@@ -34,7 +35,8 @@ _VERBS = {"changelist": "view", "change": "view", "history": "view"}
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if not _is_ours(request):
+    # Of another host's request no page of ours can be made: it asks for the host.
+    if isinstance(exception, DisallowedHost) or not _is_ours(request):
         return defaults.bad_request(request, exception)
     title = _("The address or the form cannot be read")
     return _page(request, 400, title, detail=visible(str(exception))[:MAX_DETAIL])

@@ -384,6 +384,13 @@ planted(
 )
 planted("row_vanished", "deleted", delete("inventory", f"id = {POTION}"))
 
+planted(
+    "economy_differs",
+    "a day that nothing was given on",
+    "INSERT INTO economy_days (kind, subject, day, source, minted, sunk)"
+    " VALUES ('gold', '', current_date, 'victory', 5, 0)",
+)
+
 
 @pytest.mark.parametrize(("kind", "statements"), PLANTS)
 def test_a_corruption_is_found_as_what_it_is(
